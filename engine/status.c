@@ -27,7 +27,13 @@ enum rf_status rf_fail_within(struct rf_error *err, const char *format, ...)
     va_end(args);
     if (length >= 0 && (size_t)length < sizeof err->message) {
         size_t used = (size_t)length;
-        snprintf(err->message + used, sizeof err->message - used, ": %s", inner);
+        snprintf(err->message + used, sizeof err->message - used, ": ");
+        if (used + 2 < sizeof err->message) {
+            size_t room = sizeof err->message - used - 3;
+            size_t take = strlen(inner) < room ? strlen(inner) : room;
+            memcpy(err->message + used + 2, inner, take);
+            err->message[used + 2 + take] = '\0';
+        }
     }
     return err->status;
 }
