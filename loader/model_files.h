@@ -1,0 +1,51 @@
+/* A model folder, opened and checked: config, mapped shards, and every weight bound to a named field with
+ * exactly the dtype, rank and shape that the config asks for. Weights are not read here: `data` points
+ * into the mappings. */
+#ifndef RF_LOADER_MODEL_FILES_H
+#define RF_LOADER_MODEL_FILES_H
+
+#include "loader/config.h"
+#include "loader/file_map.h"
+#include "loader/safetensors.h"
+
+/* All matrices are [outputs, inputs], row-major, as PyTorch's Linear stores them. dtype is BF16, F16 or
+ * F32, and may differ from tensor to tensor. */
+struct rf_layer_tensors {
+    struct rf_tensor input_norm;          /* [hidden] */
+    struct rf_tensor q_proj;              /* [heads * head_dim, hidden] */
+    struct rf_tensor k_proj, v_proj;      /* [kv_heads * head_dim, hidden] */
+    struct rf_tensor o_proj;              /* [hidden, heads * head_dim] */
+    struct rf_tensor q_norm, k_norm;      /* [head_dim] */
+    struct rf_tensor post_attention_norm; /* [hidden] */
+    struct rf_tensor gate_proj, up_proj;  /* [ffn, hidden] */
+    struct rf_tensor down_proj;           /* [hidden, ffn] */
+};
+
+struct rf_shard {
+    char *path;
+    struct rf_file_map map;
+    struct rf_safetensors content; /* all its tensors, the ignored ones included */
+};
+
+struct rf_model_files {
+    struct rf_model_config config;
+    struct rf_tensor embed;      /* [vocab, hidden] */
+    struct rf_tensor final_norm; /* [hidden] */
+    struct rf_tensor lm_head;    /* [vocab, hidden]; when tied, the same data as embed */
+    struct rf_layer_tensors *layers; /* [config.layers] */
+    uint64_t parameters;         /* elements of the weights that are used, a tied head counted once */
+    uint64_t weight_bytes;       /* the same in bytes, as they stand in the files */
+    struct rf_shard *shards;
+    uint32_t shard_count;
+    /* One line for each thing in the folder that is knowingly left unused (rotary tables of old exports, a
+     * head beside a tied embedding). The caller logs them. */
+    char **warnings;
+    uint32_t warning_count;
+};
+
+/* Opens `folder`: model.safetensors, or the shards that model.safetensors.index.json lists. On failure
+ * *out is zeroed. */
+enum rf_status rf_model_files_open(struct rf_model_files *out, const char *folder, struct rf_error *err);
+void rf_model_files_close(struct rf_model_files *files); /* zeroed or closed is fine */
+
+#endif
