@@ -1,0 +1,42 @@
+// Buffer reference types that shared.h names. Included by every shader, after the extensions and before shared.h's users.
+// Activations and KV are f16 with ACT_F16, else f32; weights are WEIGHT_BF16, WEIGHT_F16 or WEIGHT_F32.
+
+#ifdef ACT_F16
+#define ACT float16_t
+#define ACT4 f16vec4
+#else
+#define ACT float
+#define ACT4 vec4
+#endif
+
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfWords { uint x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfFloats { float x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfVec4s { vec4 x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfQuads { ACT4 x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfWeights { uvec4 x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfKv { ACT x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfPages { RfKv x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfSlots { uint x[]; };
+layout(buffer_reference) buffer RfRows;
+layout(buffer_reference) buffer RfResults;
+layout(buffer_reference) buffer RfRoundState;
+layout(buffer_reference) buffer RfStatus;
+layout(buffer_reference) buffer RfSeqs;
+layout(buffer_reference) buffer RfWork;
+layout(buffer_reference) buffer RfActive;
+layout(buffer_reference) buffer RfCounts;
+layout(buffer_reference) buffer RfGrids;
+layout(buffer_reference) buffer RfPartials;
+
+#include "shared.h"
+
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfRows { rf_row x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfResults { rf_result x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfRoundState { rf_round_state x; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfStatus { rf_status_head x; };
+layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfSeqs { rf_seq x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfWork { rf_work x; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfActive { rf_active x; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfCounts { rf_counts x; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfGrids { rf_grid x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfPartials { rf_partial x[]; };
