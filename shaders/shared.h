@@ -289,7 +289,7 @@ RF_CHECK_PUSH(rf_push_logits_reduce);
 /* slot_select, slot_fill, slot_accept: one workgroup per active sequence. */
 struct rf_push_slots {
     RF_REF(RfSeqs) seqs;
-    RF_REF(RfActive) active;
+    RF_REF(RfActive) sequences;
 };
 RF_CHECK_PUSH(rf_push_slots);
 
