@@ -34,6 +34,11 @@ if(RF_VULKAN_HEADER_VERSION LESS minimum_headers)
     message(FATAL_ERROR "Vulkan headers in ${RF_VULKAN_INCLUDE} are version ${RF_VULKAN_HEADER_VERSION}, want "
         "${minimum_headers} or newer: run scripts/setup.sh, or set RF_PREFIX")
 endif()
+file(STRINGS "${RF_VOLK_INCLUDE}/volk.h" volk_line REGEX "^struct VolkInstanceTable")
+if(NOT volk_line)
+    message(FATAL_ERROR "${RF_VOLK_INCLUDE}/volk.h has no struct VolkInstanceTable, it is too old: run "
+        "scripts/setup.sh, or set RF_PREFIX")
+endif()
 
 find_program(RF_GLSLANG NAMES glslang glslangValidator HINTS ${RF_PREFIX}/bin)
 find_program(RF_SPIRV_VAL NAMES spirv-val HINTS ${RF_PREFIX}/bin)

