@@ -9,12 +9,13 @@
 #define ACT4 vec4
 #endif
 
-layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfWords { uint x[]; };
+// Coherent: the slot shaders pass words between invocations of a workgroup through memory.
+layout(buffer_reference, scalar, buffer_reference_align = 4) coherent buffer RfWords { uint x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfFloats { float x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfVec4s { vec4 x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfQuads { ACT4 x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfWeights { uvec4 x[]; };
-layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfKv { ACT x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfKv { ACT4 x[]; };   // quads: of K [head_dim/4][row], of V [row][head_dim/4]
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfPages { RfKv x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfSlots { uint x[]; };
 layout(buffer_reference) buffer RfRows;
@@ -33,7 +34,7 @@ layout(buffer_reference) buffer RfPartials;
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfRows { rf_row x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfResults { rf_result x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfRoundState { rf_round_state x; };
-layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfStatus { rf_status_head x; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfStatus { rf_status_head x; uint words[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfSeqs { rf_seq x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfWork { rf_work x; };
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfActive { rf_active x; };

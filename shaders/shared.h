@@ -116,7 +116,7 @@ struct rf_seq {
     float inverse_temperature;   /* 0: greedy */
     uint seed_low, seed_high;
     uint draw;                   /* counts forwards, so that each has fresh noise */
-    uint pad;
+    uint status_tokens;          /* where the tokens begin among the status words */
 };
 RF_CHECK_SIZE(rf_seq, 160);
 
@@ -129,7 +129,8 @@ struct rf_round_state {
 };
 RF_CHECK_SIZE(rf_round_state, 24);
 
-/* Header of the status block; after it `chosen` [slot_count] and `tokens` [chosen_count][slot_size] (see rf_seq). */
+/* Head of the status block. Its words follow: chosen [chosen_count] from word 0, tokens [chosen_count][slot_size] from
+ * word rf_seq.status_tokens. */
 struct rf_status_head {
     uint chosen_count;
     uint committed_tokens;       /* leading tokens of the status' tokens that are committed */
@@ -137,9 +138,8 @@ struct rf_status_head {
     uint eos_slot;               /* index among the chosen of the slot whose eos ends the response, or RF_NONE */
     uint accepted;               /* acc for the next COMPLETE turn */
     uint turn_needed;            /* 1: a COMPLETE turn comes next */
-    uint chosen_offset, tokens_offset; /* in words from the status block's start; written by the host */
 };
-RF_CHECK_SIZE(rf_status_head, 32);
+RF_CHECK_SIZE(rf_status_head, 24);
 
 /* ---- Work of one step: host-written --------------------------------------------------------------------------- */
 
