@@ -20,17 +20,17 @@ enum {
 
 struct rf_model_config {
     uint32_t layers;
-    uint32_t hidden;   /* a multiple of 8 */
-    uint32_t heads;    /* query heads, a multiple of kv_heads */
+    uint32_t hidden; /* a multiple of 8 */
+    uint32_t heads;  /* query heads, a multiple of kv_heads */
     uint32_t kv_heads;
     uint32_t head_dim; /* a multiple of 8; heads * head_dim need not equal hidden */
     uint32_t ffn;      /* a multiple of 8 */
     uint32_t vocab;    /* rows of the embedding and of lm_head; any number >= 1 */
     uint32_t max_position_embeddings;
-    double rms_norm_eps; /* (0, 0.1] */
+    double rms_norm_eps; /* [1e-30, 0.1] */
     double rope_theta;   /* [1, 1e12] */
     bool tie_word_embeddings;
-    uint32_t mask_token_id; /* UINT32_MAX: none stated */
+    uint32_t mask_token_id;    /* UINT32_MAX: none stated */
     enum rf_dtype torch_dtype; /* as stated, RF_DTYPE_NONE when absent; tensors carry their own */
     /* generation_config.json's eos_token_id, else (no such file) config.json's; each id once, in the
      * file's order, and below vocab. The tokenizer's own eos token is not added here. */

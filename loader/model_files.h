@@ -29,12 +29,12 @@ struct rf_shard {
 
 struct rf_model_files {
     struct rf_model_config config;
-    struct rf_tensor embed;      /* [vocab, hidden] */
-    struct rf_tensor final_norm; /* [hidden] */
-    struct rf_tensor lm_head;    /* [vocab, hidden]; when tied, the same data as embed */
+    struct rf_tensor embed;          /* [vocab, hidden] */
+    struct rf_tensor final_norm;     /* [hidden] */
+    struct rf_tensor lm_head;        /* [vocab, hidden]; when tied, the same data as embed */
     struct rf_layer_tensors *layers; /* [config.layers] */
-    uint64_t parameters;         /* elements of the weights that are used, a tied head counted once */
-    uint64_t weight_bytes;       /* the same in bytes, as they stand in the files */
+    uint64_t parameters;             /* elements of the weights that are used, a tied head counted once */
+    uint64_t weight_bytes;           /* the same in bytes, as they stand in the files */
     struct rf_shard *shards;
     uint32_t shard_count;
     /* One line for each thing in the folder that is knowingly left unused (rotary tables of old exports, a

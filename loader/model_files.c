@@ -1,0 +1,398 @@
+#include "loader/model_files.h"
+
+#include "loader/json.h"
+#include "loader/shard_index.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char single_name[] = "model.safetensors";
+static const char index_name[] = "model.safetensors.index.json";
+
+/* What opening needs besides its result. */
+struct opening {
+    struct rf_model_files *files;
+    const char *folder;
+    char *index_path;
+    bool has_index;
+    struct rf_shard_index index;
+    bool **bound; /* [shard][tensor of that shard]: a field has it, or it is knowingly ignored */
+    struct rf_error *err;
+};
+
+static enum rf_status out_of_memory(const struct opening *o)
+{
+    return rf_fail(o->err, RF_ERROR_HOST_MEMORY, "%s: out of memory", o->folder);
+}
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static enum rf_status
+warn(struct opening *o, const char *format, ...)
+{
+    struct rf_model_files *files = o->files;
+    char **grown = realloc(files->warnings, (files->warning_count + 1) * sizeof *grown);
+    if (!grown)
+        return out_of_memory(o);
+    files->warnings = grown;
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    char *copy = strdup(line);
+    if (!copy)
+        return out_of_memory(o);
+    files->warnings[files->warning_count++] = copy;
+    return RF_OK;
+}
+
+/* ---- Shards
+ * ------------------------------------------------------------------------------------------------- */
+
+static enum rf_status open_shard(struct opening *o, const char *name)
+{
+    struct rf_shard *shard = &o->files->shards[o->files->shard_count++];
+    shard->path = rf_path_join(o->folder, name);
+    if (!shard->path)
+        return out_of_memory(o);
+    if (o->has_index && !rf_path_exists(shard->path))
+        return rf_fail(o->err, RF_ERROR_IO, "%s: names the shard %s, which is not in the folder",
+                       o->index_path, name);
+    enum rf_status status = rf_file_map_open(&shard->map, shard->path, o->err);
+    if (!status)
+        status = rf_safetensors_parse(&shard->content, shard->path, shard->map.data, shard->map.size, o->err);
+    return status;
+}
+
+static enum rf_status read_index(struct opening *o)
+{
+    struct rf_file_map map;
+    enum rf_status status = rf_file_map_open(&map, o->index_path, o->err);
+    if (!status)
+        status =
+            rf_shard_index_parse(&o->index, o->index_path, (const char *)map.data, (size_t)map.size, o->err);
+    rf_file_map_close(&map);
+    return status;
+}
+
+/* One model.safetensors goes before an index, as in transformers. */
+static enum rf_status find_layout(struct opening *o)
+{
+    char *single_path = rf_path_join(o->folder, single_name);
+    o->index_path = rf_path_join(o->folder, index_name);
+    enum rf_status status = RF_OK;
+    if (!single_path || !o->index_path)
+        status = out_of_memory(o);
+    bool single = !status && rf_path_exists(single_path);
+    bool index = !status && rf_path_exists(o->index_path);
+    free(single_path);
+    if (status)
+        return status;
+    if (!single && !index)
+        return rf_fail(o->err, RF_ERROR_IO, "%s: no weights: wanted %s or %s", o->folder, single_name,
+                       index_name);
+    o->has_index = !single;
+    if (single && index)
+        return warn(o, "%s: ignored, because %s is there too", o->index_path, single_name);
+    return RF_OK;
+}
+
+static enum rf_status open_shards(struct opening *o)
+{
+    enum rf_status status = find_layout(o);
+    if (!status && o->has_index)
+        status = read_index(o);
+    if (status)
+        return status;
+    uint32_t count = o->has_index ? o->index.shard_count : 1;
+    o->files->shards = calloc(count, sizeof *o->files->shards);
+    o->bound = calloc(count, sizeof *o->bound);
+    if (!o->files->shards || !o->bound)
+        return out_of_memory(o);
+    for (uint32_t i = 0; i < count && !status; i++) {
+        status = open_shard(o, o->has_index ? o->index.shards[i] : single_name);
+        if (!status && !(o->bound[i] = calloc(o->files->shards[i].content.count, sizeof **o->bound)))
+            status = out_of_memory(o);
+    }
+    return status;
+}
+
+/* Index and shards must agree in both directions. */
+static enum rf_status check_index(const struct opening *o)
+{
+    for (size_t i = 0; i < o->index.count; i++) {
+        const struct rf_shard_entry *entry = &o->index.entries[i];
+        if (!rf_safetensors_find(&o->files->shards[entry->shard].content, entry->tensor))
+            return rf_fail(o->err, RF_ERROR_FORMAT, "%s: tensor %s: wanted in %s, which does not hold it",
+                           o->index_path, rf_json_printable(entry->tensor).text,
+                           o->index.shards[entry->shard]);
+    }
+    for (uint32_t i = 0; i < o->files->shard_count; i++) {
+        const struct rf_shard *shard = &o->files->shards[i];
+        for (size_t j = 0; j < shard->content.count; j++) {
+            const char *name = shard->content.tensors[j].name;
+            const struct rf_shard_entry *entry = rf_shard_index_find(&o->index, name);
+            if (!entry || entry->shard != i)
+                return rf_fail(o->err, RF_ERROR_FORMAT, "%s: tensor %s: surplus, %s puts it in %s",
+                               shard->path, rf_json_printable(name).text, index_name,
+                               entry ? o->index.shards[entry->shard] : "no shard");
+        }
+    }
+    return RF_OK;
+}
+
+/* ---- Binding
+ * ------------------------------------------------------------------------------------------------ */
+
+/* A size that a tensor's dimension must have, and the words for it. */
+enum size_name { NO_SIZE, HIDDEN, FFN, VOCAB, HEAD_DIM, Q_WIDTH, KV_WIDTH };
+
+static uint64_t size_of(const struct rf_model_config *config, enum size_name name)
+{
+    switch (name) {
+    case HIDDEN:
+        return config->hidden;
+    case FFN:
+        return config->ffn;
+    case VOCAB:
+        return config->vocab;
+    case HEAD_DIM:
+        return config->head_dim;
+    case Q_WIDTH:
+        return (uint64_t)config->heads * config->head_dim;
+    case KV_WIDTH:
+        return (uint64_t)config->kv_heads * config->head_dim;
+    case NO_SIZE:
+        break;
+    }
+    return 0;
+}
+
+static const char *const size_words[] = {
+    [HIDDEN] = "hidden_size",
+    [FFN] = "intermediate_size",
+    [VOCAB] = "vocab_size",
+    [HEAD_DIM] = "head_dim",
+    [Q_WIDTH] = "num_attention_heads * head_dim",
+    [KV_WIDTH] = "num_key_value_heads * head_dim",
+};
+
+struct wanted {
+    enum size_name rows, columns; /* columns NO_SIZE: a vector */
+};
+
+static const struct {
+    const char *suffix; /* after "model.layers.N." */
+    size_t field;
+    struct wanted shape;
+} layer_tensors[] = {
+    {"input_layernorm.weight", offsetof(struct rf_layer_tensors, input_norm), {HIDDEN, NO_SIZE}},
+    {"self_attn.q_proj.weight", offsetof(struct rf_layer_tensors, q_proj), {Q_WIDTH, HIDDEN}},
+    {"self_attn.k_proj.weight", offsetof(struct rf_layer_tensors, k_proj), {KV_WIDTH, HIDDEN}},
+    {"self_attn.v_proj.weight", offsetof(struct rf_layer_tensors, v_proj), {KV_WIDTH, HIDDEN}},
+    {"self_attn.o_proj.weight", offsetof(struct rf_layer_tensors, o_proj), {HIDDEN, Q_WIDTH}},
+    {"self_attn.q_norm.weight", offsetof(struct rf_layer_tensors, q_norm), {HEAD_DIM, NO_SIZE}},
+    {"self_attn.k_norm.weight", offsetof(struct rf_layer_tensors, k_norm), {HEAD_DIM, NO_SIZE}},
+    {"post_attention_layernorm.weight",
+     offsetof(struct rf_layer_tensors, post_attention_norm),
+     {HIDDEN, NO_SIZE}},
+    {"mlp.gate_proj.weight", offsetof(struct rf_layer_tensors, gate_proj), {FFN, HIDDEN}},
+    {"mlp.up_proj.weight", offsetof(struct rf_layer_tensors, up_proj), {FFN, HIDDEN}},
+    {"mlp.down_proj.weight", offsetof(struct rf_layer_tensors, down_proj), {HIDDEN, FFN}},
+};
+
+/* NULL when no shard holds it; otherwise it counts as used. */
+static const struct rf_tensor *take(struct opening *o, const char *name)
+{
+    uint32_t shard = 0;
+    if (o->has_index) {
+        const struct rf_shard_entry *entry = rf_shard_index_find(&o->index, name);
+        if (!entry)
+            return NULL;
+        shard = entry->shard;
+    }
+    const struct rf_safetensors *content = &o->files->shards[shard].content;
+    const struct rf_tensor *tensor = rf_safetensors_find(content, name);
+    if (tensor)
+        o->bound[shard][tensor - content->tensors] = true;
+    return tensor;
+}
+
+static enum rf_status check_tensor(const struct opening *o, const struct rf_tensor *tensor,
+                                   struct wanted wanted)
+{
+    if (tensor->dtype != RF_DTYPE_BF16 && tensor->dtype != RF_DTYPE_F16 && tensor->dtype != RF_DTYPE_F32)
+        return rf_fail(o->err, RF_ERROR_UNSUPPORTED, "%s: tensor %s: dtype is %s, wanted BF16, F16 or F32",
+                       tensor->file, tensor->name, rf_dtype_name(tensor->dtype));
+    uint32_t rank = wanted.columns ? 2 : 1;
+    uint64_t shape[2] = {size_of(&o->files->config, wanted.rows), size_of(&o->files->config, wanted.columns)};
+    if (tensor->rank == rank && tensor->shape[0] == shape[0] && (rank == 1 || tensor->shape[1] == shape[1]))
+        return RF_OK;
+    return rf_fail(o->err, RF_ERROR_FORMAT,
+                   "%s: tensor %s: rank %" PRIu32 ", shape %s, wanted rank %" PRIu32
+                   ", shape %s [%s%s%s] by config.json",
+                   tensor->file, tensor->name, tensor->rank,
+                   rf_shape_describe(tensor->shape, tensor->rank).text, rank,
+                   rf_shape_describe(shape, rank).text, size_words[wanted.rows], rank == 2 ? ", " : "",
+                   rank == 2 ? size_words[wanted.columns] : "");
+}
+
+static enum rf_status bind(struct opening *o, struct rf_tensor *out, const char *name, struct wanted wanted)
+{
+    const struct rf_tensor *tensor = take(o, name);
+    if (!tensor)
+        return rf_fail(o->err, RF_ERROR_FORMAT, "%s: tensor %s: missing, wanted by config.json",
+                       o->has_index ? o->index_path : o->files->shards[0].path, name);
+    enum rf_status status = check_tensor(o, tensor, wanted);
+    if (status)
+        return status;
+    *out = *tensor;
+    o->files->parameters += tensor->bytes * 8 / rf_dtype_bits(tensor->dtype);
+    o->files->weight_bytes += tensor->bytes;
+    return RF_OK;
+}
+
+static enum rf_status bind_layer(struct opening *o, uint32_t layer)
+{
+    enum rf_status status = RF_OK;
+    for (size_t i = 0; i < sizeof layer_tensors / sizeof layer_tensors[0] && !status; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "model.layers.%" PRIu32 ".%s", layer, layer_tensors[i].suffix);
+        struct rf_tensor *field =
+            (struct rf_tensor *)((char *)&o->files->layers[layer] + layer_tensors[i].field);
+        status = bind(o, field, name, layer_tensors[i].shape);
+    }
+    return status;
+}
+
+/* A tied model is saved without lm_head.weight, but older programs wrote it all the same. transformers
+ * ties after loading, so the embedding wins; we do as it does, and say so. */
+static enum rf_status bind_tied_head(struct opening *o)
+{
+    struct rf_model_files *files = o->files;
+    files->lm_head = files->embed;
+    const struct rf_tensor *head = take(o, "lm_head.weight");
+    if (!head)
+        return RF_OK;
+    enum rf_status status = check_tensor(o, head, (struct wanted){VOCAB, HIDDEN});
+    if (status)
+        return status;
+    return warn(o, "%s: tensor lm_head.weight: ignored, because tie_word_embeddings makes %s the head",
+                head->file, files->embed.name);
+}
+
+static enum rf_status bind_all(struct opening *o)
+{
+    struct rf_model_files *files = o->files;
+    files->layers = calloc(files->config.layers, sizeof *files->layers);
+    if (!files->layers)
+        return out_of_memory(o);
+    const struct wanted table = {VOCAB, HIDDEN};
+    enum rf_status status = bind(o, &files->embed, "model.embed_tokens.weight", table);
+    for (uint32_t i = 0; i < files->config.layers && !status; i++)
+        status = bind_layer(o, i);
+    if (!status)
+        status = bind(o, &files->final_norm, "model.norm.weight", (struct wanted){HIDDEN, NO_SIZE});
+    if (!status)
+        status = files->config.tie_word_embeddings ? bind_tied_head(o)
+                                                   : bind(o, &files->lm_head, "lm_head.weight", table);
+    return status;
+}
+
+/* ---- What is left over
+ * -------------------------------------------------------------------------------------- */
+
+/* Old exports hold RoPE's inverse frequencies: constants that follow from rope_theta and head_dim. */
+static bool is_rotary_table(const char *name)
+{
+    static const char suffix[] = "rotary_emb.inv_freq";
+    size_t length = strlen(name), tail = sizeof suffix - 1;
+    return strncmp(name, "model.", 6) == 0 && length > tail && strcmp(name + length - tail, suffix) == 0;
+}
+
+static enum rf_status check_surplus(struct opening *o)
+{
+    const struct rf_tensor *rotary = NULL;
+    size_t rotary_count = 0;
+    for (uint32_t i = 0; i < o->files->shard_count; i++) {
+        const struct rf_safetensors *content = &o->files->shards[i].content;
+        for (size_t j = 0; j < content->count; j++) {
+            const struct rf_tensor *tensor = &content->tensors[j];
+            if (o->bound[i][j])
+                continue;
+            if (!is_rotary_table(tensor->name))
+                return rf_fail(o->err, RF_ERROR_FORMAT,
+                               "%s: tensor %s: surplus, a model of %" PRIu32
+                               " layers by config.json has no such tensor",
+                               tensor->file, rf_json_printable(tensor->name).text, o->files->config.layers);
+            rotary = tensor;
+            rotary_count++;
+        }
+    }
+    if (!rotary)
+        return RF_OK;
+    return warn(o, "%s: ignored %zu tensors such as %s: these tables are computed from rope_theta",
+                rotary->file, rotary_count, rf_json_printable(rotary->name).text);
+}
+
+/* ---- Opening and closing
+ * ------------------------------------------------------------------------------------ */
+
+static enum rf_status check_folder(const struct opening *o)
+{
+    struct stat info;
+    if (stat(o->folder, &info) != 0)
+        return rf_fail(o->err, RF_ERROR_IO, "%s: cannot open the model folder: %s", o->folder,
+                       strerror(errno));
+    if (!S_ISDIR(info.st_mode))
+        return rf_fail(o->err, RF_ERROR_IO, "%s: is a file, wanted a model folder", o->folder);
+    return RF_OK;
+}
+
+enum rf_status rf_model_files_open(struct rf_model_files *out, const char *folder, struct rf_error *err)
+{
+    *out = (struct rf_model_files){0};
+    struct opening o = {.files = out, .folder = folder, .err = err};
+    enum rf_status status = check_folder(&o);
+    if (!status)
+        status = rf_config_load(&out->config, folder, err);
+    if (!status)
+        status = open_shards(&o);
+    if (!status && o.has_index)
+        status = check_index(&o);
+    if (!status)
+        status = bind_all(&o);
+    if (!status)
+        status = check_surplus(&o);
+    for (uint32_t i = 0; o.bound && i < out->shard_count; i++)
+        free(o.bound[i]);
+    free(o.bound);
+    free(o.index_path);
+    rf_shard_index_free(&o.index);
+    if (status)
+        rf_model_files_close(out);
+    return status;
+}
+
+void rf_model_files_close(struct rf_model_files *files)
+{
+    for (uint32_t i = 0; i < files->shard_count; i++) {
+        rf_safetensors_free(&files->shards[i].content);
+        rf_file_map_close(&files->shards[i].map);
+        free(files->shards[i].path);
+    }
+    for (uint32_t i = 0; i < files->warning_count; i++)
+        free(files->warnings[i]);
+    free(files->warnings);
+    free(files->shards);
+    free(files->layers);
+    *files = (struct rf_model_files){0};
+}
