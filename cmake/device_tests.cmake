@@ -26,12 +26,27 @@ function(rf_add_device_test)
         set(test "${arg_NAME}.${driver}")
         add_test(NAME ${test}
             COMMAND "${PROJECT_SOURCE_DIR}/scripts/with-driver.sh" ${driver} "${program}" ${arg_COMMAND})
+        file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/cache/${driver}")
         set(environment ${arg_ENV} "XDG_CACHE_HOME=${PROJECT_BINARY_DIR}/cache/${driver}")
-        if(NOT arg_NO_VALIDATION AND NOT RF_SANITIZE)
+        if(RF_SANITIZE)
+            list(APPEND environment ${sanitizer_environment})
+        elseif(NOT arg_NO_VALIDATION)
             list(APPEND environment "RF_VALIDATION_LOG=${PROJECT_BINARY_DIR}/validation/${test}.log")
         endif()
         set_tests_properties(${test} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${arg_TIMEOUT}
             ENVIRONMENT "${environment}" LABELS "${driver};${arg_LABELS}")
     endforeach()
 endfunction()
+
 file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/validation")
+if(RF_SANITIZE)
+    add_library(keep_modules MODULE "${PROJECT_SOURCE_DIR}/tests/drivers/keep_modules.c")
+    target_compile_options(keep_modules PRIVATE -fno-sanitize=all)
+    target_link_options(keep_modules PRIVATE -fno-sanitize=all)
+    set(sanitizer_environment
+        "LD_PRELOAD=$<TARGET_FILE:keep_modules>"
+        "ASAN_OPTIONS=verify_asan_link_order=0"
+        "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/drivers/lsan.supp:print_suppressions=0"
+        "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/drivers/tsan.supp"
+        "UBSAN_OPTIONS=print_stacktrace=1")
+endif()
