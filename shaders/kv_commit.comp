@@ -19,8 +19,8 @@ void main()
     uint i = gl_WorkGroupID.x;
     if (i >= p.seqs.x[p.seq].state.x.commit_rows) return;
     uint from = p.seqs.x[p.seq].scratch_first + i, to = p.seqs.x[p.seq].committed + i;
-    RfKv source = p.seqs.x[p.seq].pages.x[from / RF_PAGE_ROWS];
-    RfKv target = p.seqs.x[p.seq].pages.x[to / RF_PAGE_ROWS];
+    RfKv source = p.seqs.x[p.seq].pages.x[from / RF_PAGE_ROWS].kv;
+    RfKv target = p.seqs.x[p.seq].pages.x[to / RF_PAGE_ROWS].kv;
     from %= RF_PAGE_ROWS;
     to %= RF_PAGE_ROWS;
     uint quads = p.head_dim / 4;

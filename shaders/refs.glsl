@@ -16,7 +16,9 @@ layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfVec4s { v
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfQuads { ACT4 x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfWeights { uvec4 x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfKv { ACT4 x[]; };   // quads: of K [head_dim/4][row], of V [row][head_dim/4]
-layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfPages { RfKv x[]; };
+// A page table. The struct keeps glslang from declaring RuntimeDescriptorArray, as it does for an array of references.
+struct rf_page { RfKv kv; };
+layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfPages { rf_page x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfSlots { uint x[]; };
 layout(buffer_reference) buffer RfRows;
 layout(buffer_reference) buffer RfResults;
