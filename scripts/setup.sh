@@ -22,7 +22,8 @@ die() { say "$*"; exit 1; }
 # Prints those of the named packages that are not installed.
 missing() {
     local have
-    have=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p')
+    # dpkg-query fails when it knows nothing of a package, which is one of the answers here.
+    have=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true; } | sed -n 's/^installed //p')
     for package in "$@"; do
         grep -qx "$package" <<<"$have" || echo "$package"
     done
