@@ -42,7 +42,7 @@ RF_CONST(RF_SPLIT_KEYS, 512)      /* keys per split of the attention */
 RF_CONST(RF_MAX_PIECES, 64)       /* sessions in one forward */
 RF_CONST(RF_MAX_EOS, 8)
 RF_CONST(RF_MAX_ROWS, 512)        /* rows in one forward; the largest bucket */
-RF_CONST(RF_MAX_GRIDS, 16)
+RF_CONST(RF_MAX_GRIDS, 64)
 
 /* SwiGLU products are stored times 2^-5 where activations are f16: products up to 2.09e6 stay finite (65504 * 32) and
  * beyond that they saturate; down_proj's epilogue multiplies by 2^5. Both are exact powers of two. */
@@ -89,12 +89,12 @@ RF_CHECK_SIZE(rf_partial, 24);
 
 /* ---- Sequences: one per session, host-written ---------------------------------------------------------------- */
 
-/* Phases say which slot shader acts on a sequence in a step. */
-RF_CONST(RF_PHASE_IDLE, 0)
-RF_CONST(RF_PHASE_PLAN, 1)        /* slot_select acts */
-RF_CONST(RF_PHASE_VERIFY, 2)      /* slot_accept acts */
-RF_CONST(RF_PHASE_COMPLETE, 3)    /* slot_fill and slot_accept act */
-RF_CONST(RF_PHASE_AR, 4)          /* slot_accept copies results to the status */
+/* What the slot shaders do with a sequence in a step: a sum of these. */
+RF_CONST(RF_ACT_SELECT, 1)        /* slot_select: choose among the planned slots */
+RF_CONST(RF_ACT_VERIFY, 2)        /* slot_accept: judge VERIFY */
+RF_CONST(RF_ACT_FILL, 4)          /* slot_fill: fill in what a COMPLETE turn predicted */
+RF_CONST(RF_ACT_TURN, 8)          /* slot_accept: judge a COMPLETE turn */
+RF_CONST(RF_ACT_COPY, 16)         /* slot_accept: results 0 and 1 to the status' tokens (sequential decoding) */
 
 struct rf_seq {
     RF_REF(RfPages) pages;       /* page table */
@@ -106,7 +106,7 @@ struct rf_seq {
     RF_REF(RfWords) tokens;      /* drafts of the chosen slots, [chosen][slot_size] */
     RF_REF(RfWords) tagged;      /* leading agreed tokens of each chosen slot [slot_count] */
     RF_REF(RfStatus) status;     /* read by the host after each submission */
-    uint phase;
+    uint actions;                /* RF_ACT_... */
     uint slot_size, slot_count;
     uint committed;              /* C */
     uint scratch_first;          /* first virtual row of scratch */
@@ -225,7 +225,8 @@ struct rf_push_matmul {
     RF_REF(RfCounts) counts;
     RF_REF(RfQuads) x;           /* activation quads [k / 4][ldx] */
     RF_REF(RfWeights) w;         /* this chunk: [columns padded][k] */
-    RF_REF(RfFloats) y;          /* by epilogue; quads and partials are reached through the same address */
+    RF_REF(RfWords) y;           /* by epilogue: f32, activation quads or partials, written as words, because SwiftShader
+                                  * cannot turn one reference into another */
     RF_REF(RfRows) rows;         /* REDUCE */
     RF_REF(RfWords) outputs;     /* REDUCE */
     RF_REF(RfSeqs) seqs;         /* REDUCE: temperature and noise */

@@ -3,7 +3,7 @@
 //   VERIFY: commits the whole slots of the leading agreed run, or up to the first eos inside it; with nothing to commit it
 //   lays the rows of the first COMPLETE turn. COMPLETE: extends each slot's agreed run, looks for eos, and either lays the
 //   next turn's rows or commits all chosen slots up to the first eos (kv_commit then moves their KV rows).
-//   AR: copies the tokens of results 0 and 1 to the status.
+//   Sequential decoding: copies the tokens of results 0 and 1 to the status.
 // Writes round state, tagged, rows and the status. One workgroup a sequence; integers and comparisons only.
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -101,7 +101,7 @@ void after_turn(uint seq, uint chosen, uint k)
 void main()
 {
     uint seq = p.sequences.x.seqs[gl_WorkGroupID.x];
-    uint phase = p.seqs.x[seq].phase;
+    uint actions = p.seqs.x[seq].actions;
     if (gl_LocalInvocationIndex == 0) {
         first_wrong = RF_NONE;
         first_eos = RF_NONE;
@@ -110,9 +110,9 @@ void main()
     }
     barrier();
     uint chosen = p.seqs.x[seq].state.x.chosen_count, k = p.seqs.x[seq].slot_size;
-    if (phase == RF_PHASE_VERIFY) after_verify(seq, chosen, k);
-    if (phase == RF_PHASE_COMPLETE) after_turn(seq, chosen, k);
-    if (phase == RF_PHASE_AR && gl_LocalInvocationIndex < 2)
+    if ((actions & RF_ACT_VERIFY) != 0) after_verify(seq, chosen, k);
+    if ((actions & RF_ACT_TURN) != 0) after_turn(seq, chosen, k);
+    if ((actions & RF_ACT_COPY) != 0 && gl_LocalInvocationIndex < 2)
         p.seqs.x[seq].status.words[p.seqs.x[seq].status_tokens + gl_LocalInvocationIndex] =
             p.seqs.x[seq].results.x[gl_LocalInvocationIndex].token;
 }

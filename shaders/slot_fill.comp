@@ -10,7 +10,7 @@
 void main()
 {
     uint seq = p.sequences.x.seqs[gl_WorkGroupID.x];
-    if (p.seqs.x[seq].phase != RF_PHASE_COMPLETE) return;
+    if ((p.seqs.x[seq].actions & RF_ACT_FILL) == 0) return;
     uint k = p.seqs.x[seq].slot_size;
     uint chosen = p.seqs.x[seq].state.x.chosen_count;
     uint accepted = p.seqs.x[seq].state.x.accepted;

@@ -59,7 +59,7 @@ uint choose(uint seq)
 void main()
 {
     uint seq = p.sequences.x.seqs[gl_WorkGroupID.x];
-    if (p.seqs.x[seq].phase != RF_PHASE_PLAN) return;
+    if ((p.seqs.x[seq].actions & RF_ACT_SELECT) == 0) return;
     uint k = p.seqs.x[seq].slot_size;
     uint chosen = choose(seq);
     memoryBarrierBuffer();

@@ -1,0 +1,61 @@
+/* What forward.c (buffers, buckets) and layers.c (the dispatches of a forward) share. */
+#ifndef RF_MODEL_FORWARD_INTERNAL_H
+#define RF_MODEL_FORWARD_INTERNAL_H
+
+#include "engine/model/forward.h"
+
+/* Spans that dispatches read and write. Sequences' own memory (pending rows, results, slot state) and KV pages are reached
+ * through pointers in the sequence table and come and go with sessions, so each of the two is declared by a stand-in: a
+ * span that no kernel touches and that orders everything that touches the real thing. */
+struct forward_spans {
+    struct rf_span seqs, work[2], active;
+    struct rf_span sessions, pages;          /* stand-ins */
+    struct rf_span rows, outputs, counts;
+    struct rf_span h, x, qkv, act;           /* see shared.h; x also takes the attention's output */
+    struct rf_span attention_partials, logit_partials, logits;
+};
+
+/* One dispatch of a forward before its kernel exists. */
+struct forward_op {
+    struct rf_kernel_id kernel;
+    struct rf_dispatch dispatch;
+    unsigned char push[RF_PUSH_BYTES];
+    char label[48];
+    uint32_t grid; /* index into forward_plan.grids */
+};
+
+struct forward_plan {
+    uint32_t bucket, flags; /* rows that it is for */
+    struct forward_op *ops;
+    uint32_t op_count, op_capacity;
+    struct rf_grid grids[RF_MAX_GRIDS];
+    uint32_t grid_count;
+    bool failed; /* no host memory, or too many grids */
+};
+
+struct forward_variant {
+    struct rf_span grids, indirect;
+    uint32_t grid_count;
+    struct rf_cmd *gather[2], *forward;
+};
+
+enum { FORWARD_BUCKETS = 10 }; /* 1, 2, 4, .. 512 rows */
+
+struct rf_forward {
+    struct rf_gpu *gpu;
+    const struct rf_weights *weights;
+    struct rf_model_config config;
+    uint32_t context_length;
+    bool fp16;
+    uint32_t split_rows; /* rows times splits that attention_partials has room for */
+    uint32_t logit_tiles;
+    struct rf_arena *device, *upload;
+    struct forward_spans spans;
+    struct forward_variant variants[FORWARD_BUCKETS][RF_FORWARD_VARIANTS];
+    struct rf_cmd *slots[RF_SLOT_SHADERS];
+};
+
+/* Lists the dispatches of a forward of plan->bucket rows. */
+void rf_plan_forward(const struct rf_forward *forward, struct forward_plan *plan);
+
+#endif
