@@ -4,9 +4,10 @@
 #   scripts/setup.sh --tests   also cmocka, validation layers, and the drivers and tokenizer files of the test suite
 # Debian 12 and 13 and Ubuntu 24.04 are set up, as root or with sudo; elsewhere the missing things are listed.
 # Everything that is not a system package goes below .deps/. Progress is on stderr; stdout stays empty.
-set -euo pipefail
+set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec 1>&2 </dev/null
+trap 'echo "setup: failed at line $LINENO: $BASH_COMMAND" >&2' ERR
 
 RUN_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libpcre2-dev libutf8proc-dev libedit-dev
     libvulkan1 mesa-vulkan-drivers)
@@ -189,7 +190,7 @@ setup_lavapipe_new() {
 fetch_npm() {
     say "fetching the npm package $1"
     rm -rf .deps/npm && mkdir -p .deps/npm "$2"
-    (cd .deps/npm && npm pack --silent "$1" >/dev/null)
+    (cd .deps/npm && npm pack --loglevel=error "$1" >/dev/null)
     tar -xzf .deps/npm/*.tgz -C "$2" --strip-components=1
     rm -rf .deps/npm
 }
