@@ -587,7 +587,7 @@ static void complete(struct decoder *d)
             count_branch(d, done ? REF_BRANCH_COMPLETE_EOS_ENDS_TURNS : REF_BRANCH_COMPLETE_EOS_TURNS_GO_ON);
         }
         uint32_t step = fewest_tags(d, slots, acc) - (done ? 0 : 1);
-        count_branch(d, step == 0 ? REF_BRANCH_COMPLETE_ACC_STAYS : REF_BRANCH_COMPLETE_ACC_MOVES);
+        count_branch(d, step == 1 ? REF_BRANCH_COMPLETE_ACC_BY_ONE : REF_BRANCH_COMPLETE_ACC_BY_MORE);
         acc += step;
     }
     d->out->turns += turns;
@@ -685,7 +685,8 @@ static void finish(struct decoder *d)
         out->response[i] = sorted[i].token;
         out->response_positions[i] = sorted[i].position;
         bool excess = sorted[i].position >= d->settings->max_tokens, eos = is_eos(d, sorted[i].token);
-        count_branch_if(d, excess && !cut, eos ? REF_BRANCH_EOS_IN_EXCESS : REF_BRANCH_EXCESS_CUT);
+        count_branch_if(d, excess && !cut, REF_BRANCH_EXCESS_CUT);
+        count_branch_if(d, excess && eos && !out->shown_eos, REF_BRANCH_EOS_IN_EXCESS);
         count_branch_if(d, out->shown_eos && !eos, REF_BRANCH_COMMITTED_BEHIND_EOS);
         count_branch_if(d, !cut && sorted[i].position > i && (i == 0 || sorted[i - 1].position == i - 1),
                         REF_BRANCH_HOLE_BEFORE_EOS);

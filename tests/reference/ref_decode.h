@@ -129,8 +129,8 @@ struct ref_forward {
     X(COMPLETE_FORCED_AFTER_TAGGED)    \
     X(COMPLETE_REFUSED)                \
     X(COMPLETE_REJUDGED_AFTER_REFUSED) \
-    X(COMPLETE_ACC_STAYS)              \
-    X(COMPLETE_ACC_MOVES)              \
+    X(COMPLETE_ACC_BY_ONE)             \
+    X(COMPLETE_ACC_BY_MORE)            \
     X(COMPLETE_EOS)                    \
     X(COMPLETE_EOS_TAGGED_BY_VERIFY)   \
     X(COMPLETE_EOS_TAGGED_NOW)         \
