@@ -15,7 +15,7 @@ struct rf_gpu_caps {
     uint32_t shared_bytes, max_invocations, max_workgroup_count[3], max_push_bytes;
     uint64_t max_allocation, memory_bytes;
     uint32_t max_allocation_count;
-    bool unified_memory;                             /* every device-local heap is host-visible */
+    bool unified_memory;                             /* no discrete GPU, every device-local heap is host-visible */
     bool fp16;                                       /* shaderFloat16 and 16-bit storage */
     bool int8_dot;                                   /* accelerated 4x8 integer dot product */
     bool coopmat, coopmat2;

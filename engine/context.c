@@ -1,0 +1,75 @@
+#include "engine/context.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The only place that reads the environment. An unset or empty variable counts as absent. */
+static const char *from_environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && value[0] ? value : NULL;
+}
+
+/* $XDG_CACHE_HOME/refusion, else ~/.cache/refusion; false when there is neither. */
+static bool default_cache_dir(char *path, size_t room)
+{
+    const char *cache = from_environment("XDG_CACHE_HOME"), *home = from_environment("HOME");
+    int length = -1;
+    if (cache && cache[0] == '/') length = snprintf(path, room, "%s/refusion", cache); /* relative: invalid by XDG */
+    else if (home) length = snprintf(path, room, "%s/.cache/refusion", home);
+    return length > 0 && (size_t)length < room;
+}
+
+enum rf_status rf_devices_list(struct rf_device_info **infos, size_t *count, struct rf_error *err)
+{
+    return rf_gpu_list(infos, count, from_environment("RF_DISABLE"), err);
+}
+
+enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc *desc, struct rf_error *err)
+{
+    static const struct rf_context_desc defaults;
+    char cache[4096];
+    if (!desc) desc = &defaults;
+    *out = NULL;
+    struct rf_gpu_desc gpu = {.device = desc->device ? desc->device : from_environment("RF_DEVICE"),
+                              .disable = desc->disable ? desc->disable : from_environment("RF_DISABLE"),
+                              .cache_dir = desc->cache_dir,
+                              .shader_dir = desc->shader_dir,
+                              .memory_limit = desc->memory_limit,
+                              .debug_checks = desc->debug_checks,
+                              .validation = desc->validation,
+                              .log = desc->log,
+                              .log_user = desc->log_user};
+    if (!gpu.cache_dir && default_cache_dir(cache, sizeof cache)) gpu.cache_dir = cache;
+    rf_context *context = calloc(1, sizeof *context);
+    if (!context) return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a context");
+    enum rf_status status = rf_gpu_create(&context->gpu, &gpu, err);
+    if (status) {
+        free(context);
+        return status;
+    }
+    *out = context;
+    return RF_OK;
+}
+
+void rf_context_destroy(rf_context *context)
+{
+    if (!context) return;
+    rf_gpu_destroy(context->gpu);
+    free(context);
+}
+
+void rf_context_device(const rf_context *context, struct rf_device_info *info)
+{
+    rf_gpu_get_info(context->gpu, info);
+}
+
+uint64_t rf_context_complaints(const rf_context *context)
+{
+    return rf_gpu_complaints(context->gpu);
+}
+
+const char *rf_version(void)
+{
+    return RF_VERSION;
+}

@@ -1,0 +1,290 @@
+#include "engine/gpu/caps.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const capability_names[RF_CAP_COUNT] = {
+    [RF_CAP_VULKAN13] = "vulkan1.3",
+    [RF_CAP_COMPUTE_QUEUE] = "computeQueue",
+    [RF_CAP_BUFFER_DEVICE_ADDRESS] = "bufferDeviceAddress",
+    [RF_CAP_SCALAR_BLOCK_LAYOUT] = "scalarBlockLayout",
+    [RF_CAP_TIMELINE_SEMAPHORE] = "timelineSemaphore",
+    [RF_CAP_SYNCHRONIZATION2] = "synchronization2",
+    [RF_CAP_MAINTENANCE4] = "maintenance4",
+    [RF_CAP_SUBGROUP_BASIC] = "subgroupBasic",
+    [RF_CAP_SUBGROUP_ARITHMETIC] = "subgroupArithmetic",
+    [RF_CAP_SHARED_32K] = "sharedMemory32KiB",
+    [RF_CAP_INVOCATIONS_256] = "invocations256",
+    [RF_CAP_PUSH_128] = "pushConstants128",
+    [RF_CAP_FP16] = "fp16",
+    [RF_CAP_INT8_DOT] = "int8dot",
+    [RF_CAP_COOPMAT] = "coopmat",
+    [RF_CAP_COOPMAT2] = "coopmat2",
+    [RF_CAP_SUBGROUP_SIZE_CONTROL] = "subgroupSizeControl",
+    [RF_CAP_FULL_SUBGROUPS] = "fullSubgroups",
+    [RF_CAP_MEMORY_BUDGET] = "memoryBudget",
+    [RF_CAP_PIPELINE_PROPERTIES] = "pipelineProperties",
+    [RF_CAP_UNIFIED_MEMORY] = "unifiedMemory",
+    [RF_CAP_LOADER] = "loader",
+};
+
+enum { SHARED_WANTED = 32 * 1024, INVOCATIONS_WANTED = 256, PUSH_WANTED = 128 };
+
+/* ", " between entries; a list that does not fit is cut. */
+static void append(char *list, size_t room, const char *entry)
+{
+    size_t used = strlen(list);
+    snprintf(list + used, room - used, "%s%s", used ? ", " : "", entry);
+}
+
+static enum rf_status unknown_name(const char *name, size_t length, struct rf_error *err)
+{
+    char known[512] = "";
+    for (int i = 0; i < RF_CAP_COUNT; ++i) append(known, sizeof known, capability_names[i]);
+    return rf_fail(err, RF_ERROR_ARGUMENT, "disable: \"%.*s\" is no capability; known are %s",
+                   (int)(length < 64 ? length : 64), name, known);
+}
+
+enum rf_status rf_mask_parse(struct rf_mask *mask, const char *names, struct rf_error *err)
+{
+    mask->bits = 0;
+    while (names && *names) {
+        names += strspn(names, " ,\t");
+        size_t length = strcspn(names, " ,\t");
+        if (!length) break;
+        int found = -1;
+        for (int i = 0; i < RF_CAP_COUNT; ++i)
+            if (strlen(capability_names[i]) == length && strncasecmp(names, capability_names[i], length) == 0) found = i;
+        if (found < 0) return unknown_name(names, length, err);
+        mask->bits |= UINT32_C(1) << found;
+        names += length;
+    }
+    return RF_OK;
+}
+
+bool rf_masked(const struct rf_mask *mask, enum rf_capability capability)
+{
+    return (mask->bits >> capability & 1) != 0;
+}
+
+struct device_chain {
+    VkPhysicalDeviceFeatures2 features;
+    VkPhysicalDeviceVulkan11Features v11;
+    VkPhysicalDeviceVulkan12Features v12;
+    VkPhysicalDeviceVulkan13Features v13;
+    VkPhysicalDeviceProperties2 properties;
+    VkPhysicalDeviceVulkan11Properties p11;
+    VkPhysicalDeviceVulkan12Properties p12;
+    VkPhysicalDeviceVulkan13Properties p13;
+    bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, coopmat;
+};
+
+static void query_chain(struct device_chain *chain, const struct rf_instance *instance, VkPhysicalDevice physical)
+{
+    chain->v13 = (VkPhysicalDeviceVulkan13Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
+    chain->v12 = (VkPhysicalDeviceVulkan12Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                                                    .pNext = &chain->v13};
+    chain->v11 = (VkPhysicalDeviceVulkan11Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+                                                    .pNext = &chain->v12};
+    chain->features = (VkPhysicalDeviceFeatures2){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                                  .pNext = &chain->v11};
+#ifdef VK_KHR_cooperative_matrix
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+    if (chain->ext_coopmat) chain->v13.pNext = &coopmat;
+#endif
+    instance->get_features2(physical, &chain->features);
+#ifdef VK_KHR_cooperative_matrix
+    chain->coopmat = chain->ext_coopmat && coopmat.cooperativeMatrix;
+    chain->v13.pNext = NULL;
+#endif
+
+    chain->p13 = (VkPhysicalDeviceVulkan13Properties){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+    chain->p12 = (VkPhysicalDeviceVulkan12Properties){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES,
+                                                      .pNext = &chain->p13};
+    chain->p11 = (VkPhysicalDeviceVulkan11Properties){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES,
+                                                      .pNext = &chain->p12};
+    chain->properties = (VkPhysicalDeviceProperties2){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                                      .pNext = &chain->p11};
+    instance->get_properties2(physical, &chain->properties);
+}
+
+static void query_extensions(struct device_chain *chain, struct rf_probe *out, const struct rf_instance *instance)
+{
+    uint32_t count = 0;
+    if (instance->enumerate_extensions(out->physical, NULL, &count, NULL) != VK_SUCCESS || !count) return;
+    VkExtensionProperties *list = calloc(count, sizeof *list);
+    if (!list) return;
+    if (instance->enumerate_extensions(out->physical, NULL, &count, list) < VK_SUCCESS) count = 0;
+    for (uint32_t i = 0; i < count; ++i) {
+        const char *name = list[i].extensionName;
+        if (strcmp(name, "VK_KHR_cooperative_matrix") == 0) chain->ext_coopmat = true;
+        if (strcmp(name, "VK_NV_cooperative_matrix2") == 0) chain->ext_coopmat2 = true;
+        if (strcmp(name, "VK_EXT_memory_budget") == 0) chain->ext_budget = true;
+        if (strcmp(name, "VK_KHR_pipeline_executable_properties") == 0) chain->ext_pipeline_properties = true;
+        if (strcmp(name, "VK_KHR_portability_subset") == 0) out->portability_subset = true;
+    }
+    free(list);
+}
+
+static const char *type_name(VkPhysicalDeviceType type)
+{
+    switch (type) {
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return "discrete";
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return "integrated";
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return "virtual";
+    case VK_PHYSICAL_DEVICE_TYPE_CPU: return "cpu";
+    default: return "other";
+    }
+}
+
+/* The first family that computes; UINT32_MAX if none. */
+static void find_queue_family(struct rf_probe *out, const struct rf_instance *instance)
+{
+    uint32_t count = 0;
+    instance->get_families(out->physical, &count, NULL);
+    VkQueueFamilyProperties *families = calloc(count ? count : 1, sizeof *families);
+    out->family = UINT32_MAX;
+    if (!families) return;
+    instance->get_families(out->physical, &count, families);
+    for (uint32_t i = 0; i < count && out->family == UINT32_MAX; ++i) {
+        if (!(families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) || !families[i].queueCount) continue;
+        out->family = i;
+        if (families[i].timestampValidBits)
+            out->caps.timestamp_period = out->properties.limits.timestampPeriod;
+    }
+    free(families);
+}
+
+/* Unified: whatever the device sees as its own memory, the host can map, and there is no other memory beside it (a
+ * discrete GPU with a resizable BAR is not unified: the host would read through the bus). */
+static void read_memory(struct rf_probe *out)
+{
+    const VkPhysicalDeviceMemoryProperties *memory = &out->memory;
+    const VkMemoryPropertyFlags mappable = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                                           VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    bool unified = out->properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+    for (uint32_t heap = 0; heap < memory->memoryHeapCount; ++heap) {
+        if (!(memory->memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)) continue;
+        if (memory->memoryHeaps[heap].size > out->caps.memory_bytes) out->caps.memory_bytes = memory->memoryHeaps[heap].size;
+        bool mapped = false;
+        for (uint32_t type = 0; type < memory->memoryTypeCount; ++type)
+            mapped = mapped || (memory->memoryTypes[type].heapIndex == heap &&
+                                (memory->memoryTypes[type].propertyFlags & mappable) == mappable);
+        unified = unified && mapped;
+    }
+    out->caps.unified_memory = unified;
+}
+
+static void read_limits(struct rf_probe *out, const struct device_chain *chain)
+{
+    struct rf_gpu_caps *caps = &out->caps;
+    const VkPhysicalDeviceLimits *limits = &out->properties.limits;
+    caps->subgroup_size = chain->p11.subgroupSize;
+    caps->subgroup_size_min = chain->p13.minSubgroupSize ? chain->p13.minSubgroupSize : caps->subgroup_size;
+    caps->subgroup_size_max = chain->p13.maxSubgroupSize ? chain->p13.maxSubgroupSize : caps->subgroup_size;
+    caps->shared_bytes = limits->maxComputeSharedMemorySize;
+    caps->max_invocations = limits->maxComputeWorkGroupInvocations;
+    memcpy(caps->max_workgroup_count, limits->maxComputeWorkGroupCount, sizeof caps->max_workgroup_count);
+    caps->max_push_bytes = limits->maxPushConstantsSize;
+    caps->max_allocation = chain->p11.maxMemoryAllocationSize;
+    if (chain->p13.maxBufferSize && chain->p13.maxBufferSize < caps->max_allocation)
+        caps->max_allocation = chain->p13.maxBufferSize;
+    caps->max_allocation_count = limits->maxMemoryAllocationCount;
+    out->max_workgroup_subgroups = chain->p13.maxComputeWorkgroupSubgroups;
+    out->size_control_in_compute = (chain->p13.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
+    out->memory_model = chain->v12.vulkanMemoryModel && chain->v12.vulkanMemoryModelDeviceScope;
+    out->subgroup_extended_types = chain->v12.shaderSubgroupExtendedTypes;
+    memcpy(out->device_uuid, chain->p11.deviceUUID, VK_UUID_SIZE);
+}
+
+static void read_optional(struct rf_probe *out, const struct device_chain *chain, const struct rf_mask *mask)
+{
+    struct rf_gpu_caps *caps = &out->caps;
+    caps->fp16 = !rf_masked(mask, RF_CAP_FP16) && chain->v12.shaderFloat16 && chain->v11.storageBuffer16BitAccess;
+    caps->int8_dot = !rf_masked(mask, RF_CAP_INT8_DOT) && chain->v13.shaderIntegerDotProduct &&
+                     chain->p13.integerDotProduct4x8BitPackedSignedAccelerated;
+    caps->coopmat = !rf_masked(mask, RF_CAP_COOPMAT) && caps->fp16 && chain->coopmat && out->memory_model;
+    caps->coopmat2 = !rf_masked(mask, RF_CAP_COOPMAT2) && caps->coopmat && chain->ext_coopmat2;
+    caps->subgroup_size_control = !rf_masked(mask, RF_CAP_SUBGROUP_SIZE_CONTROL) && chain->v13.subgroupSizeControl &&
+                                  out->size_control_in_compute;
+    if (!caps->subgroup_size_control) caps->subgroup_size_min = caps->subgroup_size_max = caps->subgroup_size;
+    caps->full_subgroups = !rf_masked(mask, RF_CAP_FULL_SUBGROUPS) && chain->v13.computeFullSubgroups;
+    caps->memory_budget = !rf_masked(mask, RF_CAP_MEMORY_BUDGET) && chain->ext_budget;
+    caps->pipeline_properties = !rf_masked(mask, RF_CAP_PIPELINE_PROPERTIES) && chain->ext_pipeline_properties;
+    if (rf_masked(mask, RF_CAP_UNIFIED_MEMORY)) caps->unified_memory = false;
+}
+
+static void check_required(struct rf_probe *out, const struct device_chain *chain, const struct rf_mask *mask)
+{
+    const struct rf_gpu_caps *caps = &out->caps;
+    const VkSubgroupFeatureFlags subgroup =
+        (chain->p11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) ? chain->p11.subgroupSupportedOperations : 0;
+    const bool have[RF_CAP_REQUIRED_COUNT] = {
+        [RF_CAP_VULKAN13] = true,
+        [RF_CAP_COMPUTE_QUEUE] = out->family != UINT32_MAX,
+        [RF_CAP_BUFFER_DEVICE_ADDRESS] = chain->v12.bufferDeviceAddress,
+        [RF_CAP_SCALAR_BLOCK_LAYOUT] = chain->v12.scalarBlockLayout,
+        [RF_CAP_TIMELINE_SEMAPHORE] = chain->v12.timelineSemaphore,
+        [RF_CAP_SYNCHRONIZATION2] = chain->v13.synchronization2,
+        [RF_CAP_MAINTENANCE4] = chain->v13.maintenance4,
+        [RF_CAP_SUBGROUP_BASIC] = (subgroup & VK_SUBGROUP_FEATURE_BASIC_BIT) != 0,
+        [RF_CAP_SUBGROUP_ARITHMETIC] = (subgroup & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) != 0,
+        [RF_CAP_SHARED_32K] = caps->shared_bytes >= SHARED_WANTED,
+        [RF_CAP_INVOCATIONS_256] = caps->max_invocations >= INVOCATIONS_WANTED,
+        [RF_CAP_PUSH_128] = caps->max_push_bytes >= PUSH_WANTED,
+    };
+    for (int i = 0; i < RF_CAP_REQUIRED_COUNT; ++i)
+        if (!have[i] || rf_masked(mask, (enum rf_capability)i))
+            append(out->info.missing, sizeof out->info.missing, capability_names[i]);
+}
+
+static void fill_info(struct rf_probe *out, uint32_t index, const char *driver)
+{
+    struct rf_device_info *info = &out->info;
+    const struct rf_gpu_caps *caps = &out->caps;
+    info->index = index;
+    snprintf(info->name, sizeof info->name, "%s", out->properties.deviceName);
+    snprintf(info->driver, sizeof info->driver, "%s", driver);
+    snprintf(info->type, sizeof info->type, "%s", type_name(out->properties.deviceType));
+    info->api_version = out->properties.apiVersion;
+    info->subgroup_size = caps->subgroup_size;
+    info->subgroup_size_min = caps->subgroup_size_min;
+    info->subgroup_size_max = caps->subgroup_size_max;
+    info->shared_memory_bytes = caps->shared_bytes;
+    info->max_invocations = caps->max_invocations;
+    info->memory_bytes = caps->memory_bytes;
+    info->has_fp16 = caps->fp16;
+    info->has_int8_dot = caps->int8_dot;
+    info->has_coopmat = caps->coopmat;
+    info->has_coopmat2 = caps->coopmat2;
+    info->unified_memory = caps->unified_memory;
+    if (!info->missing[0]) snprintf(info->tiers, sizeof info->tiers, "%s", caps->fp16 ? "fp16, portable" : "portable");
+}
+
+void rf_probe_device(struct rf_probe *out, const struct rf_instance *instance, VkPhysicalDevice physical,
+                     uint32_t index, const struct rf_mask *mask)
+{
+    *out = (struct rf_probe){.physical = physical};
+    instance->get_properties(physical, &out->properties);
+    instance->get_memory(physical, &out->memory);
+    find_queue_family(out, instance);
+    read_memory(out);
+    /* The structures below are those of Vulkan 1.3; an older driver must not be asked. */
+    if (out->properties.apiVersion < VK_API_VERSION_1_3) {
+        append(out->info.missing, sizeof out->info.missing, capability_names[RF_CAP_VULKAN13]);
+        fill_info(out, index, "");
+        return;
+    }
+    struct device_chain chain = {0};
+    query_extensions(&chain, out, instance);
+    query_chain(&chain, instance, physical);
+    read_limits(out, &chain);
+    read_optional(out, &chain, mask);
+    check_required(out, &chain, mask);
+    char driver[2 * VK_MAX_DRIVER_NAME_SIZE + VK_MAX_DRIVER_INFO_SIZE];
+    snprintf(driver, sizeof driver, "%s %s", chain.p12.driverName, chain.p12.driverInfo);
+    fill_info(out, index, driver);
+}

@@ -1,0 +1,311 @@
+#include "engine/gpu/internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* All devices of an instance, seen through a mask. */
+struct device_list {
+    struct rf_probe *probes;
+    uint32_t count;
+};
+
+static enum rf_status list_devices(struct device_list *out, const struct rf_instance *instance,
+                                   const struct rf_mask *mask, struct rf_error *err)
+{
+    VkPhysicalDevice *physical;
+    *out = (struct device_list){0};
+    enum rf_status status = rf_instance_devices(instance, &physical, &out->count, err);
+    if (status) return status;
+    out->probes = calloc(out->count, sizeof *out->probes);
+    if (!out->probes) status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", out->count);
+    for (uint32_t i = 0; !status && i < out->count; ++i)
+        rf_probe_device(&out->probes[i], instance, physical[i], i, mask);
+    free(physical);
+    return status;
+}
+
+static enum rf_status open_instance(struct rf_instance *instance, const struct rf_mask *mask, bool validation,
+                                    struct rf_log_sink *sink, struct rf_error *err)
+{
+    *instance = (struct rf_instance){0};
+    if (rf_masked(mask, RF_CAP_LOADER))
+        return rf_fail(err, RF_ERROR_NO_DEVICE, "no Vulkan loader (libvulkan.so.1): masked by disable=loader");
+    return rf_instance_create(instance, validation, sink, err);
+}
+
+enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const char *disable, struct rf_error *err)
+{
+    struct rf_mask mask;
+    struct rf_instance instance;
+    struct device_list list = {0};
+    *infos = NULL;
+    *count = 0;
+    enum rf_status status = rf_mask_parse(&mask, disable, err);
+    if (status) return status;
+    if ((status = open_instance(&instance, &mask, false, NULL, err)) != RF_OK) return status;
+    status = list_devices(&list, &instance, &mask, err);
+    if (!status && !(*infos = calloc(list.count, sizeof **infos)))
+        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", list.count);
+    for (uint32_t i = 0; !status && i < list.count; ++i) (*infos)[i] = list.probes[i].info;
+    if (!status) *count = list.count;
+    free(list.probes);
+    rf_instance_destroy(&instance);
+    return status;
+}
+
+/* ---- Choice ---- */
+
+static bool contains_text(const char *text, const char *part)
+{
+    size_t length = strlen(part);
+    for (; *text; ++text)
+        if (strncasecmp(text, part, length) == 0) return true;
+    return false;
+}
+
+static int type_rank(const struct rf_probe *probe)
+{
+    switch (probe->properties.deviceType) {
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return 4;
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return 3;
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return 2;
+    case VK_PHYSICAL_DEVICE_TYPE_CPU: return 1;
+    default: return 0;
+    }
+}
+
+/* Usable before unusable, then by type; earlier devices win ties. `part` NULL: any name. */
+static const struct rf_probe *best_device(const struct device_list *list, const char *part)
+{
+    const struct rf_probe *best = NULL;
+    int best_rank = -1;
+    for (uint32_t i = 0; i < list->count; ++i) {
+        const struct rf_probe *probe = &list->probes[i];
+        if (part && !contains_text(probe->info.name, part)) continue;
+        int rank = type_rank(probe) + (probe->info.missing[0] ? 0 : 8);
+        if (rank > best_rank) {
+            best = probe;
+            best_rank = rank;
+        }
+    }
+    return best;
+}
+
+static enum rf_status fail_with_list(const struct device_list *list, const char *wanted, struct rf_error *err)
+{
+    char names[700] = "";
+    for (uint32_t i = 0; i < list->count; ++i) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%u: %s", i ? ", " : "", i, list->probes[i].info.name);
+    }
+    return rf_fail(err, RF_ERROR_NO_DEVICE, "device \"%.128s\": there is none of this index or name; there are %s", wanted,
+                   names);
+}
+
+static enum rf_status choose_device(const struct device_list *list, const char *wanted, const struct rf_probe **out,
+                                    struct rf_error *err)
+{
+    const struct rf_probe *probe;
+    if (wanted && wanted[0] && wanted[strspn(wanted, "0123456789")] == '\0') {
+        unsigned long index = strtoul(wanted, NULL, 10);
+        probe = index < list->count ? &list->probes[index] : NULL;
+    } else {
+        probe = best_device(list, wanted && wanted[0] ? wanted : NULL);
+    }
+    if (!probe) return fail_with_list(list, wanted, err);
+    if (probe->info.missing[0])
+        return rf_fail(err, RF_ERROR_NO_DEVICE, "device %u (%s) cannot be used: it lacks %s", probe->info.index,
+                       probe->info.name, probe->info.missing);
+    *out = probe;
+    return RF_OK;
+}
+
+/* ---- Creation ---- */
+
+enum { MAX_DEVICE_EXTENSIONS = 4 };
+
+static void load_device_functions(struct rf_gpu *gpu)
+{
+#define LOAD(name) gpu->vk.name = (PFN_##name)gpu->instance.get_device_function(gpu->device, #name);
+    RF_DEVICE_FUNCTIONS(LOAD)
+#undef LOAD
+}
+
+static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
+{
+    const struct rf_probe *probe = &gpu->probe;
+    const struct rf_gpu_caps *caps = &probe->caps;
+    const char *extensions[MAX_DEVICE_EXTENSIONS];
+    uint32_t extension_count = 0;
+    VkPhysicalDeviceVulkan13Features v13 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
+                                            .synchronization2 = VK_TRUE,
+                                            .maintenance4 = VK_TRUE,
+                                            .subgroupSizeControl = caps->subgroup_size_control,
+                                            .computeFullSubgroups = caps->full_subgroups,
+                                            .shaderIntegerDotProduct = caps->int8_dot};
+    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                                            .pNext = &v13,
+                                            .bufferDeviceAddress = VK_TRUE,
+                                            .scalarBlockLayout = VK_TRUE,
+                                            .timelineSemaphore = VK_TRUE,
+                                            .shaderFloat16 = caps->fp16,
+                                            .shaderSubgroupExtendedTypes = caps->fp16 && probe->subgroup_extended_types,
+                                            .vulkanMemoryModel = caps->coopmat,
+                                            .vulkanMemoryModelDeviceScope = caps->coopmat};
+    VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+                                            .pNext = &v12,
+                                            .storageBuffer16BitAccess = caps->fp16};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11};
+#ifdef VK_KHR_cooperative_matrix
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .cooperativeMatrix = VK_TRUE};
+    if (caps->coopmat) {
+        v13.pNext = &coopmat;
+        extensions[extension_count++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
+    }
+#endif
+    if (probe->portability_subset) extensions[extension_count++] = "VK_KHR_portability_subset";
+    if (caps->memory_budget) extensions[extension_count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+
+    float priority = 1.0f;
+    VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+                                     .queueFamilyIndex = probe->family,
+                                     .queueCount = 1,
+                                     .pQueuePriorities = &priority};
+    VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                               .pNext = &features,
+                               .queueCreateInfoCount = 1,
+                               .pQueueCreateInfos = &queue,
+                               .enabledExtensionCount = extension_count,
+                               .ppEnabledExtensionNames = extensions};
+    VkResult result = gpu->instance.create_device(probe->physical, &info, NULL, &gpu->device);
+    if (result != VK_SUCCESS) {
+        rf_vk_fail(err, result, "vkCreateDevice");
+        return rf_fail_within(err, "device %u (%s)", probe->info.index, probe->info.name);
+    }
+    load_device_functions(gpu);
+    gpu->vk.vkGetDeviceQueue(gpu->device, probe->family, 0, &gpu->queue);
+    return RF_OK;
+}
+
+static enum rf_status create_layout(struct rf_gpu *gpu, struct rf_error *err)
+{
+    VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, RF_PUSH_BYTES};
+    VkPipelineLayoutCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                       .pushConstantRangeCount = 1,
+                                       .pPushConstantRanges = &range};
+    VkResult result = gpu->vk.vkCreatePipelineLayout(gpu->device, &info, NULL, &gpu->layout);
+    return result == VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkCreatePipelineLayout");
+}
+
+static char *copy_text(const char *text)
+{
+    if (!text || !text[0]) return NULL;
+    size_t size = strlen(text) + 1;
+    char *copy = malloc(size);
+    if (copy) memcpy(copy, text, size);
+    return copy;
+}
+
+static enum rf_status open_device(struct rf_gpu *gpu, const struct rf_gpu_desc *desc, struct rf_error *err)
+{
+    struct rf_mask mask;
+    struct device_list list = {0};
+    const struct rf_probe *chosen = NULL;
+    enum rf_status status = rf_mask_parse(&mask, desc->disable, err);
+    if (status) return status;
+    if ((status = open_instance(&gpu->instance, &mask, desc->validation, &gpu->sink, err)) != RF_OK) return status;
+    status = list_devices(&list, &gpu->instance, &mask, err);
+    if (!status) status = choose_device(&list, desc->device, &chosen, err);
+    if (!status) gpu->probe = *chosen;
+    free(list.probes);
+    if (!status) status = create_device(gpu, err);
+    return status;
+}
+
+enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc, struct rf_error *err)
+{
+    *out = NULL;
+    struct rf_gpu *gpu = calloc(1, sizeof *gpu);
+    if (!gpu) return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a device");
+    gpu->sink.log = desc->log;
+    gpu->sink.user = desc->log_user;
+    gpu->debug_checks = desc->debug_checks;
+    gpu->memory_limit = desc->memory_limit ? desc->memory_limit : UINT64_MAX;
+    gpu->cache_dir = copy_text(desc->cache_dir);
+    gpu->shader_dir = copy_text(desc->shader_dir);
+    pthread_mutex_init(&gpu->arena_mutex, NULL);
+    pthread_mutex_init(&gpu->transfer_mutex, NULL);
+    pthread_mutex_init(&gpu->kernel_mutex, NULL);
+    pthread_mutex_init(&gpu->queue_mutex, NULL);
+
+    enum rf_status status = open_device(gpu, desc, err);
+    if (!status) status = create_layout(gpu, err);
+    if (!status) status = rf_submit_init(gpu, err);
+    if (!status) status = rf_pipeline_cache_open(gpu, err);
+    if (!status && gpu->debug_checks && !gpu->probe.caps.unified_memory) status = rf_transfer_init(gpu, err);
+    if (status) {
+        rf_gpu_destroy(gpu);
+        return status;
+    }
+    rf_gpu_log(gpu, RF_LOG_INFO, "device %u: %s (%s), %s", gpu->probe.info.index, gpu->probe.info.name,
+               gpu->probe.info.driver, gpu->probe.info.tiers);
+    *out = gpu;
+    return RF_OK;
+}
+
+void rf_gpu_destroy(struct rf_gpu *gpu)
+{
+    if (!gpu) return;
+    if (gpu->device) {
+        rf_submit_destroy(gpu);
+        rf_transfer_destroy(gpu);
+        rf_memory_destroy(gpu);
+        rf_kernels_destroy(gpu);
+        rf_pipeline_cache_close(gpu);
+        gpu->vk.vkDestroyPipelineLayout(gpu->device, gpu->layout, NULL);
+        gpu->vk.vkDestroyDevice(gpu->device, NULL);
+    }
+    rf_instance_destroy(&gpu->instance);
+    pthread_mutex_destroy(&gpu->arena_mutex);
+    pthread_mutex_destroy(&gpu->transfer_mutex);
+    pthread_mutex_destroy(&gpu->kernel_mutex);
+    pthread_mutex_destroy(&gpu->queue_mutex);
+    free(gpu->cache_dir);
+    free(gpu->shader_dir);
+    free(gpu);
+}
+
+const struct rf_gpu_caps *rf_gpu_get_caps(const struct rf_gpu *gpu)
+{
+    return &gpu->probe.caps;
+}
+
+void rf_gpu_get_info(const struct rf_gpu *gpu, struct rf_device_info *info)
+{
+    *info = gpu->probe.info;
+}
+
+uint64_t rf_gpu_complaints(const struct rf_gpu *gpu)
+{
+    return atomic_load(&gpu->sink.complaints);
+}
+
+bool rf_gpu_debug_checks(const struct rf_gpu *gpu)
+{
+    return gpu->debug_checks;
+}
+
+void rf_gpu_log(const struct rf_gpu *gpu, enum rf_log_level level, const char *format, ...)
+{
+    if (!gpu->sink.log) return;
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    rf_sink_log(&gpu->sink, level, "%s", line);
+}

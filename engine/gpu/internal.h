@@ -1,0 +1,108 @@
+/* struct rf_gpu and what the files of this room share. No other room includes this. */
+#ifndef RF_GPU_INTERNAL_H
+#define RF_GPU_INTERNAL_H
+
+#include <pthread.h>
+
+#include "engine/gpu/caps.h"
+#include "engine/gpu/kernel.h"
+#include "engine/gpu/memory.h"
+
+struct rf_transfer;
+
+struct rf_gpu {
+    struct rf_log_sink sink;
+    struct rf_instance instance;
+    struct rf_probe probe;
+    VkDevice device;
+    struct rf_device_table vk;
+    VkQueue queue;
+    VkPipelineLayout layout;
+    bool debug_checks;
+    char *cache_dir, *shader_dir; /* NULL: none */
+
+    /* memory.c */
+    uint64_t memory_limit;        /* UINT64_MAX: none was set */
+    atomic_uint_fast64_t memory_used;
+    atomic_uint_fast32_t allocation_count;
+    pthread_mutex_t arena_mutex;  /* guards the list and what the red zone check reads of each arena */
+    struct rf_arena *arenas;
+
+    /* transfer.c */
+    pthread_mutex_t transfer_mutex;
+    struct rf_transfer *transfer; /* made when first needed */
+
+    /* kernel.c, pipeline_cache.c */
+    pthread_mutex_t kernel_mutex;
+    struct rf_kernel *kernels;
+    VkPipelineCache pipeline_cache;
+    size_t pipeline_cache_loaded; /* bytes that came from the file */
+
+    /* submit.c */
+    pthread_mutex_t queue_mutex;
+    VkSemaphore timeline;
+    atomic_uint_fast64_t last_ticket; /* newest value that has been submitted */
+    atomic_uint_fast64_t submissions; /* those of rf_gpu_submit only */
+    atomic_uint_fast64_t recorded;
+    atomic_bool lost;
+};
+
+/* ---- memory.c ---- */
+
+struct rf_block {
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    uint64_t size, used;
+    uint64_t address;
+    unsigned char *host;   /* NULL when it is not mapped */
+    bool host_cached;      /* reading through `host` is fast */
+    struct rf_block *next;
+};
+
+void rf_memory_destroy(struct rf_gpu *gpu); /* asserts nothing: arenas that are left are freed with a warning */
+
+/* ---- transfer.c ---- */
+
+/* One part of a block as bytes, for transfers that have no span. */
+struct rf_region {
+    struct rf_block *block;
+    uint64_t offset, size;
+};
+
+/* Fills with a repeated word; offset and size are multiples of 4. */
+enum rf_status rf_region_fill(struct rf_gpu *gpu, struct rf_region region, uint32_t word, struct rf_error *err);
+/* Gathers regions into host memory, one behind the other. */
+enum rf_status rf_regions_read(struct rf_gpu *gpu, const struct rf_region *regions, size_t count, void *data,
+                               struct rf_error *err);
+/* With debug checks on memory that the host cannot reach, red zones are read through the transfer while arenas are
+ * locked, so that it has to exist before. */
+enum rf_status rf_transfer_init(struct rf_gpu *gpu, struct rf_error *err);
+void rf_transfer_destroy(struct rf_gpu *gpu);
+
+/* ---- kernel.c ---- */
+
+VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel);
+bool rf_kernel_push_fits(const struct rf_kernel *kernel, uint32_t size);
+void rf_kernels_destroy(struct rf_gpu *gpu);
+
+/* ---- pipeline_cache.c ---- */
+
+enum rf_status rf_pipeline_cache_open(struct rf_gpu *gpu, struct rf_error *err);
+void rf_pipeline_cache_close(struct rf_gpu *gpu); /* writes the file when the cache has grown */
+
+/* ---- submit.c ---- */
+
+enum rf_status rf_submit_init(struct rf_gpu *gpu, struct rf_error *err);
+void rf_submit_destroy(struct rf_gpu *gpu); /* waits for the queue */
+enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buffers, size_t count, uint64_t *ticket,
+                                 struct rf_error *err);
+enum rf_status rf_wait_ticket(struct rf_gpu *gpu, uint64_t ticket, struct rf_error *err); /* without debug checks */
+/* A command pool and one primary command buffer from it. */
+enum rf_status rf_command_pool_create(struct rf_gpu *gpu, VkCommandPool *pool, VkCommandBuffer *buffer,
+                                      struct rf_error *err);
+/* Barriers: everything on the device to everything; those that begin and end every command buffer add the host. */
+void rf_record_barrier(struct rf_gpu *gpu, VkCommandBuffer buffer);
+void rf_record_begin_barrier(struct rf_gpu *gpu, VkCommandBuffer buffer);
+void rf_record_end_barrier(struct rf_gpu *gpu, VkCommandBuffer buffer);
+
+#endif
