@@ -74,11 +74,11 @@ void write_columns(sums s, uint m, uint n)
     uint at = m * push.ldy + push.column_first + n;
     [[unroll]] for (uint c = 0; c < RF_COLUMNS; c++) {
         if (n + c < push.columns) {
+            float value = column(s, c);
             if (EPILOGUE == RF_EPILOGUE_RESIDUAL) {
-                push.y.x[at + c] += push.scale * column(s, c);
-            } else {
-                push.y.x[at + c] = column(s, c);
+                value = uintBitsToFloat(push.y.x[at + c]) + push.scale * value;
             }
+            push.y.x[at + c] = floatBitsToUint(value);
         }
     }
 }
@@ -87,10 +87,16 @@ void write_columns(sums s, uint m, uint n)
 void write_swiglu(sums s, uint m, uint n)
 {
     vec4 product = s.low / (1.0 + exp(-max(s.low, vec4(-80.0)))) * s.high * push.scale;
+    uint quad = (push.column_first + n) / RF_COLUMNS * push.ldy + m;
 #ifdef ACT_F16
     product = clamp(product, vec4(-65504.0), vec4(65504.0));
+    push.y.x[2 * quad] = packHalf2x16(product.xy);
+    push.y.x[2 * quad + 1] = packHalf2x16(product.zw);
+#else
+    [[unroll]] for (uint c = 0; c < 4; c++) {
+        push.y.x[4 * quad + c] = floatBitsToUint(product[c]);
+    }
 #endif
-    RfQuads(push.y).x[(push.column_first + n) / RF_COLUMNS * push.ldy + m] = ACT4(product);
 }
 
 // REDUCE: what a row needs to know beside its logits.
@@ -146,7 +152,14 @@ void take_logits(inout rf_partial p, draw d, sums logits, uint n)
     }
 }
 
+// In the order of rf_partial's members.
 void write_partial(rf_partial p, uint m, uint n)
 {
-    RfPartials(push.y).x[(push.column_first + n) / RF_LOGIT_TILE * push.ldy + m] = p;
+    uint at = 6 * ((push.column_first + n) / RF_LOGIT_TILE * push.ldy + m);
+    push.y.x[at] = floatBitsToUint(p.max);
+    push.y.x[at + 1] = floatBitsToUint(p.sum);
+    push.y.x[at + 2] = p.best;
+    push.y.x[at + 3] = floatBitsToUint(p.best_key);
+    push.y.x[at + 4] = floatBitsToUint(p.best_logit);
+    push.y.x[at + 5] = floatBitsToUint(p.want_logit);
 }

@@ -11,6 +11,7 @@
 
 // Coherent: the slot shaders pass words between invocations of a workgroup through memory.
 layout(buffer_reference, scalar, buffer_reference_align = 4) coherent buffer RfWords { uint x[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfBits { uint x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfFloats { float x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfVec4s { vec4 x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfQuads { ACT4 x[]; };

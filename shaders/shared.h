@@ -193,7 +193,7 @@ struct rf_push_embed {           /* grid: (1, rows); a row outside [first, first
     RF_REF(RfCounts) counts;
     RF_REF(RfRows) rows;
     RF_REF(RfWeights) table;     /* rows [first, first + count) of the embedding */
-    RF_REF(RfFloats) h;          /* out [row][hidden] */
+    RF_REF(RfVec4s) h;           /* out [row][hidden] */
     uint hidden, first, count;
 };
 RF_CHECK_PUSH(rf_push_embed);
@@ -202,8 +202,8 @@ RF_CHECK_PUSH(rf_push_embed);
 struct rf_push_rmsnorm {         /* grid: (1, rows or outputs) */
     RF_REF(RfCounts) counts;
     RF_REF(RfWords) outputs;     /* read only with GATHER */
-    RF_REF(RfFloats) h;          /* [row][hidden] */
-    RF_REF(RfFloats) weight;     /* f32 [hidden] */
+    RF_REF(RfVec4s) h;           /* [row][hidden] */
+    RF_REF(RfVec4s) weight;      /* f32 [hidden] */
     RF_REF(RfQuads) x;           /* out: activation quads [hidden / 4][ld] */
     uint hidden, ld;
     float eps;
@@ -225,7 +225,7 @@ struct rf_push_matmul {
     RF_REF(RfCounts) counts;
     RF_REF(RfQuads) x;           /* activation quads [k / 4][ldx] */
     RF_REF(RfWeights) w;         /* this chunk: [columns padded][k] */
-    RF_REF(RfWords) y;           /* by epilogue: f32, activation quads or partials, written as words, because SwiftShader
+    RF_REF(RfBits) y;            /* by epilogue: f32, activation quads or partials, written as words, because SwiftShader
                                   * cannot turn one reference into another */
     RF_REF(RfRows) rows;         /* REDUCE */
     RF_REF(RfWords) outputs;     /* REDUCE */
@@ -243,9 +243,9 @@ struct rf_push_head_rope {
     RF_REF(RfCounts) counts;
     RF_REF(RfRows) rows;
     RF_REF(RfSeqs) seqs;
-    RF_REF(RfFloats) qkv;        /* in/out [row][(heads + 2 kv_heads) * head_dim]: q, then k, then v */
-    RF_REF(RfFloats) q_weight, k_weight; /* f32 [head_dim] */
-    RF_REF(RfFloats) rope;       /* [position][head_dim / 2][cos, sin] */
+    RF_REF(RfVec4s) qkv;         /* in/out [row][(heads + 2 kv_heads) * head_dim]: q, then k, then v */
+    RF_REF(RfVec4s) q_weight, k_weight; /* f32 [head_dim] */
+    RF_REF(RfVec4s) rope;        /* [position][head_dim / 2][cos, sin] */
     uint heads, kv_heads, head_dim, layer;
     float eps;
 };
@@ -258,7 +258,7 @@ struct rf_push_attention {
     RF_REF(RfCounts) counts;
     RF_REF(RfRows) rows;
     RF_REF(RfSeqs) seqs;
-    RF_REF(RfFloats) qkv;        /* q as head_rope left it */
+    RF_REF(RfVec4s) qkv;         /* q as head_rope left it */
     RF_REF(RfQuads) y;           /* out: activation quads [heads * head_dim / 4][ld] */
     RF_REF(RfFloats) partials;   /* out [split][row][head]{max, sum, o[head_dim]} */
     uint heads, kv_heads, layer, ld;

@@ -1,0 +1,33 @@
+// h[m] = table[token of row m]: one row of the embedding, widened to f32 without rounding. The first dispatch of a
+// forward; one dispatch per piece of a table that is split over allocations, each leaving rows of other pieces alone.
+// Grid: (1, rows).  -D: WEIGHT_BF16 | WEIGHT_F16 | WEIGHT_F32
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_scalar_block_layout : require
+#extension GL_EXT_control_flow_attributes : require
+#include "refs.glsl"
+#include "weights.glsl"
+
+layout(local_size_x = 64) in;
+
+layout(push_constant, scalar) uniform Push { rf_push_embed push; };
+
+void main()
+{
+    uint m = gl_WorkGroupID.y;
+    if (m >= push.counts.x.rows) {
+        return;
+    }
+    uint token = push.rows.x[m].token;
+    if (token < push.first || token - push.first >= push.count) {
+        return;
+    }
+    uint octets = push.hidden / 8;
+    for (uint o = gl_LocalInvocationID.x; o < octets; o += gl_WorkGroupSize.x) {
+        vec4 low, high;
+        load_octet(push.table, (token - push.first) * octets + o, low, high);
+        push.h.x[2 * (m * octets + o)] = low;
+        push.h.x[2 * (m * octets + o) + 1] = high;
+    }
+}

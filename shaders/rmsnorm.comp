@@ -1,0 +1,42 @@
+// x = h * weight / sqrt(mean(h^2) + eps), one row of h f32 [row][hidden] per workgroup, into activation quads
+// [hidden / 4][ld]; f32 sums. Before attention, before the feed-forward part, and (GATHER) before lm_head on the rows
+// that need logits.
+// Grid: (1, rows), or (1, outputs) with GATHER.  -D: ACT_F16
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_scalar_block_layout : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#ifdef ACT_F16
+#extension GL_EXT_shader_16bit_storage : require
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#endif
+#include "refs.glsl"
+#include "workgroup.glsl"
+
+layout(constant_id = 0) const uint GATHER = 0;
+layout(local_size_x = RF_GROUP) in;
+
+layout(push_constant, scalar) uniform Push { rf_push_rmsnorm push; };
+
+void main()
+{
+    uint m = gl_WorkGroupID.y;
+    if (m >= (GATHER != 0 ? push.counts.x.outputs : push.counts.x.rows)) {
+        return;
+    }
+    uint quads = push.hidden / 4;
+    uint first = (GATHER != 0 ? push.outputs.x[m] : m) * quads;
+    float squares = 0.0;
+    for (uint q = gl_LocalInvocationID.x; q < quads; q += RF_GROUP) {
+        vec4 h = push.h.x[first + q];
+        squares += dot(h, h);
+    }
+    squares = workgroup_sum(squares);
+    float scale = inversesqrt(squares / float(push.hidden) + push.eps);
+    for (uint q = gl_LocalInvocationID.x; q < quads; q += RF_GROUP) {
+        push.x.x[q * push.ld + m] = ACT4(push.h.x[first + q] * scale * push.weight.x[q]);
+    }
+}
