@@ -69,6 +69,11 @@ uint64_t rf_context_complaints(const rf_context *context)
     return rf_gpu_complaints(context->gpu);
 }
 
+struct rf_gpu *rf_context_gpu(const rf_context *context)
+{
+    return context->gpu;
+}
+
 const char *rf_version(void)
 {
     return RF_VERSION;

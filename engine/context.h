@@ -8,4 +8,6 @@ struct rf_context {
     struct rf_gpu *gpu;
 };
 
+struct rf_gpu *rf_context_gpu(const rf_context *context);
+
 #endif

@@ -135,24 +135,11 @@ static const void *chain_validation(struct validation_chain *chain, const char *
     return &chain->features;
 }
 
-#define LOAD(field, name) \
-    do { \
-        *(PFN_vkVoidFunction *)(void *)&instance->field = vkGetInstanceProcAddr(instance->handle, name); \
-    } while (0)
-
 static void load_functions(struct rf_instance *instance)
 {
-    LOAD(destroy, "vkDestroyInstance");
-    LOAD(enumerate_devices, "vkEnumeratePhysicalDevices");
-    LOAD(enumerate_extensions, "vkEnumerateDeviceExtensionProperties");
-    LOAD(get_properties, "vkGetPhysicalDeviceProperties");
-    LOAD(get_properties2, "vkGetPhysicalDeviceProperties2");
-    LOAD(get_features2, "vkGetPhysicalDeviceFeatures2");
-    LOAD(get_memory, "vkGetPhysicalDeviceMemoryProperties");
-    LOAD(get_families, "vkGetPhysicalDeviceQueueFamilyProperties");
-    LOAD(create_device, "vkCreateDevice");
-    LOAD(get_device_function, "vkGetDeviceProcAddr");
-    LOAD(destroy_messenger, "vkDestroyDebugUtilsMessengerEXT");
+#define LOAD(field, name) instance->field = (PFN_##name)vkGetInstanceProcAddr(instance->handle, #name);
+    RF_INSTANCE_FUNCTIONS(LOAD)
+#undef LOAD
 }
 
 static VkDebugUtilsMessengerCreateInfoEXT messenger_info(struct rf_log_sink *sink)
@@ -169,12 +156,10 @@ static VkDebugUtilsMessengerCreateInfoEXT messenger_info(struct rf_log_sink *sin
 
 static enum rf_status create_messenger(struct rf_instance *instance, struct rf_log_sink *sink, struct rf_error *err)
 {
-    PFN_vkCreateDebugUtilsMessengerEXT create = (PFN_vkCreateDebugUtilsMessengerEXT)vkGetInstanceProcAddr(
-        instance->handle, "vkCreateDebugUtilsMessengerEXT");
-    if (!create)
+    if (!instance->create_messenger)
         return rf_fail(err, RF_ERROR_UNSUPPORTED, "validation: the layer offers no VK_EXT_debug_utils");
     VkDebugUtilsMessengerCreateInfoEXT info = messenger_info(sink);
-    VkResult result = create(instance->handle, &info, NULL, &instance->messenger);
+    VkResult result = instance->create_messenger(instance->handle, &info, NULL, &instance->messenger);
     return result == VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkCreateDebugUtilsMessengerEXT");
 }
 

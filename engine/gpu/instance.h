@@ -17,20 +17,26 @@ struct rf_log_sink {
 void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+#define RF_INSTANCE_FUNCTIONS(X) \
+    X(destroy, vkDestroyInstance) \
+    X(enumerate_devices, vkEnumeratePhysicalDevices) \
+    X(enumerate_extensions, vkEnumerateDeviceExtensionProperties) \
+    X(get_properties, vkGetPhysicalDeviceProperties) \
+    X(get_properties2, vkGetPhysicalDeviceProperties2) \
+    X(get_features2, vkGetPhysicalDeviceFeatures2) \
+    X(get_memory, vkGetPhysicalDeviceMemoryProperties) \
+    X(get_families, vkGetPhysicalDeviceQueueFamilyProperties) \
+    X(create_device, vkCreateDevice) \
+    X(get_device_function, vkGetDeviceProcAddr) \
+    X(create_messenger, vkCreateDebugUtilsMessengerEXT) \
+    X(destroy_messenger, vkDestroyDebugUtilsMessengerEXT)
+
 struct rf_instance {
     VkInstance handle;
     VkDebugUtilsMessengerEXT messenger;
-    PFN_vkDestroyInstance destroy;
-    PFN_vkEnumeratePhysicalDevices enumerate_devices;
-    PFN_vkEnumerateDeviceExtensionProperties enumerate_extensions;
-    PFN_vkGetPhysicalDeviceProperties get_properties;
-    PFN_vkGetPhysicalDeviceProperties2 get_properties2;
-    PFN_vkGetPhysicalDeviceFeatures2 get_features2;
-    PFN_vkGetPhysicalDeviceMemoryProperties get_memory;
-    PFN_vkGetPhysicalDeviceQueueFamilyProperties get_families;
-    PFN_vkCreateDevice create_device;
-    PFN_vkGetDeviceProcAddr get_device_function;
-    PFN_vkDestroyDebugUtilsMessengerEXT destroy_messenger;
+#define RF_INSTANCE_FIELD(field, name) PFN_##name field;
+    RF_INSTANCE_FUNCTIONS(RF_INSTANCE_FIELD)
+#undef RF_INSTANCE_FIELD
 };
 
 /* `sink` receives the messages of the validation layer when `validation` is set. */
