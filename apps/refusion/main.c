@@ -1,0 +1,152 @@
+/* refusion: one program, one file per subcommand. */
+#include "apps/refusion/program.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+
+const struct command_info command_table[] = {
+    {COMMAND_GENERATE, "generate", NULL, "answer one prompt",
+     "Answers one prompt by plan-and-infill. Standard output is the answer and nothing else, written as far "
+     "as it is "
+     "certain to stay; everything else goes to stderr. Ctrl-C ends early with exit status 130.",
+     command_generate},
+    {COMMAND_CHAT, "chat", NULL, "talk with the model, turn by turn",
+     "A conversation. On a terminal with line editing and history; otherwise each line of standard input is "
+     "a message. "
+     "Ctrl-C ends an answer, Ctrl-D the conversation. A line that begins with / is a command: /help lists "
+     "them.",
+     command_chat},
+    {COMMAND_TOKENIZE, "tokenize", "TEXT", "text to token ids and back",
+     "Prints the token ids of TEXT (or of standard input, byte for byte), separated by commas. Needs no GPU.",
+     command_tokenize},
+    {COMMAND_INSPECT, "inspect", NULL, "what a model folder holds",
+     "Prints a model folder's configuration, tensors, sizes and tokenizer, after checking them. Needs no "
+     "GPU.",
+     command_inspect},
+    {COMMAND_DEVICES, "devices", NULL, "Vulkan devices, their tiers, what they lack",
+     "Lists every Vulkan device with the paths that it can run, best first, or the required features that it "
+     "lacks. "
+     "A path marked unverified has never run on such hardware: try `refusion selftest --device N` and tell "
+     "us.",
+     command_devices},
+    {COMMAND_SELFTEST, "selftest", NULL, "check every kernel on a device",
+     "Runs each kernel on the device against a plain double precision C reference and prints its error "
+     "beside what is "
+     "tolerated. The thing to run on a GPU that nobody has tried. Exit status 1 when a kernel fails.",
+     command_selftest},
+};
+const size_t command_count = sizeof command_table / sizeof command_table[0];
+
+const struct command_info *command_find(const char *name)
+{
+    for (size_t i = 0; i < command_count; i++) {
+        if (strcmp(command_table[i].name, name) == 0)
+            return &command_table[i];
+    }
+    return NULL;
+}
+
+void complain(const char *format, ...)
+{
+    char line[1280];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    for (char *c = line; *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    }
+    fprintf(stderr, "refusion: %s\n", line);
+}
+
+int exit_status(enum rf_status status)
+{
+    switch (status) {
+    case RF_OK:
+        return STATUS_OK;
+    case RF_ERROR_ARGUMENT:
+        return STATUS_USAGE;
+    case RF_ERROR_CANCELLED:
+        return STATUS_INTERRUPTED;
+    default:
+        return STATUS_FAILURE;
+    }
+}
+
+int complain_error(const struct rf_error *err)
+{
+    complain("%s", err->message);
+    return exit_status(err->status);
+}
+
+static void print_program_help(FILE *file)
+{
+    fprintf(file,
+            "Usage: refusion COMMAND [options]\n\n"
+            "Runs ReFusion language models (plan-and-infill decoding) on any Vulkan device.\n\nCommands:\n");
+    for (size_t i = 0; i < command_count; i++) {
+        fprintf(file, "  %-10s  %s\n", command_table[i].name, command_table[i].summary);
+    }
+    fprintf(
+        file,
+        "\n`refusion COMMAND --help` lists a command's options. `refusion --version` prints the version.\n"
+        "\nEnvironment:\n"
+        "  RF_DEVICE   number or part of the name of the Vulkan device to use\n"
+        "  RF_DISABLE  tiers or features of the device not to use, comma separated\n"
+        "\nExit status: 0 ok, 1 failure, 2 usage.\n");
+}
+
+/* What was printed must have arrived: a full disk is a failure, not a short answer. */
+static int close_output(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    complain("standard output: cannot write: %s", strerror(errno));
+    return status == STATUS_OK ? STATUS_FAILURE : status;
+}
+
+static int run(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_program_help(stderr);
+        return STATUS_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        print_program_help(stdout);
+        return STATUS_OK;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("refusion %s\n", rf_version());
+        return STATUS_OK;
+    }
+    const struct command_info *command = command_find(name);
+    if (!command) {
+        complain("found the unknown command \"%s\", wanted one that `refusion --help` lists", name);
+        return STATUS_USAGE;
+    }
+    struct settings settings = {0};
+    switch (options_parse(&settings, command, ~0u, argc - 2, argv + 2)) {
+    case PARSE_HELP:
+        options_print_help(stdout, command);
+        return STATUS_OK;
+    case PARSE_WRONG:
+        return STATUS_USAGE;
+    case PARSE_OK:
+        break;
+    }
+    return command->run(&settings);
+}
+
+int main(int argc, char **argv)
+{
+    /* Only the character set: numbers are written with a point everywhere. */
+    setlocale(LC_CTYPE, "");
+    /* A reader that went away ends the program quietly, also where our parent ignores the signal. */
+    signal(SIGPIPE, SIG_DFL);
+    return close_output(run(argc, argv));
+}

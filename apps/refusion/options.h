@@ -1,0 +1,130 @@
+/* One parser and one table for every subcommand: `--name value`, `--name=value`, `-n value`. What a
+ * subcommand does not take is an unknown option there. Each mistake is one line on stderr that names the
+ * option, what was found and what was wanted. The last one wins when an option is given twice, except where
+ * the table says that it may be repeated. */
+#ifndef RF_APPS_OPTIONS_H
+#define RF_APPS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum command {
+    COMMAND_GENERATE = 1 << 0,
+    COMMAND_CHAT = 1 << 1,
+    COMMAND_TOKENIZE = 1 << 2,
+    COMMAND_INSPECT = 1 << 3,
+    COMMAND_DEVICES = 1 << 4,
+    COMMAND_SELFTEST = 1 << 5,
+};
+
+enum option_group {
+    GROUP_PROMPT, /* titles stand in options.c */
+    GROUP_DECODING,
+    GROUP_OUTPUT,
+    GROUP_MODEL,
+    GROUP_TEST,
+    GROUP_COUNT
+};
+
+struct opt_uint {
+    bool given;
+    uint64_t value;
+};
+
+struct opt_real {
+    bool given;
+    double value;
+};
+
+enum { MAX_STOPS = 16 };
+
+struct opt_texts {
+    const char *items[MAX_STOPS];
+    uint32_t count;
+};
+
+/* Choices, numbered as their names stand in option_table.c; 0 is the default. */
+enum { DECODE_REFUSION, DECODE_AR };
+enum { STREAM_APPEND, STREAM_DENOISE };
+enum { SHOW_OFF, SHOW_TERMINAL, SHOW_FORCE };
+
+/* What was asked for. Texts point into argv; NULL: not given. Zero is the default of everything. */
+struct settings {
+    const char *text; /* the argument without a dash that `tokenize` takes */
+    const char *prompt, *system, *tokens;
+    bool raw, no_thinking;
+
+    const char *preset;
+    unsigned decode; /* DECODE_... */
+    struct opt_uint max_tokens, slot_size, block, seed, top_k;
+    struct opt_real slot_threshold, token_threshold, temperature, top_p;
+    bool reference, deterministic;
+    struct opt_texts stops;
+
+    unsigned stream, show; /* STREAM_..., SHOW_... */
+    bool json, quiet;
+
+    const char *model, *device, *disable, *shader_dir;
+    struct opt_uint context, memory_limit;
+    unsigned precision; /* enum rf_precision */
+    bool validate;
+
+    bool special, jsonl; /* tokenize */
+    const char *decode_ids;
+    const char *kernel; /* selftest */
+    bool thorough;
+};
+
+enum option_type {
+    OPTION_FLAG,   /* bool */
+    OPTION_TEXT,   /* const char * */
+    OPTION_TEXTS,  /* struct opt_texts */
+    OPTION_UINT,   /* struct opt_uint */
+    OPTION_SIZE,   /* struct opt_uint, bytes: 512M, 2G */
+    OPTION_REAL,   /* struct opt_real */
+    OPTION_CHOICE, /* unsigned */
+    OPTION_MODE    /* unsigned: `--name` is choice 1, `--name=WORD` a later one */
+};
+
+struct option {
+    const char *name;
+    char letter; /* 0: none */
+    enum option_type type;
+    unsigned commands; /* of enum command */
+    enum option_group group;
+    size_t offset;          /* in struct settings */
+    const char *value;      /* what --help calls the value */
+    const char *choices[4]; /* OPTION_CHOICE, OPTION_MODE */
+    uint64_t min, max;      /* OPTION_UINT, OPTION_SIZE */
+    double low, high;       /* OPTION_REAL, both allowed */
+    const char *fallback;   /* what --help says is used without it; NULL: nothing to say */
+    const char *help;
+};
+
+extern const struct option option_table[];
+extern const size_t option_count;
+
+struct command_info {
+    enum command command;
+    const char *name;
+    const char *argument;                        /* the argument without a dash, NULL: none */
+    const char *summary;                         /* one line */
+    const char *details;                         /* for the subcommand's --help */
+    int (*run)(const struct settings *settings); /* exit status */
+};
+
+enum parse_result { PARSE_OK, PARSE_HELP, PARSE_WRONG };
+
+/* Reads argv[0 .. argc-1] (without program and subcommand) into *settings, which may hold earlier values. Of
+ * `groups` (bits 1 << GROUP_...) only. A mistake was already said on stderr. */
+enum parse_result options_parse(struct settings *settings, const struct command_info *command,
+                                unsigned groups, int argc, char **argv);
+void options_print_help(FILE *file, const struct command_info *command);
+
+/* Writes one line for each option of `group` that differs from its default. */
+void options_print_given(FILE *file, const struct settings *settings, enum command command,
+                         enum option_group group);
+
+#endif
