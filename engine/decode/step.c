@@ -1,0 +1,224 @@
+/* Steps of one session or of several: the rows of whatever each session is about to do, laid end to end in one forward. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/decode/session.h"
+
+/* One submission under construction. */
+struct submission {
+    struct rf_model *model;
+    struct rf_session *sessions[RF_MAX_PIECES];
+    uint32_t counts[RF_MAX_PIECES];  /* rows of each in pass 0 */
+    uint32_t session_count;
+    uint32_t rows[2];                /* of the two passes */
+    uint32_t flags;                  /* of the forwards */
+    uint32_t actions;                /* all sessions' together */
+};
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static uint32_t pass_rows(const struct rf_session *s)
+{
+    return s->pass == RF_PASS_AR ? rf_sequential_rows(s) : rf_round_rows(s);
+}
+
+static uint32_t pass_keys(const struct rf_session *s)
+{
+    return s->pass == RF_PASS_AR ? s->committed + rf_sequential_rows(s) : rf_round_keys(s);
+}
+
+static bool wants_step(const struct rf_session *s)
+{
+    return !s->finished && !s->round_over && !s->failure.status;
+}
+
+/* What the slot shaders do with this session if its pass ends with this submission. */
+static uint32_t actions_of(const struct rf_session *s, bool both_halves)
+{
+    switch (s->pass) {
+    case RF_PASS_PLAN: return RF_ACT_SELECT;
+    case RF_PASS_VERIFY: return RF_ACT_VERIFY;
+    case RF_PASS_PREDICT: return both_halves ? RF_ACT_FILL | RF_ACT_TURN : RF_ACT_FILL;
+    case RF_PASS_REVERIFY: return RF_ACT_TURN;
+    case RF_PASS_AR: return rf_sequential_wants_logits(s) ? 0 : RF_ACT_COPY;
+    default: return 0;
+    }
+}
+
+static void add_piece(struct rf_work *work, const struct rf_session *s, uint32_t first, uint32_t count)
+{
+    work->pieces[work->piece_count++] = (struct rf_piece){s->seq, first, count};
+}
+
+/* Puts up to `room` rows of a session's pass into the submission. */
+static void add_session(struct submission *sub, struct rf_session *s, uint32_t room)
+{
+    uint32_t left = pass_rows(s) - s->pass_row, count = left < room ? left : room, first;
+    enum rf_status status = s->pass == RF_PASS_AR ? rf_sequential_prepare(s, count, &first, &s->failure)
+                                                  : rf_round_prepare(s, count, &first, &s->failure);
+    if (status) return;
+    struct rf_seq *seq = &rf_forward_seqs(sub->model->forward)[s->seq];
+    bool last = count == left, whole = last && s->pass_row == 0;
+    seq->slot_count = s->remaining_count;
+    seq->committed = s->pass == RF_PASS_PLAN && !s->prefilled ? s->prompt_count : s->committed;
+    seq->draw++;
+    seq->actions = last ? actions_of(s, whole) : 0;
+    add_piece(rf_forward_work(sub->model->forward, 0), s, first, count);
+    if (s->pass == RF_PASS_PREDICT && whole) {
+        add_piece(rf_forward_work(sub->model->forward, 1), s, 0, count);
+        sub->rows[1] += count;
+    }
+    if (seq->actions) {
+        struct rf_active *act = rf_forward_active(sub->model->forward);
+        act->seqs[act->grid_x++] = s->seq;
+    }
+    sub->rows[0] += count;
+    sub->actions |= seq->actions;
+    if (s->deterministic) sub->flags |= RF_FORWARD_DETERMINISTIC;
+    if (rf_sequential_wants_logits(s)) sub->flags |= RF_FORWARD_LOGITS;
+    sub->sessions[sub->session_count] = s;
+    sub->counts[sub->session_count++] = count;
+}
+
+/* Sessions join while the forward has room for their rows; one that wants logits goes alone. */
+static void fill(struct submission *sub, rf_session *const *sessions, size_t count)
+{
+    rf_forward_work(sub->model->forward, 0)->piece_count = 0;
+    rf_forward_work(sub->model->forward, 1)->piece_count = 0;
+    struct rf_active *act = rf_forward_active(sub->model->forward);
+    *act = (struct rf_active){.grid_x = 0, .grid_y = 1, .grid_z = 1};
+    uint32_t keys = 0;
+    for (size_t i = 0; i < count && sub->session_count < RF_MAX_PIECES; i++) {
+        struct rf_session *s = sessions[i];
+        if (!wants_step(s)) continue;
+        if (atomic_load(&s->cancelled)) {
+            rf_fail(&s->failure, RF_ERROR_CANCELLED, "the response was cancelled");
+            continue;
+        }
+        bool alone = rf_sequential_wants_logits(s);
+        if (alone && sub->session_count) continue;
+        uint32_t more = pass_keys(s) > keys ? pass_keys(s) : keys;
+        uint32_t most = rf_forward_max_rows(sub->model->forward, more);
+        if (most <= sub->rows[0]) continue;
+        uint32_t before = sub->session_count;
+        add_session(sub, s, most - sub->rows[0]);
+        if (sub->session_count == before) continue;
+        keys = more;
+        if (alone) return;
+    }
+}
+
+static enum rf_status add_slots(struct submission *sub, enum rf_slot_shader which, struct rf_cmd **cmds, size_t *count,
+                                struct rf_error *err)
+{
+    return rf_forward_slots(sub->model->forward, which, &cmds[(*count)++], err);
+}
+
+static enum rf_status run(struct submission *sub, struct rf_error *err)
+{
+    struct rf_cmd *cmds[8 + RF_MAX_PIECES];
+    size_t count = 2;
+    struct rf_forward *forward = sub->model->forward;
+    enum rf_status status = rf_forward_get(forward, sub->rows[0], sub->flags, 0, cmds, err);
+    if (!status && (sub->actions & RF_ACT_SELECT)) status = add_slots(sub, RF_SLOT_SELECT, cmds, &count, err);
+    if (!status && (sub->actions & RF_ACT_FILL)) status = add_slots(sub, RF_SLOT_FILL, cmds, &count, err);
+    if (!status && sub->rows[1]) {
+        status = rf_forward_get(forward, sub->rows[1], sub->flags, 1, cmds + count, err);
+        count += 2;
+    }
+    if (!status && (sub->actions & (RF_ACT_VERIFY | RF_ACT_TURN | RF_ACT_COPY)))
+        status = add_slots(sub, RF_SLOT_ACCEPT, cmds, &count, err);
+    for (uint32_t i = 0; !status && i < sub->session_count; i++)
+        if (rf_forward_seqs(forward)[sub->sessions[i]->seq].actions & RF_ACT_TURN)
+            cmds[count++] = sub->sessions[i]->memory.commit;
+    uint64_t ticket;
+    if (!status) status = rf_gpu_submit(sub->model->gpu, cmds, count, &ticket, err);
+    if (!status) status = rf_gpu_wait(sub->model->gpu, ticket, err);
+    return status;
+}
+
+static void absorb(const struct submission *sub, uint32_t i, double seconds)
+{
+    struct rf_session *s = sub->sessions[i];
+    uint32_t actions = rf_forward_seqs(sub->model->forward)[s->seq].actions;
+    if (s->prefilled) s->stats.decode_seconds += seconds;
+    else s->stats.prefill_seconds += seconds;
+    s->pass_row += sub->counts[i];
+    if (s->pass_row < pass_rows(s)) return;
+    if (s->pass == RF_PASS_AR) {
+        rf_sequential_absorb(s, &s->failure);
+        return;
+    }
+    rf_round_absorb(s);
+    if ((actions & RF_ACT_FILL) && (actions & RF_ACT_TURN)) rf_round_absorb(s); /* both halves of a turn */
+}
+
+/* One submission for whichever sessions want one. *any: whether there was something to do. */
+static enum rf_status submit_once(struct rf_model *model, rf_session *const *sessions, size_t count, bool *any,
+                                  struct rf_error *err)
+{
+    struct submission sub = {.model = model};
+    fill(&sub, sessions, count);
+    *any = sub.session_count > 0;
+    if (!*any) return RF_OK;
+    double start = seconds_now();
+    enum rf_status status = run(&sub, err);
+    if (status) return status;
+    double seconds = seconds_now() - start;
+    for (uint32_t i = 0; i < sub.session_count; i++) absorb(&sub, i, seconds);
+    return RF_OK;
+}
+
+enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struct rf_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!sessions[i] || sessions[i]->model != sessions[0]->model)
+            return rf_fail(err, RF_ERROR_ARGUMENT, "rf_sessions_step: session %zu is NULL or of another model", i);
+    if (count == 0) return RF_OK;
+    struct rf_model *model = sessions[0]->model;
+    for (size_t i = 0; i < count; i++) {
+        sessions[i]->round_over = false;
+        sessions[i]->event_count = 0;
+        sessions[i]->failure.status = RF_OK;
+    }
+    enum rf_status status = RF_OK;
+    bool any = true;
+    while (!status && any) {
+        pthread_mutex_lock(&model->mutex); /* other threads' sessions take turns between submissions */
+        status = submit_once(model, sessions, count, &any, err);
+        pthread_mutex_unlock(&model->mutex);
+    }
+    for (size_t i = 0; !status && i < count; i++) {
+        status = sessions[i]->failure.status;
+        if (status == RF_ERROR_CANCELLED) atomic_store(&sessions[i]->cancelled, false);
+        if (status && err) *err = sessions[i]->failure;
+    }
+    return status;
+}
+
+enum rf_status rf_session_step(rf_session *session, const struct rf_event **events, size_t *count, struct rf_error *err)
+{
+    if (!session) return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_step: a session is needed");
+    enum rf_status status = rf_sessions_step(&session, 1, err);
+    if (events) *events = session->events;
+    if (count) *count = session->event_count;
+    return status;
+}
+
+enum rf_status rf_session_generate(rf_session *session, rf_event_fn on_event, void *user, struct rf_error *err)
+{
+    while (!rf_session_finished(session)) {
+        enum rf_status status = rf_session_step(session, NULL, NULL, err);
+        if (status) return status;
+        for (size_t i = 0; on_event && i < session->event_count; i++)
+            if (!on_event(user, session, &session->events[i]))
+                return rf_fail(err, RF_ERROR_CANCELLED, "the response was cancelled by its event callback");
+    }
+    return RF_OK;
+}
