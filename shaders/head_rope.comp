@@ -15,18 +15,11 @@
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #endif
 #include "refs.glsl"
+#include "activation.glsl"
 
 layout(local_size_x = 32) in;
 
 layout(push_constant, scalar) uniform Push { rf_push_head_rope push; };
-
-ACT4 to_act(vec4 value)
-{
-#ifdef ACT_F16
-    value = clamp(value, vec4(-65504.0), vec4(65504.0));
-#endif
-    return ACT4(value);
-}
 
 vec4 weight(bool is_query, uint quad)
 {

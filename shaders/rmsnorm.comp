@@ -14,6 +14,7 @@
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #endif
 #include "refs.glsl"
+#include "activation.glsl"
 #include "workgroup.glsl"
 
 layout(constant_id = 0) const uint GATHER = 0;
@@ -37,6 +38,6 @@ void main()
     squares = workgroup_sum(squares);
     float scale = inversesqrt(squares / float(push.hidden) + push.eps);
     for (uint q = gl_LocalInvocationID.x; q < quads; q += RF_GROUP) {
-        push.x.x[q * push.ld + m] = ACT4(push.h.x[first + q] * scale * push.weight.x[q]);
+        push.x.x[q * push.ld + m] = to_act(push.h.x[first + q] * scale * push.weight.x[q]);
     }
 }

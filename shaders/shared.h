@@ -260,7 +260,7 @@ struct rf_push_attention {
     RF_REF(RfSeqs) seqs;
     RF_REF(RfVec4s) qkv;         /* q as head_rope left it */
     RF_REF(RfQuads) y;           /* out: activation quads [heads * head_dim / 4][ld] */
-    RF_REF(RfFloats) partials;   /* out [split][row][head]{max, sum, o[head_dim]} */
+    RF_REF(RfFloats) partials;   /* out [split][ld][head]{max, sum, o[head_dim]} */
     uint heads, kv_heads, layer, ld;
     float scale;                 /* head_dim^-0.5 */
 };

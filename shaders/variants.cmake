@@ -9,3 +9,20 @@ rf_shader(NAME slot_accept SOURCE slot_accept.comp)
 # Moves bits: by the size of a KV element.
 rf_shader(NAME kv_commit SOURCE kv_commit.comp)
 rf_shader(NAME kv_commit_act16 SOURCE kv_commit.comp PATH fp16 DEFINES ACT_F16=1)
+
+# One source per operation: by the type of the weights, and by that of activations and KV (ACT_F16).
+foreach(weight IN ITEMS bf16 f16 f32)
+    string(TOUPPER "WEIGHT_${weight}=1" define)
+    rf_shader(NAME embed_${weight} SOURCE embed.comp DEFINES ${define})
+    foreach(matmul IN ITEMS matmul_few matmul)
+        rf_shader(NAME ${matmul}_${weight} SOURCE ${matmul}.comp DEFINES ${define})
+        rf_shader(NAME ${matmul}_${weight}_act16 SOURCE ${matmul}.comp PATH fp16 DEFINES ${define} ACT_F16=1)
+    endforeach()
+endforeach()
+
+foreach(op IN ITEMS rmsnorm head_rope attention attention_reduce)
+    rf_shader(NAME ${op} SOURCE ${op}.comp)
+    rf_shader(NAME ${op}_act16 SOURCE ${op}.comp PATH fp16 DEFINES ACT_F16=1)
+endforeach()
+
+rf_shader(NAME logits_reduce SOURCE logits_reduce.comp)
