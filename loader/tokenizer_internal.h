@@ -53,9 +53,13 @@ struct rf_added_token {
 
 /* Builds the id table. The vocabulary comes as a JSON object token -> id, written in the byte-level alphabet. */
 struct cJSON;
+struct rf_vocabulary_entry {
+    uint32_t hash, id; /* id RF_TOKENIZER_NONE: free */
+};
+
 struct rf_vocabulary {
     rf_tokenizer *tokenizer;
-    uint32_t *table; /* hash of a token's bytes -> id; vocabulary tokens only */
+    struct rf_vocabulary_entry *table; /* [mask + 1], by a token's bytes; vocabulary tokens only */
     uint32_t mask;
     struct rf_bytes scratch;
 };

@@ -59,22 +59,32 @@ static bool decode_alphabet(const char *text, size_t length, char *out, size_t *
 
 /* ---- Tokens by their bytes ------------------------------------------------------------------------------------- */
 
-/* The place of `bytes` in the table: its id, or RF_TOKENIZER_NONE where it belongs. */
-static uint32_t *place_of(const struct rf_vocabulary *vocabulary, const char *bytes, size_t length)
+/* Where `bytes` stand in the table, or the free entry where they belong. */
+static struct rf_vocabulary_entry *entry_of(const struct rf_vocabulary *vocabulary, const char *bytes,
+                                            size_t length)
 {
     const rf_tokenizer *tokenizer = vocabulary->tokenizer;
-    uint64_t hash = UINT64_C(0xCBF29CE484222325); /* FNV-1a */
+    uint64_t long_hash = UINT64_C(0xCBF29CE484222325); /* FNV-1a */
     for (size_t i = 0; i < length; i++)
-        hash = (hash ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001B3);
-    uint32_t at = (uint32_t)(hash ^ hash >> 32) & vocabulary->mask;
-    for (;; at = (at + 1) & vocabulary->mask) {
-        uint32_t *place = &vocabulary->table[at];
-        if (*place == RF_TOKENIZER_NONE)
-            return place;
-        const struct rf_token *token = &tokenizer->tokens[*place];
+        long_hash = (long_hash ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001B3);
+    uint32_t hash = (uint32_t)(long_hash ^ long_hash >> 32);
+    for (uint32_t at = hash & vocabulary->mask;; at = (at + 1) & vocabulary->mask) {
+        struct rf_vocabulary_entry *entry = &vocabulary->table[at];
+        if (entry->id == RF_TOKENIZER_NONE) {
+            entry->hash = hash; /* for the caller that takes the entry */
+            return entry;
+        }
+        if (entry->hash != hash)
+            continue;
+        const struct rf_token *token = &tokenizer->tokens[entry->id];
         if (token->length == length && !memcmp(tokenizer->bytes.data + token->offset, bytes, length))
-            return place;
+            return entry;
     }
+}
+
+static uint32_t find_id(const struct rf_vocabulary *vocabulary, const char *bytes, size_t length)
+{
+    return entry_of(vocabulary, bytes, length)->id;
 }
 
 static bool create_table(struct rf_vocabulary *vocabulary, size_t count)
@@ -87,7 +97,7 @@ static bool create_table(struct rf_vocabulary *vocabulary, size_t count)
         return false;
     vocabulary->mask = (uint32_t)(capacity - 1);
     for (size_t i = 0; i < capacity; i++)
-        vocabulary->table[i] = RF_TOKENIZER_NONE;
+        vocabulary->table[i] = (struct rf_vocabulary_entry){0, RF_TOKENIZER_NONE};
     return true;
 }
 
@@ -163,27 +173,26 @@ static enum rf_status add_vocab_token(const struct builder *b, const cJSON *item
     uint32_t id = (uint32_t)item->valuedouble;
     size_t written = strlen(item->string), length = 0;
     char quoted[RF_QUOTE_SIZE], other[RF_QUOTE_SIZE];
-    rf_quote(quoted, item->string, written);
     char *bytes = tokenizer->bytes.data + tokenizer->bytes.length;
     if (!decode_alphabet(item->string, written, bytes, &length) || length == 0) {
         if (find_added(b, id, item->string))
             return RF_OK; /* comes again with the added tokens, as plain text */
         return rf_fail(b->err, RF_ERROR_FORMAT,
                        "%s: %stoken %s (id %u) is not written in the byte-level alphabet", b->file, b->field,
-                       quoted, id);
+                       rf_quote(quoted, item->string, written), id);
     }
     struct rf_token *token = &tokenizer->tokens[id];
     if (token->flags)
         return rf_fail(b->err, RF_ERROR_FORMAT,
                        "%s: %sid %u is given to both %s and %s, wanted one token per id", b->file, b->field,
-                       id, show(tokenizer, id, other), quoted);
-    uint32_t *place = place_of(b->vocabulary, bytes, length);
-    if (*place != RF_TOKENIZER_NONE)
+                       id, show(tokenizer, id, other), rf_quote(quoted, item->string, written));
+    struct rf_vocabulary_entry *entry = entry_of(b->vocabulary, bytes, length);
+    if (entry->id != RF_TOKENIZER_NONE)
         return rf_fail(b->err, RF_ERROR_FORMAT, "%s: %stoken %s has the ids %u and %u, wanted one", b->file,
-                       b->field, quoted, *place, id);
+                       b->field, rf_quote(quoted, item->string, written), entry->id, id);
     *token = (struct rf_token){(uint32_t)tokenizer->bytes.length, (uint32_t)length, RF_TOKEN_PRESENT};
     tokenizer->bytes.length += length;
-    *place = id;
+    entry->id = id;
     return RF_OK;
 }
 
@@ -204,7 +213,7 @@ static enum rf_status add_added_token(const struct builder *b, const struct rf_a
                        "%s: id %u is given to both %s and the added token %s, wanted one token "
                        "per id",
                        added->file, added->id, show(tokenizer, added->id, other), quoted);
-    uint32_t listed = *place_of(b->vocabulary, added->content, length);
+    uint32_t listed = find_id(b->vocabulary, added->content, length);
     if (listed != RF_TOKENIZER_NONE && listed != added->id)
         return rf_fail(b->err, RF_ERROR_FORMAT, "%s: added token %s has id %u, but %s: %sgives it id %u",
                        added->file, quoted, added->id, b->file, b->field, listed);
@@ -263,7 +272,7 @@ static enum rf_status find_byte_tokens(const struct builder *b)
 {
     for (unsigned i = 0; i < 256; i++) {
         char byte = (char)i;
-        uint32_t id = *place_of(b->vocabulary, &byte, 1);
+        uint32_t id = find_id(b->vocabulary, &byte, 1);
         if (id == RF_TOKENIZER_NONE)
             return rf_fail(b->err, RF_ERROR_FORMAT, "%s: %sno token for byte 0x%02X, wanted all 256", b->file,
                            b->field, i);
@@ -331,14 +340,14 @@ enum rf_status rf_vocabulary_merge(struct rf_vocabulary *vocabulary, struct rf_m
     size_t first = 0, second = 0;
     uint32_t left_id = RF_TOKENIZER_NONE, right_id = RF_TOKENIZER_NONE;
     if (decode_alphabet(left, left_length, scratch->data, &first))
-        left_id = *place_of(vocabulary, scratch->data, first);
+        left_id = find_id(vocabulary, scratch->data, first);
     if (left_id == RF_TOKENIZER_NONE)
         return bad_merge(place, err, "is not in the vocabulary", left, left_length);
     if (decode_alphabet(right, right_length, scratch->data + first, &second))
-        right_id = *place_of(vocabulary, scratch->data + first, second);
+        right_id = find_id(vocabulary, scratch->data + first, second);
     if (right_id == RF_TOKENIZER_NONE)
         return bad_merge(place, err, "is not in the vocabulary", right, right_length);
-    uint32_t merged = *place_of(vocabulary, scratch->data, first + second);
+    uint32_t merged = find_id(vocabulary, scratch->data, first + second);
     if (merged == RF_TOKENIZER_NONE)
         return bad_merge(place, err, "is what the merge makes, but it is not in the vocabulary",
                          scratch->data, first + second);
