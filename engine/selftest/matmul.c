@@ -1,0 +1,180 @@
+/* matmul and matmul_few with the epilogues that leave numbers: STORE, RESIDUAL, SWIGLU, LOGITS. */
+#include "engine/selftest/product.h"
+
+static double silu(double g)
+{
+    return g / (1.0 + exp(-g));
+}
+
+/* STORE, LOGITS: y[m][column_first + n]; RESIDUAL: y + scale * product. */
+static void expect_columns(struct rf_case *c, const struct rf_product *p, size_t y)
+{
+    bool residual = p->epilogue == RF_EPILOGUE_RESIDUAL;
+    for (uint32_t m = 0; m < p->rows; m++)
+        for (uint32_t n = 0; n < p->columns; n++) {
+            size_t at = y + ((size_t)m * p->ldy + p->column_first + n) * 4;
+            double value = p->y[(size_t)m * p->columns + n];
+            if (residual) {
+                rf_case_put_number(c, at, RF_NUMBER_F32, rf_random_signed(&c->random));
+                value = rf_case_get_number(c, at, RF_NUMBER_F32) + (double)p->scale * value;
+            }
+            rf_case_expect(c, at, RF_NUMBER_F32, value);
+        }
+    c->floors[0] = p->term_rms * (residual ? (double)p->scale : 1.0);
+    c->tolerance = p->data == RF_DATA_RANDOM || residual ? rf_product_tolerance(p) : 0.0;
+}
+
+/* Columns come as 4 gates, then their 4 ups. f16 saturates at its largest finite number. */
+static void expect_swiglu(struct rf_case *c, const struct rf_product *p, size_t y)
+{
+    double limit = p->act == RF_NUMBER_F16 ? 65504.0 : (double)INFINITY;
+    for (uint32_t m = 0; m < p->rows; m++)
+        for (uint32_t n = 0; n < p->columns; n += 8)
+            for (uint32_t i = 0; i < 4; i++) {
+                double g = p->y[(size_t)m * p->columns + n + i], u = p->y[(size_t)m * p->columns + n + 4 + i];
+                double value = fmax(-limit, fmin(limit, silu(g) * u * (double)p->scale));
+                uint32_t column = (p->column_first + n) / 2 + i;
+                rf_case_expect(c, rf_quad_at(y, p->act, p->ldy, m, column), p->act, value);
+            }
+    c->floors[0] = p->term_rms * p->term_rms * (double)p->scale * 0.5;
+    /* Both factors carry the product's error, exp adds 3 + 2|x| ulp where Vulkan asks for no better: 2^-19 covers gates
+     * down to -8, below which silu vanishes. f16 output rounds once more: 2^-11 at most, and half of that in the norm. */
+    c->tolerance = 3.0 * rf_product_tolerance(p) + ldexp(1.0, -19) + (p->act == RF_NUMBER_F16 ? ldexp(1.0, -11) : 0.0);
+}
+
+static void run_alone(struct rf_case *c, const struct rf_product *p, size_t counts, size_t y)
+{
+    uint32_t last = p->rows - 1;
+    rf_alone_begin(c);
+    rf_product_move_last(c, p);
+    rf_patch_counts(c, counts, p->epilogue == RF_EPILOGUE_LOGITS);
+    size_t row = y + p->column_first * 4, row_bytes = p->columns * 4;
+    for (uint32_t i = p->column_first / 2; p->epilogue == RF_EPILOGUE_SWIGLU && i < (p->column_first + p->columns) / 2;
+         i += 4)
+        rf_alone_expect(c, rf_quad_at(y, p->act, p->ldy, last, i), rf_quad_at(y, p->act, p->ldy, 0, i),
+                        4 * rf_number_bytes(p->act));
+    if (p->epilogue == RF_EPILOGUE_RESIDUAL)
+        rf_alone_move(c, row + (size_t)last * p->ldy * 4, row, row_bytes);
+    if (p->epilogue != RF_EPILOGUE_SWIGLU)
+        rf_alone_expect(c, row + (size_t)last * p->ldy * 4, row, row_bytes);
+    rf_alone_run(c);
+}
+
+static void run_product(struct rf_suite *suite, struct rf_product p)
+{
+    struct rf_case c;
+    struct rf_kernel_id id = rf_product_kernel(&p);
+    char shape[RF_SHAPE_LENGTH];
+    bool quads = p.epilogue == RF_EPILOGUE_SWIGLU, logits = p.epilogue == RF_EPILOGUE_LOGITS;
+    p.ldx = p.rows + p.rows % 3; /* with and without room for more rows */
+    p.ldy = quads ? p.rows + 2 : p.column_first + p.columns + 8 - p.columns % 8;
+    if (p.scale == 0.0f)
+        p.scale = 1.0f;
+    if (!rf_case_begin(suite->h, &c, &id, "%s", rf_product_shape(&p, shape, sizeof shape)))
+        return;
+    if (rf_product_place(&c, &p)) {
+        size_t counts = rf_put_counts(&c, logits ? UINT32_MAX : p.rows, logits ? p.rows : UINT32_MAX);
+        struct rf_push_matmul push = rf_product_push(&c, &p, counts);
+        size_t y_size = quads ? (size_t)p.ldy * (p.column_first + p.columns) / 2 * rf_number_bytes(p.act)
+                              : (size_t)p.rows * p.ldy * 4;
+        size_t y = rf_case_alloc(&c, "y", y_size);
+        push.y = rf_case_address(&c, y);
+        rf_case_set_push(&c, &push, sizeof push);
+        rf_product_set_groups(&c, &p);
+        if (quads)
+            expect_swiglu(&c, &p, y);
+        else
+            expect_columns(&c, &p, y);
+        if (rf_case_run(&c) && !p.few && p.rows > 1)
+            run_alone(&c, &p, counts, y);
+    }
+    rf_product_free(&p);
+}
+
+/* ---- Shapes ------------------------------------------------------------------------------------------------------ */
+
+static const uint32_t all_rows[] = { 1, 2, 7, 8, 9, 31, 33, 64, 65, 127 };
+static const uint32_t all_columns[] = { 1, 7, 8, 63, 65, 513 };
+static const uint32_t all_k[] = { 8, 24, 256, 768, 4096 };
+enum { ROW_COUNT = 10, FEW_ROW_COUNT = 4, COLUMN_COUNT = 6, K_COUNT = 5 };
+
+/* Every row count with this pipeline; columns and k go round, so that over all pipelines every pair comes up. */
+static void run_store_rows(struct rf_suite *suite, struct rf_product p, uint32_t turn)
+{
+    uint32_t count = p.few ? FEW_ROW_COUNT : ROW_COUNT, step = suite->thorough ? 1 : 3;
+    for (uint32_t i = turn % step; i < count; i += step) {
+        uint32_t t = turn + i;
+        p.rows = all_rows[i];
+        p.columns = all_columns[t % COLUMN_COUNT];
+        p.k = all_k[(t / COLUMN_COUNT + t) % (suite->thorough ? K_COUNT : K_COUNT - 1)];
+        p.column_first = t % 4 == 3 ? 2 * RF_COLUMN_PAD : 0;
+        p.data = t % 9 == 7 ? RF_DATA_EXACT : t % 9 == 4 ? RF_DATA_ONE_HOT : RF_DATA_RANDOM;
+        run_product(suite, p);
+    }
+}
+
+/* The pipelines that the engine chooses from. Quick: two of each kind. */
+static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn)
+{
+    static const uint32_t locals[] = { 16, 32, 64 };
+    p.epilogue = RF_EPILOGUE_STORE;
+    p.few = true;
+    p.local = 64;
+    for (p.rows_at_once = 1; p.rows_at_once <= 8; p.rows_at_once *= 2)
+        if (suite->thorough || (p.rows_at_once == 1 && turn % 2) || (p.rows_at_once == 8 && !(turn % 2)))
+            run_store_rows(suite, p, turn += 5);
+    p.few = false;
+    for (p.rows_at_once = 1; p.rows_at_once <= 4; p.rows_at_once *= 2)
+        for (uint32_t i = 0; i < 3; i++) {
+            p.local = locals[i];
+            if (suite->thorough || (p.rows_at_once == 4 && p.local == 16))
+                run_store_rows(suite, p, turn += 7);
+        }
+}
+
+/* The other epilogues differ behind the sums only: one pipeline of each kind. */
+static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t turn)
+{
+    static const uint32_t swiglu_columns[] = { 8, 24, 136, 520 };
+    p.rows_at_once = p.few ? 4 : 2;
+    p.local = p.few ? 64 : 32;
+    for (uint32_t i = 0; i < (suite->thorough ? 3u : 1u); i++) {
+        p.rows = p.few ? all_rows[(turn + i) % FEW_ROW_COUNT] : all_rows[(turn + 3 * i) % ROW_COUNT];
+        p.k = all_k[(turn + i) % (K_COUNT - 1)];
+        p.columns = all_columns[(turn + i) % COLUMN_COUNT];
+        p.column_first = i == 1 ? RF_COLUMN_PAD : 0;
+        p.epilogue = RF_EPILOGUE_LOGITS;
+        run_product(suite, p);
+        p.epilogue = RF_EPILOGUE_RESIDUAL;
+        p.scale = i == 0 ? (float)RF_SWIGLU_UNSCALE : 1.0f;
+        run_product(suite, p);
+        p.epilogue = RF_EPILOGUE_SWIGLU;
+        p.columns = swiglu_columns[(turn + i) % 4];
+        p.scale = p.act == RF_NUMBER_F16 ? (float)RF_SWIGLU_SCALE : 1.0f;
+        run_product(suite, p);
+        p.scale = 1.0f;
+    }
+    /* Gates and ups of thousands: products on both sides of 65504 * 32, where f16 must saturate and not overflow. */
+    p.rows = p.few ? 7 : 33;
+    p.k = 256;
+    p.columns = 136;
+    p.column_first = 0;
+    p.epilogue = RF_EPILOGUE_SWIGLU;
+    p.scale = p.act == RF_NUMBER_F16 ? (float)RF_SWIGLU_SCALE : 1.0f;
+    p.amplitude = 200.0;
+    run_product(suite, p);
+}
+
+void rf_selftest_matmul(struct rf_suite *suite)
+{
+    uint32_t turn = 0;
+    for (int act = RF_NUMBER_F32; act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32); act++)
+        for (int weights = RF_NUMBER_F32; weights <= RF_NUMBER_BF16; weights++) {
+            struct rf_product p = { .act = (enum rf_number)act, .weights = (enum rf_number)weights };
+            run_store(suite, p, turn);
+            run_epilogues(suite, p, turn);
+            p.few = true;
+            run_epilogues(suite, p, turn);
+            turn += 11;
+        }
+}

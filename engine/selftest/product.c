@@ -1,0 +1,185 @@
+#include "engine/selftest/product.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct rf_kernel_id rf_product_kernel(const struct rf_product *p)
+{
+    static const char *const names[2][2][3] = {
+        { { "matmul_f32", "matmul_f16", "matmul_bf16" },
+          { "matmul_f32_act16", "matmul_f16_act16", "matmul_bf16_act16" } },
+        { { "matmul_few_f32", "matmul_few_f16", "matmul_few_bf16" },
+          { "matmul_few_f32_act16", "matmul_few_f16_act16", "matmul_few_bf16_act16" } },
+    };
+    return (struct rf_kernel_id){
+        .shader = names[p->few][p->act == RF_NUMBER_F16][p->weights],
+        .spec_count = 3,
+        .specs = { [RF_SPEC_EPILOGUE] = p->epilogue, [RF_SPEC_LOCAL] = p->local, [RF_SPEC_ROWS] = p->rows_at_once },
+    };
+}
+
+const char *rf_product_shape(const struct rf_product *p, char *text, size_t size)
+{
+    static const char *const epilogues[] = { "store", "residual", "swiglu", "reduce", "logits" };
+    static const char *const data[] = { "", " exact", " one-hot", " offset", " same rows" };
+    int length = snprintf(text, size, "rows=%u k=%u columns=%u %s rows/invocation=%u local=%u%s", p->rows, p->k,
+                          p->columns, epilogues[p->epilogue], p->rows_at_once, p->local, data[p->data]);
+    if (p->column_first && length > 0)
+        length += snprintf(text + length, size - (size_t)length, " first=%u", p->column_first);
+    if (p->amplitude != 0.0 && length > 0)
+        snprintf(text + length, size - (size_t)length, " amplitude=%g", p->amplitude);
+    return text;
+}
+
+/* Multiples of 1/8 in [-2, 2], a few of them zeros of either sign. */
+static double exact_value(struct rf_random *random)
+{
+    double value = (double)rf_random_below(random, 33) / 8.0 - 2.0;
+    return value == 0.0 && rf_random_below(random, 2) ? -0.0 : value;
+}
+
+static double x_value(struct rf_case *c, const struct rf_product *p, uint32_t row, uint32_t column)
+{
+    if (p->data == RF_DATA_OFFSET && column == 0)
+        return 32.0;
+    if (p->data == RF_DATA_SAME)
+        return (double)((column * 29 + 7) % 17) / 8.0 - 1.0;
+    if (p->data == RF_DATA_ONE_HOT)
+        return column == (row * 37 + 5) % p->k ? 1.0 : 0.0;
+    if (p->data == RF_DATA_EXACT || p->data == RF_DATA_OFFSET)
+        return row % 8 == 5 ? 0.0 : exact_value(&c->random); /* every eighth row is one big tie */
+    return rf_random_signed(&c->random) * (p->amplitude != 0.0 ? p->amplitude : 1.0);
+}
+
+static double w_value(struct rf_case *c, const struct rf_product *p, uint32_t column)
+{
+    if (p->data == RF_DATA_RANDOM || p->data == RF_DATA_ONE_HOT)
+        return rf_random_signed(&c->random);
+    if (p->data == RF_DATA_OFFSET && column == 0)
+        return rf_random_below(&c->random, 200) ? -32.0 : 32.0;
+    return exact_value(&c->random);
+}
+
+/* x in the pool and as f64 [rows][k]. */
+static void place_x(struct rf_case *c, struct rf_product *p, double *x)
+{
+    p->x_at = rf_case_alloc(c, "x", (size_t)p->ldx * p->k * rf_number_bytes(p->act));
+    for (uint32_t m = 0; m < p->rows; m++)
+        for (uint32_t i = 0; i < p->k; i++) {
+            size_t at = rf_quad_at(p->x_at, p->act, p->ldx, m, i);
+            rf_case_put_number(c, at, p->act, x_value(c, p, m, i));
+            x[(size_t)m * p->k + i] = rf_case_get_number(c, at, p->act);
+        }
+}
+
+/* Four sums, so that f64 does not wait for itself: the reference takes most of the self-test's time. */
+static double dot(const double *a, const double *b, uint32_t k)
+{
+    double sum[4] = { 0.0, 0.0, 0.0, 0.0 };
+    for (uint32_t i = 0; i < k; i += 4) /* k is a multiple of 8 */
+        for (uint32_t j = 0; j < 4; j++)
+            sum[j] += a[i + j] * b[i + j];
+    return sum[0] + sum[1] + sum[2] + sum[3];
+}
+
+static double sum_of_squared_terms(const double *a, const double *b, uint32_t k)
+{
+    double sum = 0.0;
+    for (uint32_t i = 0; i < k; i++)
+        sum += a[i] * a[i] * b[i] * b[i];
+    return sum;
+}
+
+/* w in the pool, column by column, each at once multiplied with all rows. */
+static void place_w(struct rf_case *c, struct rf_product *p, const double *x, double *column)
+{
+    size_t bytes = rf_number_bytes(p->weights);
+    uint32_t padded = (p->columns + RF_COLUMN_PAD - 1) / RF_COLUMN_PAD * RF_COLUMN_PAD;
+    double squares = 0.0, sampled = 0.0;
+    p->w_at = rf_case_alloc(c, "w", (size_t)padded * p->k * bytes);
+    for (uint32_t n = 0; n < p->columns; n++) {
+        for (uint32_t i = 0; i < p->k; i++) {
+            size_t at = p->w_at + ((size_t)n * p->k + i) * bytes;
+            rf_case_put_number(c, at, p->weights, w_value(c, p, i));
+            column[i] = rf_case_get_number(c, at, p->weights);
+        }
+        for (uint32_t m = 0; m < p->rows; m++)
+            p->y[(size_t)m * p->columns + n] = dot(x + (size_t)m * p->k, column, p->k);
+        if (n < 64) {
+            squares += sum_of_squared_terms(x + (size_t)(n % p->rows) * p->k, column, p->k);
+            sampled += 1.0;
+        }
+    }
+    p->term_rms = sqrt(squares / sampled);
+}
+
+bool rf_product_place(struct rf_case *c, struct rf_product *p)
+{
+    double *x = malloc((size_t)p->rows * p->k * sizeof *x), *column = malloc(p->k * sizeof *column);
+    p->y = malloc((size_t)p->rows * p->columns * sizeof *p->y);
+    if (x && column && p->y) {
+        place_x(c, p, x);
+        place_w(c, p, x, column);
+    } else
+        c->h->status = rf_fail(c->h->err, RF_ERROR_HOST_MEMORY, "selftest: no host memory for %s %s", c->id.shader,
+                               c->shape);
+    free(x);
+    free(column);
+    return c->h->status == RF_OK;
+}
+
+void rf_product_free(struct rf_product *p)
+{
+    free(p->y);
+    p->y = NULL;
+}
+
+struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product *p, size_t counts)
+{
+    return (struct rf_push_matmul){
+        .counts = rf_case_address(c, counts),
+        .x = rf_case_address(c, p->x_at),
+        .w = rf_case_address(c, p->w_at),
+        .k = p->k,
+        .columns = p->columns,
+        .column_first = p->column_first,
+        .ldx = p->ldx,
+        .ldy = p->ldy,
+        .scale = p->scale,
+    };
+}
+
+static uint32_t divide_up(uint32_t a, uint32_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE); matmul_few: subgroups stride
+ * over the columns, so that any grid will do: the engine's gives each one step, every third case here gives several. */
+void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
+{
+    uint32_t units = divide_up(p->columns, p->epilogue == RF_EPILOGUE_REDUCE ? RF_LOGIT_TILE : RF_COLUMNS);
+    uint32_t subgroups = p->local / rf_gpu_get_caps(c->h->gpu)->subgroup_size;
+    uint32_t steps = (p->columns + p->k / 8) % 3 == 0 ? 3 : 1;
+    if (p->few)
+        rf_case_set_groups(c, divide_up(units, steps * (subgroups ? subgroups : 1)), 1, 1);
+    else
+        rf_case_set_groups(c, units, divide_up(p->rows, p->local * p->rows_at_once), 1);
+}
+
+/* A sum of k terms rounds k times, by 2^-24 of a partial sum that grows like a random walk: the norm of the error is about
+ * 0.3 sqrt(k) 2^-24 of the norm of the terms, plus the roundings of the products. Threefold room. */
+double rf_product_tolerance(const struct rf_product *p)
+{
+    return (2.0 + sqrt(p->k)) * ldexp(1.0, -24);
+}
+
+void rf_product_move_last(struct rf_case *c, const struct rf_product *p)
+{
+    for (uint32_t i = 0; i < p->k; i += 4)
+        rf_alone_move(c, rf_quad_at(p->x_at, p->act, p->ldx, p->rows - 1, i), rf_quad_at(p->x_at, p->act, p->ldx, 0, i),
+                      4 * rf_number_bytes(p->act));
+    struct rf_product alone = *p;
+    alone.rows = 1;
+    rf_product_set_groups(c, &alone);
+}

@@ -1,0 +1,46 @@
+/* One matmul under test: inputs in the pool and the f64 product. Shared by the suites of matmul, logits, sampling and
+ * company. */
+#ifndef RF_SELFTEST_PRODUCT_H
+#define RF_SELFTEST_PRODUCT_H
+
+#include "engine/selftest/fixtures.h"
+
+enum rf_product_data {
+    RF_DATA_RANDOM,
+    RF_DATA_EXACT,   /* small multiples of 1/8: every sum is exact in f32 in any order, and ties are frequent */
+    RF_DATA_ONE_HOT, /* each row of x has a single 1: the product is a copy of weights */
+    RF_DATA_OFFSET,  /* exact, about -1024, in one column of 200 about 1024 */
+    RF_DATA_SAME     /* exact, all rows of x equal */
+};
+
+struct rf_product {
+    /* The pipeline. */
+    bool few;
+    enum rf_number act, weights;
+    uint32_t epilogue, local, rows_at_once;
+    /* The shape: M rows, buffers with room for ldx (x) and ldy (partials, quads) rows or of ldy columns (y). */
+    uint32_t rows, ldx, k, columns, column_first, ldy;
+    float scale;
+    double amplitude; /* of random x; 0: 1 */
+    enum rf_product_data data;
+    /* Filled by rf_product_place. */
+    size_t x_at, w_at;
+    double *y;        /* [rows][columns] x w^T, owned: rf_product_free */
+    double term_rms;  /* rms over y's elements of sqrt(sum of squared terms): what rounding errors are related to */
+};
+
+struct rf_kernel_id rf_product_kernel(const struct rf_product *p);
+/* "rows=.. k=.. columns=.. ..." */
+const char *rf_product_shape(const struct rf_product *p, char *text, size_t size);
+/* Puts x and w into the pool and multiplies; false when memory ran out. */
+bool rf_product_place(struct rf_case *c, struct rf_product *p);
+void rf_product_free(struct rf_product *p);
+/* Push constants without y, rows, outputs, seqs; and the grid. */
+struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product *p, size_t counts);
+void rf_product_set_groups(struct rf_case *c, const struct rf_product *p);
+/* For rf_alone_run: x of the last row becomes that of row 0, and the grid that of one row. */
+void rf_product_move_last(struct rf_case *c, const struct rf_product *p);
+/* Relative error that f32 sums over k may have. */
+double rf_product_tolerance(const struct rf_product *p);
+
+#endif
