@@ -1,0 +1,221 @@
+/* Listing and choosing devices, masked capabilities, and what is said when there is none. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/context.h"
+#include "tests/gpu/support.h"
+
+static void test_list(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    struct rf_device_info *infos;
+    size_t count;
+    assert_rf_ok(rf_gpu_list(&infos, &count, NULL, &err));
+    assert_true(count >= 1);
+    for (size_t i = 0; i < count; ++i) {
+        assert_int_equal(infos[i].index, i);
+        assert_true(infos[i].name[0] && infos[i].driver[0] && infos[i].type[0]);
+        assert_string_equal(infos[i].missing, "");
+        assert_string_equal(infos[i].tiers, infos[i].has_fp16 ? "fp16, portable" : "portable");
+        assert_true(infos[i].subgroup_size >= 4 && infos[i].subgroup_size <= 128);
+        assert_true(infos[i].subgroup_size_min <= infos[i].subgroup_size);
+        assert_true(infos[i].subgroup_size_max >= infos[i].subgroup_size);
+        assert_true(infos[i].shared_memory_bytes >= 32768 && infos[i].max_invocations >= 256);
+        assert_true(infos[i].memory_bytes > 0);
+    }
+    free(infos);
+}
+
+/* Every required feature, masked: listed as missing, refused by name. */
+static void test_masked_features(void **state)
+{
+    (void)state;
+    static const char *const required[] = {
+        "computeQueue",     "bufferDeviceAddress", "scalarBlockLayout",  "timelineSemaphore", "synchronization2",
+        "maintenance4",     "subgroupBasic",       "subgroupArithmetic", "sharedMemory32KiB", "invocations256",
+        "pushConstants128", "vulkan1.3"};
+    struct rf_error err;
+    for (size_t i = 0; i < sizeof required / sizeof required[0]; ++i) {
+        struct rf_device_info *infos;
+        size_t count;
+        struct rf_gpu *gpu;
+        struct rf_gpu_desc desc = {.disable = required[i]};
+        char wanted[128];
+        assert_rf_ok(rf_gpu_list(&infos, &count, required[i], &err));
+        assert_string_equal(infos[0].missing, required[i]);
+        assert_string_equal(infos[0].tiers, "");
+        snprintf(wanted, sizeof wanted, "cannot be used: it lacks %s", required[i]);
+        assert_rf_status(rf_gpu_create(&gpu, &desc, &err), RF_ERROR_NO_DEVICE);
+        assert_message(&err, wanted);
+        assert_message(&err, infos[0].name);
+        assert_null(gpu);
+        free(infos);
+    }
+    struct rf_gpu *gpu;
+    struct rf_gpu_desc both = {.disable = "timelineSemaphore, subgroupBasic"};
+    assert_rf_status(rf_gpu_create(&gpu, &both, &err), RF_ERROR_NO_DEVICE);
+    assert_message(&err, "it lacks timelineSemaphore, subgroupBasic");
+}
+
+static void test_unknown_mask(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    struct rf_gpu *gpu;
+    struct rf_gpu_desc desc = {.disable = "fp16,warp9"};
+    assert_rf_status(rf_gpu_create(&gpu, &desc, &err), RF_ERROR_ARGUMENT);
+    assert_message(&err, "disable: \"warp9\" is no capability; known are vulkan1.3, computeQueue");
+}
+
+/* The tier goes from the table, and from the device too: its shaders are refused. */
+static void test_fp16(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    struct rf_kernel *kernel;
+    const struct rf_kernel_id id = {.shader = "test_half"};
+    struct rf_gpu *gpu = test_gpu(NULL, NULL);
+    const bool have = rf_gpu_get_caps(gpu)->fp16;
+    if (have) {
+        assert_rf_ok(rf_kernels_get(gpu, &id, 1, &kernel, &err));
+        assert_int_equal(rf_kernel_local_size(kernel), 16);
+        assert_int_equal(rf_kernel_push_size(kernel), 16);
+    }
+    rf_gpu_destroy(gpu);
+    gpu = test_gpu("fp16", NULL);
+    struct rf_device_info info;
+    rf_gpu_get_info(gpu, &info);
+    assert_false(rf_gpu_get_caps(gpu)->fp16);
+    assert_false(info.has_fp16);
+    assert_string_equal(info.tiers, "portable");
+    assert_rf_status(rf_kernels_get(gpu, &id, 1, &kernel, &err), RF_ERROR_UNSUPPORTED);
+    assert_message(&err, "shader test_half needs fp16");
+    assert_null(kernel);
+    rf_gpu_destroy(gpu);
+}
+
+static void test_choice(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    struct rf_device_info *infos, info;
+    size_t count;
+    struct rf_gpu *gpu;
+    struct rf_gpu_desc desc = {.device = "0"};
+    assert_rf_ok(rf_gpu_list(&infos, &count, NULL, &err));
+    assert_rf_ok(rf_gpu_create(&gpu, &desc, &err));
+    rf_gpu_get_info(gpu, &info);
+    assert_int_equal(info.index, 0);
+    rf_gpu_destroy(gpu);
+
+    char part[8] = ""; /* the middle of the name in the other case */
+    snprintf(part, sizeof part, "%.5s", infos[0].name + 1);
+    for (char *c = part; *c; ++c) *c = (char)(islower((unsigned char)*c) ? toupper((unsigned char)*c)
+                                                                        : tolower((unsigned char)*c));
+    desc.device = part;
+    assert_rf_ok(rf_gpu_create(&gpu, &desc, &err));
+    rf_gpu_get_info(gpu, &info);
+    assert_string_equal(info.name, infos[0].name);
+    rf_gpu_destroy(gpu);
+
+    static const char *const wrong[] = {"Voodoo 2", "99", "99999999999999999999999"};
+    for (size_t i = 0; i < 3; ++i) {
+        char listed[RF_NAME_LENGTH + 8];
+        desc.device = wrong[i];
+        assert_rf_status(rf_gpu_create(&gpu, &desc, &err), RF_ERROR_NO_DEVICE);
+        assert_message(&err, wrong[i]);
+        snprintf(listed, sizeof listed, "0: %s", infos[0].name);
+        assert_message(&err, listed);
+    }
+    free(infos);
+}
+
+/* The context reads the environment, a description's field goes first. */
+static void test_context(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    rf_context *context;
+    struct rf_device_info info;
+    struct rf_device_info *infos;
+    size_t count;
+    setenv("RF_DISABLE", "fp16", 1);
+    setenv("RF_DEVICE", "no such device", 1);
+    assert_rf_status(rf_context_create(&context, NULL, &err), RF_ERROR_NO_DEVICE);
+    assert_message(&err, "device \"no such device\"");
+    struct rf_context_desc desc = {.device = "0", .cache_dir = ""};
+    assert_rf_ok(rf_context_create(&context, &desc, &err));
+    rf_context_device(context, &info);
+    assert_string_equal(info.tiers, "portable");
+    assert_int_equal(rf_context_complaints(context), 0);
+    rf_context_destroy(context);
+    setenv("RF_DISABLE", "subgroupBasic", 1);
+    assert_rf_ok(rf_devices_list(&infos, &count, &err));
+    assert_string_equal(infos[0].missing, "subgroupBasic");
+    free(infos);
+    desc.disable = "";
+    assert_rf_ok(rf_context_create(&context, &desc, &err));
+    rf_context_destroy(context);
+    rf_context_destroy(NULL);
+    unsetenv("RF_DISABLE");
+    unsetenv("RF_DEVICE");
+    assert_string_equal(rf_version(), RF_VERSION);
+}
+
+/* The layer is asked for: its messages would be counted, and there are none. Without the layer the wish is refused. */
+static void test_validation(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    rf_context *context;
+    static struct test_log log;
+    struct rf_context_desc desc = {.validation = true, .cache_dir = "", .log = test_log_line, .log_user = &log};
+    enum rf_status status = rf_context_create(&context, &desc, &err);
+    if (status == RF_ERROR_UNSUPPORTED) {
+        assert_message(&err, "the layer VK_LAYER_KHRONOS_validation is not installed");
+        return;
+    }
+    assert_rf_ok(status);
+    assert_int_equal(rf_context_complaints(context), 0);
+    assert_null(strstr(log.text, "validation:"));
+    rf_context_destroy(context);
+}
+
+/* A loader without any driver, and none at all by the mask (test_no_loader.c has the real thing). */
+static void test_no_driver(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    struct rf_device_info *infos;
+    size_t count = 1;
+    static char kept[2][4096];
+    static const char *const names[] = {"VK_DRIVER_FILES", "VK_ICD_FILENAMES"};
+    for (int i = 0; i < 2; ++i) {
+        const char *value = getenv(names[i]);
+        snprintf(kept[i], sizeof kept[i], "%s", value ? value : "");
+        setenv(names[i], "/nonexistent/driver.json", 1);
+    }
+    assert_rf_status(rf_gpu_list(&infos, &count, NULL, &err), RF_ERROR_NO_DEVICE);
+    assert_message(&err, "driver");
+    assert_null(infos);
+    assert_int_equal(count, 0);
+    for (int i = 0; i < 2; ++i) {
+        if (kept[i][0]) setenv(names[i], kept[i], 1);
+        else unsetenv(names[i]);
+    }
+    assert_rf_status(rf_gpu_list(&infos, &count, "loader", &err), RF_ERROR_NO_DEVICE);
+    assert_message(&err, "no Vulkan loader (libvulkan.so.1)");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_list),    cmocka_unit_test(test_masked_features), cmocka_unit_test(test_unknown_mask),
+        cmocka_unit_test(test_fp16),    cmocka_unit_test(test_choice),          cmocka_unit_test(test_context),
+        cmocka_unit_test(test_validation), cmocka_unit_test(test_no_driver),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
