@@ -38,5 +38,5 @@ if ! up_to_date; then
 fi
 
 [ $# -gt 0 ] || set -- generate -p \
-    "Tom has 12 apples. Tom buys 3 bags with 4 apples each. How many apples does Tom have now?"
+    "Write a Python function sum_even(nums) that sums the even numbers in a list."
 exec "$program" "$@"
