@@ -42,7 +42,8 @@ if [ "$driver" = lavapipe-new ] || { [ "$driver" = swiftshader ] && [ -n "${RF_V
     [ -e "$libraries" ] || skip "no $new"
     launch=("$libraries"/ld-linux*.so.* --library-path "$libraries")
     layers=$new/usr/share/vulkan/explicit_layer.d
-    set -- "$(command -v "$1")" "${@:2}"
+    program=$(command -v "$1") || { echo "with-driver: $1: no such program" >&2; exit 127; }
+    set -- "$program" "${@:2}"
 else
     layers=/usr/share/vulkan/explicit_layer.d
 fi
