@@ -92,7 +92,7 @@ static bool strings_known(const char *text, size_t length)
     return true;
 }
 
-/* The end of a tag's inside: the first %} or }} outside of quotes; `length` when there is none. */
+/* The end of a tag's inside: the first %} or }} outside of quotes; `length` when there is none, or a { before it. */
 static size_t tag_end(const char *text, size_t at, size_t length, char closer)
 {
     char quote = 0;
@@ -105,6 +105,8 @@ static size_t tag_end(const char *text, size_t at, size_t length, char closer)
             quote = text[at];
         else if (text[at] == closer && text[at + 1] == '}')
             return at;
+        else if (text[at] == '{')
+            return length;
     }
     return length;
 }

@@ -1,0 +1,171 @@
+/* The real Qwen3 tokenizer with ReFusion's two tokens, by every route, against results of Hugging Face tokenizers and
+ * jinja2. Exit status 77 (skipped) when its files are not there. */
+#include "loader/chat.h"
+#include "support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { ROUTES = 3, VOCAB = 151671, MASK = 151670, IM_END = 151645, THINK = 151667 };
+static const char *const route_names[ROUTES] = {"json", "pairs", "parts"};
+static rf_tokenizer *routes[ROUTES];
+
+static int load_routes(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ROUTES; i++) {
+        struct rf_error err = {0};
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s", RF_QWEN3_TOKENIZER, route_names[i]);
+        if (rf_tokenizer_load(&routes[i], path, &err)) {
+            fprintf(stderr, "%s\n", err.message);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int destroy_routes(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ROUTES; i++)
+        rf_tokenizer_destroy(routes[i]);
+    return 0;
+}
+
+static void test_queries(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ROUTES; i++) {
+        assert_int_equal(rf_tokenizer_vocab(routes[i]), VOCAB);
+        assert_int_equal(rf_tokenizer_eos(routes[i]), IM_END);
+        assert_int_equal(rf_tokenizer_mask(routes[i]), MASK);
+        assert_int_equal(rf_tokenizer_template(routes[i]), RF_CHAT_QWEN3);
+        assert_int_equal(rf_tokenizer_added(routes[i], "<think>"), THINK);
+        assert_false(rf_tokenizer_is_special(routes[i], THINK));
+        assert_int_equal(rf_tokenizer_check_vocab(routes[i], VOCAB, NULL), RF_OK);
+        assert_int_equal(rf_tokenizer_check_vocab(routes[i], VOCAB - 1, NULL), RF_ERROR_FORMAT);
+    }
+}
+
+static void test_golden_ids(void **state)
+{
+    (void)state;
+    size_t count = 0, length = 0;
+    cJSON **lines = read_lines(RF_SOURCE_DIR "/tests/golden/tokenizer_qwen3.jsonl", &count);
+    assert_true(count > 200);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = cJSON_GetObjectItem(lines[i], "text")->valuestring;
+        for (int route = 0; route < ROUTES; route++) {
+            char what[64];
+            snprintf(what, sizeof what, "line %zu, route %s", i + 1, route_names[route]);
+            uint32_t *ids = encode(routes[route], text, strlen(text), true, &length);
+            assert_ids(ids, length, cJSON_GetObjectItem(lines[i], "ids"), what);
+            free(ids);
+        }
+    }
+    printf("%zu lines by %d routes\n", count, ROUTES);
+    free_lines(lines, count);
+}
+
+static size_t read_messages(const cJSON *list, struct rf_message messages[16])
+{
+    size_t count = 0;
+    for (const cJSON *item = list->child; item; item = item->next) {
+        assert_true(count < 16);
+        messages[count].role = cJSON_GetObjectItem(item, "role")->valuestring;
+        messages[count++].content = cJSON_GetObjectItem(item, "content")->valuestring;
+    }
+    return count;
+}
+
+/* The rendered text, and ids: content without added tokens in it must come out as the rendered text encoded raw. */
+static void test_golden_chats(void **state)
+{
+    (void)state;
+    size_t size = 0, count = 0;
+    char *text = read_file(RF_SOURCE_DIR "/tests/golden/chat_qwen3.json", &size);
+    cJSON *cases = text ? cJSON_Parse(text) : NULL;
+    assert_non_null(cases);
+    for (const cJSON *item = cases->child; item; item = item->next, count++) {
+        struct rf_message messages[16];
+        size_t message_count = read_messages(cJSON_GetObjectItem(item, "messages"), messages);
+        bool thinking = cJSON_IsTrue(cJSON_GetObjectItem(item, "enable_thinking"));
+        bool prompt = cJSON_IsTrue(cJSON_GetObjectItem(item, "add_generation_prompt"));
+        const char *wanted = cJSON_GetObjectItem(item, "text")->valuestring;
+        struct rf_chat chat;
+        assert_int_equal(rf_chat_render(&chat, messages, message_count, thinking, prompt, NULL), RF_OK);
+        assert_string_equal(chat.text.data, wanted);
+        rf_chat_free(&chat);
+        for (int route = 0; route < ROUTES; route++) {
+            uint32_t *ids = NULL;
+            size_t length = 0, raw_length = 0;
+            assert_int_equal(rf_tokenizer_chat(routes[route], messages, message_count, thinking, prompt, &ids,
+                                               &length, NULL),
+                             RF_OK);
+            uint32_t *raw = encode(routes[route], wanted, strlen(wanted), true, &raw_length);
+            assert_int_equal(length, raw_length);
+            assert_memory_equal(ids, raw, length * sizeof *ids);
+            free(raw);
+            free(ids);
+        }
+    }
+    printf("%zu conversations by %d routes\n", count, ROUTES);
+    assert_int_equal(count, 16);
+    cJSON_Delete(cases);
+    free(text);
+}
+
+/* Text with every added token in it, and messages that hold them: none comes out but what the template writes. */
+static void test_text_never_controls(void **state)
+{
+    (void)state;
+    struct rf_bytes all = {0};
+    for (uint32_t id = VOCAB - 28; id < VOCAB; id++) {
+        size_t length = 0;
+        const char *bytes = rf_tokenizer_token_bytes(routes[0], id, &length);
+        assert_non_null(bytes);
+        assert_true(rf_bytes_append(&all, bytes, length) && rf_bytes_append(&all, " ", id % 2));
+    }
+    assert_true(rf_bytes_terminate(&all));
+    for (int route = 0; route < ROUTES; route++) {
+        size_t count = 0;
+        uint32_t *ids = encode(routes[route], all.data, all.length, false, &count);
+        for (size_t i = 0; i < count; i++)
+            assert_true(ids[i] < VOCAB - 28);
+        free(ids);
+        ids = encode(routes[route], all.data, all.length, true, &count);
+        size_t controls = 0;
+        for (size_t i = 0; i < count; i++)
+            controls += ids[i] >= VOCAB - 28;
+        assert_int_equal(controls, 28);
+        free(ids);
+        const struct rf_message message = {"user", all.data};
+        assert_int_equal(rf_tokenizer_chat(routes[route], &message, 1, false, true, &ids, &count, NULL),
+                         RF_OK);
+        controls = 0;
+        for (size_t i = 0; i < count; i++)
+            controls += ids[i] >= VOCAB - 28;
+        assert_int_equal(controls, 5); /* start, end, start, <think>, </think> */
+        free(ids);
+    }
+    free(all.data);
+}
+
+int main(void)
+{
+    struct stat info;
+    if (stat(RF_QWEN3_TOKENIZER "/parts/merges.txt", &info) != 0) {
+        fprintf(stderr, "%s: not there; scripts/setup.sh --tests fetches it\n", RF_QWEN3_TOKENIZER);
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_queries),
+        cmocka_unit_test(test_golden_ids),
+        cmocka_unit_test(test_golden_chats),
+        cmocka_unit_test(test_text_never_controls),
+    };
+    return cmocka_run_group_tests(tests, load_routes, destroy_routes);
+}
