@@ -147,8 +147,10 @@ static void run_reduces(struct rf_suite *suite, struct rf_product p, uint32_t tu
     static const uint32_t rows[] = { 1, 2, 7, 8, 9, 31, 33, 64, 65, 127 };
     static const uint32_t columns[] = { 1, 7, 8, 63, 65, 513 };
     static const uint32_t k[] = { 8, 24, 64 };
-    p.rows_at_once = p.few ? 8 : 1;
-    p.local = p.few ? 64 : 16;
+    if (!suite->thorough && p.weights != RF_NUMBER_BF16)
+        return;
+    p.rows_at_once = p.few ? 2 : 1;
+    p.local = p.few ? 64 : 32;
     for (uint32_t i = turn % 3; i < (p.few ? 4u : 10u); i += suite->thorough ? 1 : 5) {
         p.rows = rows[i];
         p.columns = columns[(turn + i) % 6];

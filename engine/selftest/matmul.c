@@ -113,7 +113,7 @@ static void run_store_rows(struct rf_suite *suite, struct rf_product p, uint32_t
     }
 }
 
-/* The pipelines that the engine chooses from. Quick: two of each kind. */
+/* The pipelines that the engine chooses from. Quick: one of each shader, because pipelines are what takes time. */
 static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
     static const uint32_t locals[] = { 16, 32, 64 };
@@ -121,22 +121,24 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
     p.few = true;
     p.local = 64;
     for (p.rows_at_once = 1; p.rows_at_once <= 8; p.rows_at_once *= 2)
-        if (suite->thorough || (p.rows_at_once == 1 && turn % 2) || (p.rows_at_once == 8 && !(turn % 2)))
+        if (suite->thorough || p.rows_at_once == (p.weights == RF_NUMBER_F16 ? 4 : 1))
             run_store_rows(suite, p, turn += 5);
     p.few = false;
     for (p.rows_at_once = 1; p.rows_at_once <= 4; p.rows_at_once *= 2)
         for (uint32_t i = 0; i < 3; i++) {
             p.local = locals[i];
-            if (suite->thorough || (p.rows_at_once == 4 && p.local == 16))
+            if (suite->thorough || (p.rows_at_once == (p.weights == RF_NUMBER_F32 ? 2 : 1) && p.local == 64))
                 run_store_rows(suite, p, turn += 7);
         }
 }
 
-/* The other epilogues differ behind the sums only: one pipeline of each kind. */
+/* The other epilogues differ behind the sums only: one pipeline of each kind. Quick: with one weight format. */
 static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
+    if (!suite->thorough && p.weights != RF_NUMBER_BF16)
+        return;
     static const uint32_t swiglu_columns[] = { 8, 24, 136, 520 };
-    p.rows_at_once = p.few ? 4 : 2;
+    p.rows_at_once = suite->thorough ? (p.few ? 4 : 2) : 1;
     p.local = p.few ? 64 : 32;
     for (uint32_t i = 0; i < (suite->thorough ? 3u : 1u); i++) {
         p.rows = p.few ? all_rows[(turn + i) % FEW_ROW_COUNT] : all_rows[(turn + 3 * i) % ROW_COUNT];
@@ -144,7 +146,8 @@ static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t 
         p.columns = all_columns[(turn + i) % COLUMN_COUNT];
         p.column_first = i == 1 ? RF_COLUMN_PAD : 0;
         p.epilogue = RF_EPILOGUE_LOGITS;
-        run_product(suite, p);
+        if (suite->thorough)
+            run_product(suite, p);
         p.epilogue = RF_EPILOGUE_RESIDUAL;
         p.scale = i == 0 ? (float)RF_SWIGLU_UNSCALE : 1.0f;
         run_product(suite, p);

@@ -10,7 +10,7 @@
 enum { VOCABULARY = 17, ROWS = 500, FEW_ROWS = 8, DRAWS = 16, SEEDS = 3, FIRST = RF_LOGIT_TILE };
 
 struct draws {
-    bool known;
+    uint32_t count; /* forwards with each seed of which the tokens are known, for all rows */
     uint8_t token[SEEDS][DRAWS][ROWS];
 };
 
@@ -121,7 +121,7 @@ static bool draw_once(struct sampling_case *s, uint32_t seed, uint32_t draw, con
             return false;
         s->have.token[seed][draw][m] = (uint8_t)token;
         *reason = "another kernel draws another token with the same seed";
-        if (s->reference->known && s->reference->token[seed][draw][m] != token)
+        if (draw < s->reference->count && s->reference->token[seed][draw][m] != token)
             return false;
     }
     *reason = NULL;
@@ -150,9 +150,9 @@ static void judge(struct sampling_case *s)
             reason = "neighbouring draws are not independent";
         }
     }
-    if (!s->reference->known && s->p.rows == ROWS) {
+    if (s->reference->count == 0 && s->p.rows == ROWS) {
         *s->reference = s->have;
-        s->reference->known = true;
+        s->reference->count = s->draws;
     }
     rf_case_report(&s->c, error, reason);
 }
@@ -200,8 +200,8 @@ static void run_sampling(struct rf_suite *suite, struct rf_product p, double inv
     }
     p.epilogue = RF_EPILOGUE_REDUCE;
     p.rows = p.ldx = p.ldy = p.few ? FEW_ROWS : ROWS;
-    p.rows_at_once = p.few ? 8 : 1;
-    p.local = 64;
+    p.rows_at_once = p.few ? 2 : 1;
+    p.local = p.few ? 64 : 32;
     p.columns = VOCABULARY;
     p.column_first = FIRST;
     p.k = 8;
