@@ -34,21 +34,28 @@ static void check_config(const struct rf_model_config *c)
     check_eos(c);
 }
 
+static const char right_config[] = "{\"architectures\":[\"Qwen3ForCausalLM\"],\"model_type\":\"qwen3\","
+                                   "\"hidden_act\":\"silu\",\"num_hidden_layers\":2,"
+                                   "\"hidden_size\":16,\"num_attention_heads\":4,\"num_key_value_heads\":2,"
+                                   "\"intermediate_size\":24,\"vocab_size\":99,"
+                                   "\"max_position_embeddings\":64,\"rms_norm_eps\":1e-6,\"rope_theta\":1e4}";
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    const uint8_t *zero = size ? memchr(bytes, 0, size) : NULL;
-    size_t first = zero ? (size_t)(zero - bytes) : size;
+    const char *text = (const char *)bytes, *zero = size ? memchr(text, 0, size) : NULL;
+    size_t first = zero ? (size_t)(zero - text) : size;
     struct rf_model_config config;
     struct rf_error err = {0};
-    enum rf_status status = rf_config_parse(&config, "config.json", (const char *)bytes, first, &err);
+    enum rf_status status = zero == text && zero ? rf_config_parse(&config, "config.json", right_config,
+                                                                   sizeof right_config - 1, &err)
+                                                 : rf_config_parse(&config, "config.json", text, first, &err);
     promise_outcome(status, &err);
     if (status)
         return 0;
     check_config(&config);
     if (!zero)
         return 0;
-    status = rf_generation_config_parse(&config, "generation_config.json", (const char *)zero + 1,
-                                        size - first - 1, &err);
+    status = rf_generation_config_parse(&config, "generation_config.json", zero + 1, size - first - 1, &err);
     promise_outcome(status, &err);
     check_eos(&config);
     return 0;

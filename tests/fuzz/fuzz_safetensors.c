@@ -15,11 +15,31 @@ static void check_tensor(const struct rf_safetensors *file, size_t i, const uint
     promise(tensor->rank <= RF_MAX_RANK && tensor->dtype > RF_DTYPE_NONE && tensor->dtype < RF_DTYPE_COUNT);
     uint64_t bits = rf_dtype_bits(tensor->dtype);
     for (uint32_t d = 0; d < tensor->rank; d++)
-        bits *= tensor->shape[d];
-    promise(bits == tensor->bytes * 8);
+        promise(!__builtin_mul_overflow(bits, tensor->shape[d], &bits));
+    promise(bits / 8 == tensor->bytes && bits % 8 == 0);
     promise(i == 0 || strcmp(file->tensors[i - 1].name, tensor->name) < 0);
     promise(rf_safetensors_find(file, tensor->name) == tensor);
     promise(strlen(rf_shape_describe(tensor->shape, tensor->rank).text) < sizeof(struct rf_shape_text));
+}
+
+/* Every byte behind the header belongs to exactly one tensor. */
+static void check_coverage(const struct rf_safetensors *file, const uint8_t *bytes, size_t size)
+{
+    uint8_t *owners = calloc(size, 1);
+    promise(owners != NULL);
+    size_t first = size, owned = 0;
+    for (size_t i = 0; i < file->count; i++) {
+        size_t begin = (size_t)((const uint8_t *)file->tensors[i].data - bytes);
+        first = begin < first ? begin : first;
+        owned += (size_t)file->tensors[i].bytes;
+        for (size_t j = begin; j < begin + file->tensors[i].bytes; j++)
+            promise(owners[j]++ == 0);
+    }
+    uint64_t header = 0;
+    for (int i = 7; i >= 0; i--)
+        header = header << 8 | bytes[i];
+    promise(first == 8 + header && first + owned == size);
+    free(owners);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
@@ -28,12 +48,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct rf_error err = {0};
     enum rf_status status = rf_safetensors_parse(&file, "fuzz.safetensors", bytes, size, &err);
     promise_outcome(status, &err);
-    uint64_t covered = 0;
-    for (size_t i = 0; i < file.count; i++) {
+    for (size_t i = 0; i < file.count; i++)
         check_tensor(&file, i, bytes, size);
-        covered += file.tensors[i].bytes;
-    }
-    promise(status || (file.count > 0 && covered < size));
+    if (!status)
+        check_coverage(&file, bytes, size);
     rf_safetensors_free(&file);
     return 0;
 }
