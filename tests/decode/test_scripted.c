@@ -123,6 +123,30 @@ static void test_eos_in_completion(void **state)
     ref_outcome_free(&out);
 }
 
+/* The eos of the first slot tags what is refused behind it and cuts the second slot, which is not done: there
+ * is no second turn. */
+static void test_eos_ends_turns(void **state)
+{
+    // clang-format off
+    static const struct answer answers[] = {
+        {0, 1.0f}, {10, 0.9f}, {11, 0.9f}, {12, 0.9f}, {13, 0.9f}, {14, 0.9f}, {15, 0.9f}, /* PLAN */
+        {0, 0.1f}, {0, 0.9f}, {0, 0.9f}, {0, 0.1f}, {0, 0.9f}, {0, 0.9f}, /* VERIFY: 11 and 14 are refused */
+        {20, 0.9f}, {EOS, 0.9f}, {21, 0.9f}, {22, 0.9f}, {23, 0.9f}, {24, 0.9f},
+        {0, 0.1f}, {0, 0.1f}, {0, 0.9f}, {0, 0.1f}, {0, 0.1f}, {0, 0.9f}, /* EOS and 23 by force, 21 and 24 not */
+    };
+    // clang-format on
+    static const struct ref_commit commits[] = {{0, 10, 0}, {1, EOS, 0}};
+    struct ref_outcome out;
+    (void)state;
+    struct ref_settings settings = hand_settings(REF_MODE_DEFAULT, 3, 6);
+    run_table(&settings, answers, sizeof answers / sizeof *answers, &out);
+    assert_commits(&out, commits, 2);
+    assert_int_equal(out.turns, 1);
+    assert_int_equal(out.drop_count, 4);
+    assert_float_equal(out.reference_tokens_per_forward, 3.0 * 2.0 / 4.0, 1e-12);
+    ref_outcome_free(&out);
+}
+
 /* Slots 1, 2 and 3 of four are chosen; the prefix reaches into slot 3 and has an eos as second token of
  * slot 2: slot 1 and the start of slot 2 are committed, slot 3 is dropped, slot 0 is decoded in the next
  * round. */
@@ -399,13 +423,10 @@ int main(void)
     base_seed = seed != NULL ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL) * 1000003u;
     print_message("RF_TEST_SEED=%llu\n", (unsigned long long)base_seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_eos_in_completion),
-        cmocka_unit_test(test_eos_in_prefix),
-        cmocka_unit_test(test_turns),
-        cmocka_unit_test(test_left_to_right),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_repeatable),
-        cmocka_unit_test(test_random_cases),
+        cmocka_unit_test(test_eos_in_completion), cmocka_unit_test(test_eos_ends_turns),
+        cmocka_unit_test(test_eos_in_prefix),     cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_left_to_right),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_repeatable),        cmocka_unit_test(test_random_cases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
