@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- What the engine does not run
- * --------------------------------------------------------------------------- */
+/* ---- What the engine does not run ---------------------------------------------------------------------- */
 
 /* ReFusion is trained with a modified Qwen3ForCausalLM and saved under that name; a later export may call
  * the class ReFusion..., perhaps with auto_map code beside it, which is never run: the tensors' names and
@@ -106,8 +105,7 @@ static enum rf_status check_supported(struct rf_json_at at, struct rf_error *err
     return status;
 }
 
-/* ---- Sizes
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Sizes --------------------------------------------------------------------------------------------- */
 
 static enum rf_status read_sizes(struct rf_model_config *out, struct rf_json_at at, struct rf_error *err)
 {
@@ -175,8 +173,7 @@ static enum rf_status read_rope_theta(struct rf_model_config *out, struct rf_jso
     return rf_json_number(at, "rope_theta", 1.0, 1e12, &out->rope_theta, err);
 }
 
-/* ---- Tokens and type
- * ---------------------------------------------------------------------------------------- */
+/* ---- Tokens and type ----------------------------------------------------------------------------------- */
 
 static enum rf_status bad_token(struct rf_json_at at, const char *key, const cJSON *value, uint32_t vocab,
                                 struct rf_error *err)
@@ -266,8 +263,7 @@ static enum rf_status read_tokens(struct rf_model_config *out, struct rf_json_at
     return status;
 }
 
-/* ---- Whole files
- * -------------------------------------------------------------------------------------------- */
+/* ---- Whole files --------------------------------------------------------------------------------------- */
 
 static enum rf_status read_config(struct rf_model_config *out, struct rf_json_at at, struct rf_error *err)
 {

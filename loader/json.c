@@ -23,8 +23,7 @@ static void put_printable(char *out, size_t room, const char *text, size_t lengt
     out[take] = '\0';
 }
 
-/* ---- Checking the text (RFC 8259) before cJSON sees it
- * ------------------------------------------------------ */
+/* ---- Checking the text (RFC 8259) before cJSON sees it ------------------------------------------------- */
 
 struct scanner {
     const char *file, *text;
@@ -255,8 +254,7 @@ static enum rf_status scan_text(struct scanner *s)
     return s->at == s->size ? RF_OK : bad_text(s, "more text after the value");
 }
 
-/* ---- Equal keys
- * --------------------------------------------------------------------------------------------- */
+/* ---- Equal keys ---------------------------------------------------------------------------------------- */
 
 static int compare_keys(const void *a, const void *b)
 {
@@ -304,8 +302,7 @@ static enum rf_status check_keys(const cJSON *value, const char *file, struct rf
     return RF_OK;
 }
 
-/* ---- Parsing
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Parsing ------------------------------------------------------------------------------------------- */
 
 enum rf_status rf_json_parse(cJSON **out, const char *file, const char *text, size_t size, size_t max_values,
                              struct rf_error *err)
@@ -339,8 +336,7 @@ enum rf_status rf_json_load(cJSON **out, const char *path, struct rf_error *err)
     return status;
 }
 
-/* ---- Words for messages
- * ------------------------------------------------------------------------------------- */
+/* ---- Words for messages -------------------------------------------------------------------------------- */
 
 struct rf_json_words rf_json_printable(const char *text)
 {
@@ -370,8 +366,7 @@ struct rf_json_words rf_json_describe(const cJSON *value)
     return words;
 }
 
-/* ---- Fields
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Fields -------------------------------------------------------------------------------------------- */
 
 static const cJSON *member_or_null(struct rf_json_at at, const char *key)
 {

@@ -54,8 +54,7 @@ warn(struct opening *o, const char *format, ...)
     return RF_OK;
 }
 
-/* ---- Shards
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Shards -------------------------------------------------------------------------------------------- */
 
 static enum rf_status open_shard(struct opening *o, const char *name)
 {
@@ -149,8 +148,7 @@ static enum rf_status check_index(const struct opening *o)
     return RF_OK;
 }
 
-/* ---- Binding
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Binding ------------------------------------------------------------------------------------------- */
 
 /* A size that a tensor's dimension must have, and the words for it. */
 enum size_name { NO_SIZE, HIDDEN, FFN, VOCAB, HEAD_DIM, Q_WIDTH, KV_WIDTH };
@@ -245,7 +243,8 @@ static enum rf_status check_tensor(const struct opening *o, const struct rf_tens
                    rank == 2 ? size_words[wanted.columns] : "");
 }
 
-static enum rf_status bind(struct opening *o, struct rf_tensor *out, const char *name, struct wanted wanted)
+static enum rf_status bind_tensor(struct opening *o, struct rf_tensor *out, const char *name,
+                                  struct wanted wanted)
 {
     const struct rf_tensor *tensor = take(o, name);
     if (!tensor)
@@ -268,7 +267,7 @@ static enum rf_status bind_layer(struct opening *o, uint32_t layer)
         snprintf(name, sizeof name, "model.layers.%" PRIu32 ".%s", layer, layer_tensors[i].suffix);
         struct rf_tensor *field =
             (struct rf_tensor *)((char *)&o->files->layers[layer] + layer_tensors[i].field);
-        status = bind(o, field, name, layer_tensors[i].shape);
+        status = bind_tensor(o, field, name, layer_tensors[i].shape);
     }
     return status;
 }
@@ -296,19 +295,18 @@ static enum rf_status bind_all(struct opening *o)
     if (!files->layers)
         return out_of_memory(o);
     const struct wanted table = {VOCAB, HIDDEN};
-    enum rf_status status = bind(o, &files->embed, "model.embed_tokens.weight", table);
+    enum rf_status status = bind_tensor(o, &files->embed, "model.embed_tokens.weight", table);
     for (uint32_t i = 0; i < files->config.layers && !status; i++)
         status = bind_layer(o, i);
     if (!status)
-        status = bind(o, &files->final_norm, "model.norm.weight", (struct wanted){HIDDEN, NO_SIZE});
+        status = bind_tensor(o, &files->final_norm, "model.norm.weight", (struct wanted){HIDDEN, NO_SIZE});
     if (!status)
         status = files->config.tie_word_embeddings ? bind_tied_head(o)
-                                                   : bind(o, &files->lm_head, "lm_head.weight", table);
+                                                   : bind_tensor(o, &files->lm_head, "lm_head.weight", table);
     return status;
 }
 
-/* ---- What is left over
- * -------------------------------------------------------------------------------------- */
+/* ---- What is left over --------------------------------------------------------------------------------- */
 
 /* Old exports hold RoPE's inverse frequencies: constants that follow from rope_theta and head_dim. */
 static bool is_rotary_table(const char *name)
@@ -343,8 +341,7 @@ static enum rf_status check_surplus(struct opening *o)
                 rotary->file, rotary_count, rf_json_printable(rotary->name).text);
 }
 
-/* ---- Opening and closing
- * ------------------------------------------------------------------------------------ */
+/* ---- Opening and closing ------------------------------------------------------------------------------- */
 
 static enum rf_status check_folder(const struct opening *o)
 {

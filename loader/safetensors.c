@@ -52,8 +52,7 @@ struct rf_shape_text rf_shape_describe(const uint64_t *shape, uint32_t rank)
     return out;
 }
 
-/* ---- One entry of the header
- * -------------------------------------------------------------------------------- */
+/* ---- One entry of the header --------------------------------------------------------------------------- */
 
 /* Where a header's tensors point to. */
 struct data_section {
@@ -182,8 +181,7 @@ static enum rf_status check_metadata(const cJSON *metadata, const char *file, st
     return RF_OK;
 }
 
-/* ---- The whole header
- * --------------------------------------------------------------------------------------- */
+/* ---- The whole header ---------------------------------------------------------------------------------- */
 
 static bool is_metadata(const cJSON *entry)
 {

@@ -27,8 +27,7 @@ void assert_failure(enum rf_status status, const struct rf_error *err, enum rf_s
         fail_msg("message \"%s\" is more than one line", err->message);
 }
 
-/* ---- Files
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Files --------------------------------------------------------------------------------------------- */
 
 struct folder make_folder(void)
 {
@@ -73,8 +72,7 @@ void write_text(const struct folder *folder, const char *name, const char *text)
     write_bytes(folder, name, text, strlen(text));
 }
 
-/* ---- config.json
- * -------------------------------------------------------------------------------------------- */
+/* ---- config.json --------------------------------------------------------------------------------------- */
 
 struct member {
     const char *key;
@@ -133,8 +131,7 @@ char *make_config(const struct model_sizes *s, const char *key, const char *valu
     return text;
 }
 
-/* ---- Tensors
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Tensors ------------------------------------------------------------------------------------------- */
 
 struct written_tensor *add_written(struct written_model *model, const char *name, uint32_t rank,
                                    uint64_t rows, uint64_t columns)
@@ -207,8 +204,7 @@ struct shard_name name_shard(uint32_t shard, uint32_t shards)
     return name;
 }
 
-/* ---- Writing
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Writing ------------------------------------------------------------------------------------------- */
 
 static void write_shard(const struct folder *folder, const struct written_model *model, uint32_t shard)
 {

@@ -16,8 +16,7 @@ void assert_failure(enum rf_status status, const struct rf_error *err, enum rf_s
 #define ASSERT_FAILURE(status, err, wanted, ...)                                                             \
     assert_failure(status, &(err), wanted, (const char *const[]){__VA_ARGS__, NULL})
 
-/* ---- Files
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Files --------------------------------------------------------------------------------------------- */
 
 struct folder {
     char path[64];
@@ -28,8 +27,7 @@ void remove_folder(const struct folder *folder);
 void write_bytes(const struct folder *folder, const char *name, const void *bytes, size_t size);
 void write_text(const struct folder *folder, const char *name, const char *text);
 
-/* ---- config.json
- * -------------------------------------------------------------------------------------------- */
+/* ---- config.json --------------------------------------------------------------------------------------- */
 
 struct model_sizes {
     uint32_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab;
@@ -43,8 +41,7 @@ extern const struct model_sizes refusion_sizes; /* ReFusion's 8B shape: 16.4 GB 
  * `value`, or the member left out when `value` is NULL; another key is added. */
 char *make_config(const struct model_sizes *sizes, const char *key, const char *value);
 
-/* ---- safetensors
- * -------------------------------------------------------------------------------------------- */
+/* ---- safetensors --------------------------------------------------------------------------------------- */
 
 struct written_tensor {
     char name[96];

@@ -15,8 +15,7 @@ static enum rf_status parse_with(struct rf_model_config *config, const char *key
     return status;
 }
 
-/* ---- Refused
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Refused ------------------------------------------------------------------------------------------- */
 
 struct bad_member {
     const char *name;        /* of the test */
@@ -274,8 +273,7 @@ static void refuses(void **state)
     ASSERT_FAILURE(status, err, bad->status, "config.json: ", "wanted", bad->words[0], bad->words[1]);
 }
 
-/* ---- Accepted
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Accepted ------------------------------------------------------------------------------------------ */
 
 static void every_field_is_read(void **state)
 {
@@ -386,8 +384,7 @@ static void config_that_is_an_array_is_refused(void **state)
                    "config.json: holds an array, wanted a JSON object");
 }
 
-/* ---- generation_config.json
- * --------------------------------------------------------------------------------- */
+/* ---- generation_config.json ---------------------------------------------------------------------------- */
 
 static enum rf_status load_with_generation(struct rf_model_config *config, const char *generation,
                                            struct rf_error *err)

@@ -8,8 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- The tiny model
- * ----------------------------------------------------------------------------------------- */
+/* ---- The tiny model ------------------------------------------------------------------------------------ */
 
 static float bf16_at(const struct rf_tensor *tensor, uint64_t index)
 {
@@ -67,8 +66,7 @@ static void forgotten_pages_read_the_same(void **state)
     rf_model_files_close(&files);
 }
 
-/* ---- Small written models
- * ----------------------------------------------------------------------------------- */
+/* ---- Small written models ------------------------------------------------------------------------------ */
 
 static struct written_model model; /* too large for a stack that a sanitizer pads */
 
@@ -189,8 +187,7 @@ static void rotary_tables_are_ignored_with_a_warning(void **state)
     opens(look_rotary);
 }
 
-/* ---- Tensors that do not fit the config
- * --------------------------------------------------------------------- */
+/* ---- Tensors that do not fit the config ---------------------------------------------------------------- */
 
 static void refused(enum rf_status wanted, const char *tensor, const char *found, const char *want)
 {
@@ -332,8 +329,7 @@ static void absent_head_dim_must_still_fit_the_tensors(void **state)
             "shape [512, 16]");
 }
 
-/* ---- Index and shards
- * --------------------------------------------------------------------------------------- */
+/* ---- Index and shards ---------------------------------------------------------------------------------- */
 
 /* A right sharded model in a folder, whose index is then replaced. */
 static void refuses_index(const char *index, enum rf_status wanted, const char *a, const char *b)
@@ -442,8 +438,7 @@ static void single_file_goes_before_an_index_with_a_warning(void **state)
     remove_folder(&folder);
 }
 
-/* ---- Files and folders
- * -------------------------------------------------------------------------------------- */
+/* ---- Files and folders --------------------------------------------------------------------------------- */
 
 static void refuses_folder(const char *path, const char *a, const char *b)
 {

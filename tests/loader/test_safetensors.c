@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Refused headers
- * ---------------------------------------------------------------------------------------- */
+/* ---- Refused headers ----------------------------------------------------------------------------------- */
 
 struct bad_header {
     const char *name; /* of the test */
@@ -221,8 +220,7 @@ static void every_truncation_is_refused(void **state)
     free(bytes);
 }
 
-/* ---- Accepted
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Accepted ------------------------------------------------------------------------------------------ */
 
 static void tensors_are_sorted_and_found(void **state)
 {
