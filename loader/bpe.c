@@ -71,7 +71,7 @@ static bool reserve(struct rf_bpe_scratch *scratch, size_t length)
     return true;
 }
 
-/* ---- Heap of candidates, lowest rank first, then leftmost ---------------------------------------------------- */
+/* ---- Heap of candidates, lowest rank first, then leftmost ---------------------------------------------- */
 
 static bool before(struct rf_bpe_candidate a, struct rf_bpe_candidate b)
 {
@@ -108,7 +108,7 @@ static struct rf_bpe_candidate pop(struct rf_bpe_candidate *heap, size_t *count)
     return top;
 }
 
-/* ---- One word ------------------------------------------------------------------------------------------------ */
+/* ---- One word ------------------------------------------------------------------------------------------ */
 
 /* Looks up the pair that starts at `at` and makes it a candidate if it merges. */
 static void consider(const struct rf_merges *merges, struct rf_bpe_scratch *scratch, uint32_t at,

@@ -41,8 +41,9 @@ struct rf_bpe_scratch {
 };
 void rf_bpe_scratch_free(struct rf_bpe_scratch *scratch);
 
-/* Appends the ids of one word (length < UINT32_MAX / 4 bytes): repeatedly the pair of lowest rank is merged, the
- * leftmost of equals, in O(n log n). byte_tokens[256] are the tokens of single bytes. False: no memory. */
+/* Appends the ids of one word (length < UINT32_MAX / 4 bytes): repeatedly the pair of lowest rank is merged,
+ * the leftmost of equals, in O(n log n). byte_tokens[256] are the tokens of single bytes. False: no
+ * memory. */
 bool rf_bpe_word(const struct rf_merges *merges, const uint32_t *byte_tokens, const char *word, size_t length,
                  struct rf_bpe_scratch *scratch, struct rf_ids *ids);
 

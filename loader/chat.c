@@ -3,12 +3,13 @@
 #include "loader/tokenizer_internal.h"
 #include "loader/utf8.h"
 
-/* ---- Recognising the template ------------------------------------------------------------------------------------ */
+/* ---- Recognising the template -------------------------------------------------------------------------- */
 
-/* A Jinja template is taken for Qwen3's when it says nothing that Qwen3's does not (every string in it is one of these),
- * and holds the statements that decide what plain conversations look like. Releases of Qwen3 differ in how they test for
- * content that is no string, or for tools; that may vary. A default system prompt, another thinking rule or another role
- * name brings a string or a statement of its own, and is not recognised. */
+/* A Jinja template is taken for Qwen3's when it says nothing that Qwen3's does not (every string in it is one
+ * of these), and holds the statements that decide what plain conversations look like. Releases of Qwen3
+ * differ in how they test for content that is no string, or for tools; that may vary. A default system
+ * prompt, another thinking rule or another role name brings a string or a statement of its own, and is not
+ * recognised. */
 static const char *const known_strings[] = {
     "<|im_start|>system\\n",
     "system",
@@ -92,7 +93,8 @@ static bool strings_known(const char *text, size_t length)
     return true;
 }
 
-/* The end of a tag's inside: the first %} or }} outside of quotes; `length` when there is none, or a { before it. */
+/* The end of a tag's inside: the first %} or }} outside of quotes; `length` when there is none, or a { before
+ * it. */
 static size_t tag_end(const char *text, size_t at, size_t length, char closer)
 {
     char quote = 0;
@@ -146,7 +148,7 @@ enum rf_chat_template rf_chat_recognise(const char *text, size_t length)
     return RF_CHAT_QWEN3;
 }
 
-/* ---- Rendering --------------------------------------------------------------------------------------------------- */
+/* ---- Rendering ----------------------------------------------------------------------------------------- */
 
 struct span {
     const char *text;
@@ -232,7 +234,8 @@ static size_t last_query(const struct rf_message *messages, size_t count)
     return count - 1;
 }
 
-/* Reasoning is kept only in answers to the last question, where the last message always gets a think block. */
+/* Reasoning is kept only in answers to the last question, where the last message always gets a think
+ * block. */
 static bool put_assistant(struct rf_chat *chat, const char *text, bool after_query, bool last)
 {
     struct span content = whole(text), reasoning = {text, 0};
@@ -313,7 +316,7 @@ void rf_chat_free(struct rf_chat *chat)
     *chat = (struct rf_chat){0};
 }
 
-/* ---- To ids ------------------------------------------------------------------------------------------------------ */
+/* ---- To ids -------------------------------------------------------------------------------------------- */
 
 static enum rf_status check_template(const rf_tokenizer *tokenizer, struct rf_error *err)
 {
@@ -332,7 +335,8 @@ static enum rf_status check_template(const rf_tokenizer *tokenizer, struct rf_er
     return RF_OK;
 }
 
-/* The control token that a piece stands for, or RF_TOKENIZER_NONE: without added tokens for <think> it is text. */
+/* The control token that a piece stands for, or RF_TOKENIZER_NONE: without added tokens for <think> it is
+ * text. */
 static uint32_t control_token(const rf_tokenizer *tokenizer, const struct rf_chat *chat,
                               const struct rf_chat_piece *piece)
 {

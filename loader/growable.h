@@ -1,5 +1,5 @@
-/* Growable arrays of bytes and token ids. Zero-initialised is empty; every append returns false when memory runs out and
- * then leaves the array as it was. The owner frees `data`. */
+/* Growable arrays of bytes and token ids. Zero-initialised is empty; every append returns false when memory
+ * runs out and then leaves the array as it was. The owner frees `data`. */
 #ifndef RF_LOADER_GROWABLE_H
 #define RF_LOADER_GROWABLE_H
 

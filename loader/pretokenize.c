@@ -7,7 +7,7 @@
 
 #include "loader/utf8.h"
 
-/* ---- NFC ----------------------------------------------------------------------------------------------------- */
+/* ---- NFC ----------------------------------------------------------------------------------------------- */
 
 struct codes {
     utf8proc_int32_t *data;
@@ -48,7 +48,8 @@ static unsigned combining_class(utf8proc_int32_t code)
     return (unsigned)utf8proc_get_property(code)->combining_class & 0xFFu;
 }
 
-/* Stable sort of marks[0..count) by combining class, in linear time: a text may hold a million marks in a row. */
+/* Stable sort of marks[0..count) by combining class, in linear time: a text may hold a million marks in a
+ * row. */
 static bool sort_marks(utf8proc_int32_t *marks, size_t count)
 {
     size_t i = 1;
@@ -107,8 +108,9 @@ static bool nfc_run(const char *text, size_t length, struct codes *codes, struct
     return count >= 0;
 }
 
-/* Everything below U+0300 (lead bytes below 0xCC) is in NFC, and starts afresh: it never joins what stands before it,
- * but a mark may join it. So only runs of characters from U+0300 on, each with the character before, need work. */
+/* Everything below U+0300 (lead bytes below 0xCC) is in NFC, and starts afresh: it never joins what stands
+ * before it, but a mark may join it. So only runs of characters from U+0300 on, each with the character
+ * before, need work. */
 static size_t plain_end(const char *text, size_t at, size_t length)
 {
     while (at < length && (unsigned char)text[at] < 0xCC)
@@ -140,7 +142,7 @@ bool rf_nfc(const char *text, size_t length, struct rf_bytes *out)
     return ok;
 }
 
-/* ---- The split pattern ----------------------------------------------------------------------------------------- */
+/* ---- The split pattern --------------------------------------------------------------------------------- */
 
 struct rf_splitter {
     pcre2_code *code;
@@ -353,7 +355,7 @@ void rf_splitter_destroy(struct rf_splitter *splitter)
     free(splitter);
 }
 
-/* ---- Splitting --------------------------------------------------------------------------------------------------- */
+/* ---- Splitting ----------------------------------------------------------------------------------------- */
 
 enum rf_status rf_split_begin(struct rf_split *split, const struct rf_splitter *splitter, const char *text,
                               size_t length, struct rf_error *err)
@@ -364,7 +366,8 @@ enum rf_status rf_split_begin(struct rf_split *split, const struct rf_splitter *
         split->context = pcre2_match_context_create(NULL);
     if (!split->match || !split->context)
         return no_memory(err);
-    /* An honest pattern backs up a few times per byte of one run; one that explodes stops here instead of hanging. */
+    /* An honest pattern backs up a few times per byte of one run; one that explodes stops here instead of
+     * hanging. */
     size_t limit = 1000000 + 16 * (length < UINT32_MAX / 32 ? length : UINT32_MAX / 32);
     pcre2_set_match_limit(split->context, (uint32_t)limit);
     split->splitter = splitter;

@@ -11,8 +11,8 @@ bool rf_nfc(const char *text, size_t length, struct rf_bytes *out);
 /* A compiled split pattern; immutable, shared by threads. */
 struct rf_splitter;
 
-/* The pattern is written in Oniguruma's syntax, as tokenizer.json holds it. Only constructs that mean the same in PCRE2
- * are taken; another is refused by name. `where` says where the pattern stands. */
+/* The pattern is written in Oniguruma's syntax, as tokenizer.json holds it. Only constructs that mean the
+ * same in PCRE2 are taken; another is refused by name. `where` says where the pattern stands. */
 enum rf_status rf_splitter_create(struct rf_splitter **out, const char *pattern, size_t length,
                                   const char *where, struct rf_error *err);
 void rf_splitter_destroy(struct rf_splitter *splitter);

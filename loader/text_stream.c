@@ -66,8 +66,8 @@ static bool stop_at(const struct rf_text_stream *stream, size_t at, bool *partia
     return false;
 }
 
-/* Gives out what is certain of `held`. A stop text that is complete still waits while one that began before it may yet
- * be completed: the first by position counts. */
+/* Gives out what is certain of `held`. A stop text that is complete still waits while one that began before
+ * it may yet be completed: the first by position counts. */
 static enum rf_status release(struct rf_text_stream *stream, struct rf_error *err)
 {
     size_t at = 0;

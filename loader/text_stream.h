@@ -1,7 +1,8 @@
-/* The text of a response as it grows, for the `append` stream: bytes of committed tokens go in, in order of position;
- * out comes text that will not be taken back: whole UTF-8 characters (U+FFFD for broken bytes), before the first
- * occurrence of a stop text. What may be the start of a stop text is held back until more comes or the response ends.
- * The result does not depend on how the bytes were cut into tokens. Plain functions on bytes: no tokenizer, no device. */
+/* The text of a response as it grows, for the `append` stream: bytes of committed tokens go in, in order of
+ * position; out comes text that will not be taken back: whole UTF-8 characters (U+FFFD for broken bytes),
+ * before the first occurrence of a stop text. What may be the start of a stop text is held back until more
+ * comes or the response ends. The result does not depend on how the bytes were cut into tokens. Plain
+ * functions on bytes: no tokenizer, no device. */
 #ifndef RF_LOADER_TEXT_STREAM_H
 #define RF_LOADER_TEXT_STREAM_H
 
@@ -28,7 +29,8 @@ void rf_text_stream_free(struct rf_text_stream *stream); /* zeroed is fine */
 /* Forgets the text and keeps the stop texts. */
 void rf_text_stream_reset(struct rf_text_stream *stream);
 
-/* The bytes of one token, or none (a token that is not shown). After a stop or the end they are passed over. */
+/* The bytes of one token, or none (a token that is not shown). After a stop or the end they are passed
+ * over. */
 enum rf_status rf_text_stream_push(struct rf_text_stream *stream, const char *bytes, size_t length,
                                    struct rf_error *err);
 /* No more tokens: gives out what was held back, unless a stop text begins in it. */

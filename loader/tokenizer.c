@@ -22,7 +22,7 @@ void rf_tokenizer_destroy(rf_tokenizer *tokenizer)
     free(tokenizer);
 }
 
-/* ---- Single tokens ----------------------------------------------------------------------------------------------- */
+/* ---- Single tokens ------------------------------------------------------------------------------------- */
 
 static const struct rf_token *find_token(const rf_tokenizer *tokenizer, uint32_t id)
 {
@@ -90,7 +90,7 @@ enum rf_chat_template rf_tokenizer_template(const rf_tokenizer *tokenizer)
     return tokenizer->chat_template;
 }
 
-/* ---- Text to ids ------------------------------------------------------------------------------------------------- */
+/* ---- Text to ids --------------------------------------------------------------------------------------- */
 
 static bool needs_nfc(const char *text, size_t length)
 {
@@ -200,7 +200,7 @@ enum rf_status rf_tokenizer_encode(const rf_tokenizer *tokenizer, const char *te
     return rf_encoder_finish(&encoder, status, tokens, count, err);
 }
 
-/* ---- Ids to text ------------------------------------------------------------------------------------------------- */
+/* ---- Ids to text --------------------------------------------------------------------------------------- */
 
 static enum rf_status collect_bytes(const rf_tokenizer *tokenizer, const uint32_t *tokens, size_t count,
                                     bool skip_special, struct rf_bytes *bytes, struct rf_error *err)

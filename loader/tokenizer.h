@@ -10,8 +10,9 @@ enum rf_chat_template {
     RF_CHAT_UNKNOWN /* a template that this program does not know */
 };
 
-/* The files of a tokenizer folder. tokenizer.json alone is enough; without it vocab.json and merges.txt are needed.
- * The last three are optional; chat_template.jinja goes before the template inside tokenizer_config.json. */
+/* The files of a tokenizer folder. tokenizer.json alone is enough; without it vocab.json and merges.txt are
+ * needed. The last three are optional; chat_template.jinja goes before the template inside
+ * tokenizer_config.json. */
 enum rf_tokenizer_file {
     RF_TOKENIZER_JSON,
     RF_VOCAB_JSON,
@@ -42,8 +43,8 @@ enum rf_status rf_tokenizer_check_vocab(const rf_tokenizer *tokenizer, uint32_t 
 
 /* Id of an added token by its exact content; UINT32_MAX when there is none. */
 uint32_t rf_tokenizer_added(const rf_tokenizer *tokenizer, const char *content);
-/* The bytes that a token stands for, not NUL-terminated, owned by the tokenizer; NULL for an id without a token. A
- * vocabulary token can be a part of a UTF-8 character. */
+/* The bytes that a token stands for, not NUL-terminated, owned by the tokenizer; NULL for an id without a
+ * token. A vocabulary token can be a part of a UTF-8 character. */
 const char *rf_tokenizer_token_bytes(const rf_tokenizer *tokenizer, uint32_t id, size_t *length);
 bool rf_tokenizer_is_special(const rf_tokenizer *tokenizer, uint32_t id);
 uint32_t

@@ -1,5 +1,5 @@
-/* From a folder to a tokenizer: which route its files take, tokenizer_config.json, and the vocab.json + merges.txt route.
- * tokenizer_json.c has the other one. */
+/* From a folder to a tokenizer: which route its files take, tokenizer_config.json, and the vocab.json +
+ * merges.txt route. tokenizer_json.c has the other one. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
@@ -11,8 +11,8 @@
 enum { MAX_ADDED = 16384 };
 
 /* The vocab.json route has no file for the split pattern: it stands in the tokenizer's class. This is that of
- * Qwen2Tokenizer, the class of all Qwen2 and Qwen3 models (PRETOKENIZE_REGEX in transformers), the same that their
- * tokenizer.json files carry. */
+ * Qwen2Tokenizer, the class of all Qwen2 and Qwen3 models (PRETOKENIZE_REGEX in transformers), the same that
+ * their tokenizer.json files carry. */
 static const char qwen_pattern[] =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
     "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
@@ -42,7 +42,7 @@ enum rf_status rf_loading_parse(struct rf_tokenizer_loading *loading, enum rf_to
     return status;
 }
 
-/* ---- Added tokens ------------------------------------------------------------------------------------------------ */
+/* ---- Added tokens -------------------------------------------------------------------------------------- */
 
 static struct rf_added_token *find_added(const struct rf_tokenizer_loading *loading, const char *content)
 {
@@ -108,7 +108,7 @@ enum rf_status rf_loading_added_object(struct rf_tokenizer_loading *loading, enu
     return rf_loading_add(loading, (struct rf_added_token){content, (uint32_t)id, special, false, at.file});
 }
 
-/* ---- tokenizer_config.json --------------------------------------------------------------------------------------- */
+/* ---- tokenizer_config.json ----------------------------------------------------------------------------- */
 
 static struct rf_json_at config_at(const struct rf_tokenizer_loading *loading)
 {
@@ -116,7 +116,8 @@ static struct rf_json_at config_at(const struct rf_tokenizer_loading *loading)
                                loading->names[RF_TOKENIZER_CONFIG_JSON], ""};
 }
 
-/* What a field such as eos_token names: a string, or an object with content. *out NULL when absent or null. */
+/* What a field such as eos_token names: a string, or an object with content. *out NULL when absent or
+ * null. */
 static enum rf_status named_token(const struct rf_tokenizer_loading *loading, const char *field,
                                   const char **out)
 {
@@ -177,7 +178,8 @@ static enum rf_status check_config(const struct rf_tokenizer_loading *loading)
         status = rf_json_string(at, "tokenizer_class", &class, loading->err);
     if (status || !class)
         return status;
-    /* PreTrainedTokenizerFast says nothing about the split pattern, which then must stand in tokenizer.json. */
+    /* PreTrainedTokenizerFast says nothing about the split pattern, which then must stand in
+     * tokenizer.json. */
     size_t known = loading->trees[RF_TOKENIZER_JSON] ? 3 : 2;
     for (size_t i = 0; i < known; i++)
         if (!strcmp(class, classes[i]))
@@ -248,7 +250,7 @@ static enum rf_status take_config(struct rf_tokenizer_loading *loading)
     return status;
 }
 
-/* ---- vocab.json, merges.txt, added_tokens.json ----------------------------------------------------------------- */
+/* ---- vocab.json, merges.txt, added_tokens.json --------------------------------------------------------- */
 
 static enum rf_status add_from_added_tokens(struct rf_tokenizer_loading *loading)
 {
@@ -343,7 +345,7 @@ static enum rf_status load_vocab_route(struct rf_tokenizer_loading *loading)
     return status;
 }
 
-/* ---- The whole --------------------------------------------------------------------------------------------------- */
+/* ---- The whole ----------------------------------------------------------------------------------------- */
 
 static enum rf_status load(struct rf_tokenizer_loading *loading)
 {

@@ -51,7 +51,8 @@ struct rf_added_token {
     const char *file; /* that declares it, for messages */
 };
 
-/* Builds the id table. The vocabulary comes as a JSON object token -> id, written in the byte-level alphabet. */
+/* Builds the id table. The vocabulary comes as a JSON object token -> id, written in the byte-level
+ * alphabet. */
 struct cJSON;
 struct rf_vocabulary_entry {
     uint32_t hash, id; /* id RF_TOKENIZER_NONE: free */
@@ -64,7 +65,8 @@ struct rf_vocabulary {
     struct rf_bytes scratch;
 };
 
-/* `field` leads messages inside `file`: "model.vocab: " or "". vocabulary->tokenizer is set, the rest zero. */
+/* `field` leads messages inside `file`: "model.vocab: " or "". vocabulary->tokenizer is set, the rest
+ * zero. */
 enum rf_status rf_vocabulary_build(struct rf_vocabulary *vocabulary, const char *file, const char *field,
                                    const struct cJSON *vocab, const struct rf_added_token *added,
                                    size_t added_count, struct rf_error *err);
@@ -81,7 +83,7 @@ enum rf_status rf_vocabulary_merge(struct rf_vocabulary *vocabulary, struct rf_m
                                    size_t right_length, struct rf_error *err);
 void rf_vocabulary_free(struct rf_vocabulary *vocabulary); /* not the tokenizer */
 
-/* ---- Loading ------------------------------------------------------------------------------------------------- */
+/* ---- Loading ------------------------------------------------------------------------------------------- */
 
 struct rf_tokenizer_loading {
     rf_tokenizer *tokenizer;
@@ -96,17 +98,17 @@ struct rf_tokenizer_loading {
 
 /* Parses one file into trees[file]. */
 enum rf_status rf_loading_parse(struct rf_tokenizer_loading *loading, enum rf_tokenizer_file file);
-/* Remembers an added token. A file that repeats another's token must say the same. `field` is for messages. */
+/* Remembers an added token. A file that repeats another's token must say the same. */
 enum rf_status rf_loading_add(struct rf_tokenizer_loading *loading, struct rf_added_token token);
-/* An object with content and flags, as tokenizer.json and added_tokens_decoder have it; refuses flags that are not
- * supported. `path` ends in a point. */
+/* An object with content and flags, as tokenizer.json and added_tokens_decoder have it; refuses flags that
+ * are not supported. `path` ends in a point. */
 enum rf_status rf_loading_added_object(struct rf_tokenizer_loading *loading, enum rf_tokenizer_file file,
                                        const struct cJSON *object, const char *path, uint64_t id);
 /* tokenizer.json: everything but the vocabulary is checked and taken, then vocabulary and merges. */
 enum rf_status rf_loading_tokenizer_json_head(struct rf_tokenizer_loading *loading);
 enum rf_status rf_loading_tokenizer_json_model(struct rf_tokenizer_loading *loading);
 
-/* ---- Encoding ------------------------------------------------------------------------------------------------ */
+/* ---- Encoding ------------------------------------------------------------------------------------------ */
 
 /* One text on its way to ids. Zero-initialise but for `tokenizer`; `ids` belongs to the caller. */
 struct rf_encoder {

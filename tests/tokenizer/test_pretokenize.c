@@ -71,7 +71,8 @@ static double seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* A million marks in the wrong order behind one letter: sorting them must not be quadratic (which takes minutes). */
+/* A million marks in the wrong order behind one letter: sorting them must not be quadratic (which takes
+ * minutes). */
 static void test_nfc_many_marks(void **state)
 {
     (void)state;
@@ -240,7 +241,8 @@ static void test_bpe_random(void **state)
     rf_bpe_scratch_free(&scratch);
 }
 
-/* One word of a megabyte takes about a second; a quadratic algorithm would take the better part of an hour. */
+/* One word of a megabyte takes about a second; a quadratic algorithm would take the better part of an
+ * hour. */
 static void test_bpe_long_word(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* The real Qwen3 tokenizer with ReFusion's two tokens, by every route, against results of Hugging Face tokenizers and
- * jinja2. Exit status 77 (skipped) when its files are not there. */
+/* The real Qwen3 tokenizer with ReFusion's two tokens, by every route, against results of Hugging Face
+ * tokenizers and jinja2. Exit status 77 (skipped) when its files are not there. */
 #include "loader/chat.h"
 #include "support.h"
 
@@ -81,7 +81,8 @@ static size_t read_messages(const cJSON *list, struct rf_message messages[16])
     return count;
 }
 
-/* The rendered text, and ids: content without added tokens in it must come out as the rendered text encoded raw. */
+/* The rendered text, and ids: content without added tokens in it must come out as the rendered text encoded
+ * raw. */
 static void test_golden_chats(void **state)
 {
     (void)state;
@@ -118,7 +119,8 @@ static void test_golden_chats(void **state)
     free(text);
 }
 
-/* Text with every added token in it, and messages that hold them: none comes out but what the template writes. */
+/* Text with every added token in it, and messages that hold them: none comes out but what the template
+ * writes. */
 static void test_text_never_controls(void **state)
 {
     (void)state;

@@ -110,8 +110,8 @@ static void test_added_tokens(void **state)
     free(ids);
 }
 
-/* Whatever text holds, without `special` no added token comes out: every added token's text, broken up and joined in
- * every way that these parts allow. */
+/* Whatever text holds, without `special` no added token comes out: every added token's text, broken up and
+ * joined in every way that these parts allow. */
 static void test_text_never_controls(void **state)
 {
     (void)state;

@@ -1,0 +1,58 @@
+/* Any text as merges.txt beside a small vocabulary: the 256 bytes, and all words of two and three letters a,
+ * b, c. */
+#include "tokenizer_promise.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+static char vocab[16384];
+static size_t vocab_size;
+
+static void put(const char *text)
+{
+    size_t length = strlen(text);
+    promise(vocab_size + length < sizeof vocab);
+    memcpy(vocab + vocab_size, text, length);
+    vocab_size += length;
+}
+
+static void put_token(const char *text, int id)
+{
+    char line[64];
+    snprintf(line, sizeof line, "%s\"%s\":%d", id ? "," : "{", text, id);
+    put(line);
+}
+
+/* The byte-level alphabet: printable Latin-1 as it is, the other 68 bytes from U+0100 on. */
+static void make_vocab(void)
+{
+    int next = 0x100, id = 0;
+    for (int byte = 0; byte < 256; byte++) {
+        bool printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD);
+        int code = printable ? byte : next++;
+        char text[16];
+        snprintf(text, sizeof text, "\\u%04x", (unsigned)code);
+        put_token(text, id++);
+    }
+    for (int i = 0; i < 9 + 27; i++) {
+        char text[4] = {(char)('a' + i % 3), (char)('a' + i / 3 % 3), 0, 0};
+        if (i >= 9)
+            text[2] = (char)('a' + (i - 9) / 9);
+        put_token(text, id++);
+    }
+    put("}");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    if (!vocab_size)
+        make_vocab();
+    if (size == 0)
+        return 0;
+    struct rf_tokenizer_files files = {.folder = "m"};
+    files.file[RF_VOCAB_JSON].data = vocab;
+    files.file[RF_VOCAB_JSON].size = vocab_size;
+    files.file[RF_MERGES_TXT].data = (const char *)bytes;
+    files.file[RF_MERGES_TXT].size = size;
+    promise_tokenizer(&files);
+    return 0;
+}
