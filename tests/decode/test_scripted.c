@@ -87,7 +87,7 @@ static void test_eos_in_completion(void **state)
     // clang-format off
     static const struct answer answers[] = {
         {0, 1.0f}, /* PLAN: the prompt, which is not looked at */
-        {30, 0.1f}, {31, 0.9f}, {32, 0.1f}, {33, 0.9f}, /* slots 0 and 1 */
+        {30, 0.1f}, {31, 0.9f}, {32, 0.5f}, {33, 0.9f}, /* slots 0 and 1: below and at the threshold */
         {10, 0.9f}, {11, 0.9f}, {12, 0.9f}, {13, 0.9f}, /* slots 2 and 3 */
         {0, 0.1f}, {0, 0.9f}, {0, 0.9f}, {0, 0.9f}, /* VERIFY: 11 is refused */
         {40, 0.9f}, {EOS, 0.9f}, {41, 0.9f}, {42, 0.9f}, /* only the second is masked */
@@ -188,7 +188,7 @@ static void test_turns(void **state)
     static const struct answer answers[] = {
         {0, 1.0f}, /* the prompt */
         {10, 0.9f}, {11, 0.9f}, {12, 0.9f}, {13, 0.9f}, /* PLAN */
-        {0, 0.9f}, {0, 0.1f}, {0, 0.9f}, {0, 0.9f}, /* VERIFY: 12 is refused */
+        {0, 0.9f}, {0, 0.5f}, {0, 0.9f}, {0, 0.9f}, /* VERIFY: 12, at the threshold, is refused */
         {0, 0.9f}, {0, 0.9f}, {22, 0.9f}, {23, 0.9f}, /* turn 1: masks in the last two rows */
         {0, 0.1f}, {0, 0.1f}, {0, 0.1f}, {0, 0.9f}, /* 23 is refused */
         {0, 0.9f}, {33, 0.9f}, /* turn 2 */
