@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,6 +45,12 @@ static bool on_progress(void *user, uint64_t done, uint64_t total)
 
 enum rf_status context_open(rf_context **out, const struct settings *settings, struct rf_error *err)
 {
+    /* Single shaders may be missing in it; all of it missing is a mistyped name. */
+    struct stat info;
+    if (settings->shader_dir && (stat(settings->shader_dir, &info) != 0 || !S_ISDIR(info.st_mode)))
+        return rf_fail(err, RF_ERROR_IO,
+                       "--shader-dir: found no folder \"%s\", wanted one that holds NAME.spv",
+                       settings->shader_dir);
     struct rf_context_desc desc = {
         .device = settings->device,
         .disable = settings->disable,

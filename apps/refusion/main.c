@@ -1,7 +1,6 @@
 /* refusion: one program, one file per subcommand. */
 #include "apps/refusion/program.h"
 
-#include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -105,7 +104,7 @@ static int close_output(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))
         return status;
-    complain("standard output: cannot write: %s", strerror(errno));
+    complain("standard output: not all could be written (is the disk full?)");
     return status == STATUS_OK ? STATUS_FAILURE : status;
 }
 

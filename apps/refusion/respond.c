@@ -61,8 +61,9 @@ static enum rf_status print_event(const struct response *response, rf_session *s
     cJSON_AddNumberToObject(line, "token", event->token);
     if (response->tokenizer) {
         char *piece;
+        size_t length;
         enum rf_status status =
-            rf_tokenizer_decode(response->tokenizer, &event->token, 1, false, &piece, NULL, err);
+            rf_tokenizer_decode(response->tokenizer, &event->token, 1, false, &piece, &length, err);
         if (status) {
             cJSON_Delete(line);
             return status;

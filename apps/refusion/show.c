@@ -182,7 +182,9 @@ enum rf_status show_event(struct show *show, const struct rf_event *event, struc
         return RF_OK;
     }
     char *piece;
-    enum rf_status status = rf_tokenizer_decode(show->tokenizer, &event->token, 1, false, &piece, NULL, err);
+    size_t length;
+    enum rf_status status =
+        rf_tokenizer_decode(show->tokenizer, &event->token, 1, false, &piece, &length, err);
     if (status)
         return status;
     snprintf(cell->piece, sizeof cell->piece, "%s", piece);

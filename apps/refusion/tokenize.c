@@ -41,7 +41,9 @@ static enum rf_status check_options(const struct settings *s, struct rf_error *e
 static enum rf_status print_pair(const rf_tokenizer *tokenizer, const struct ids *ids, struct rf_error *err)
 {
     char *text;
-    enum rf_status status = rf_tokenizer_decode(tokenizer, ids->items, ids->count, false, &text, NULL, err);
+    size_t length;
+    enum rf_status status =
+        rf_tokenizer_decode(tokenizer, ids->items, ids->count, false, &text, &length, err);
     if (status)
         return status;
     cJSON *object = cJSON_CreateObject();
