@@ -216,6 +216,15 @@ static void wrong_shape_is_refused(void **state)
             "shape [16, 16] [num_key_value_heads * head_dim, hidden_size]");
 }
 
+static void wrong_number_of_columns_is_refused(void **state)
+{
+    (void)state;
+    fill_model(&model, &small_sizes, 1);
+    find_written(&model, "model.layers.1.self_attn.o_proj.weight")->shape[1] = 40;
+    refused(RF_ERROR_FORMAT, "tensor model.layers.1.self_attn.o_proj.weight", "shape [16, 40]",
+            "shape [16, 32] [hidden_size, num_attention_heads * head_dim]");
+}
+
 static void transposed_matrix_is_refused(void **state)
 {
     (void)state;
@@ -543,6 +552,7 @@ int main(void)
         cmocka_unit_test(rotary_tables_are_ignored_with_a_warning),
         cmocka_unit_test(wrong_dtype_is_refused),
         cmocka_unit_test(wrong_shape_is_refused),
+        cmocka_unit_test(wrong_number_of_columns_is_refused),
         cmocka_unit_test(transposed_matrix_is_refused),
         cmocka_unit_test(wrong_rank_is_refused),
         cmocka_unit_test(flattened_matrix_is_refused),
