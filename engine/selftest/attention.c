@@ -1,7 +1,6 @@
 /* attention and attention_reduce: causal in buffer order, over committed rows and the row's own segment. */
 #include "engine/selftest/fixtures.h"
 
-
 /* How the rows of a forward lie, as decoding makes them. */
 enum layout {
     LAYOUT_VERIFY,   /* one segment right behind the committed rows */
@@ -38,7 +37,7 @@ static uint32_t key_row(const struct rf_row *row, uint32_t i)
 
 static const char *layout_name(enum layout layout)
 {
-    static const char *const names[] = { "verify", "plan", "complete", "mixed" };
+    static const char *const names[] = {"verify", "plan", "complete", "mixed"};
     return names[layout];
 }
 
@@ -46,8 +45,8 @@ static const char *layout_name(enum layout layout)
 static void lay_rows(struct attention_case *a, uint32_t *last)
 {
     const struct attention_shape *s = &a->s;
-    const uint32_t caches[3] = { s->cache, s->cache / 3, 0 };
-    uint32_t placed[3] = { 0, 0, 0 };
+    const uint32_t caches[3] = {s->cache, s->cache / 3, 0};
+    uint32_t placed[3] = {0, 0, 0};
     for (uint32_t m = 0; m < s->rows; m++) {
         uint32_t seq = s->layout == LAYOUT_MIXED ? m % 3 : 0, i = placed[seq]++, cache = caches[seq];
         uint32_t scratch = s->layout == LAYOUT_VERIFY || s->layout == LAYOUT_MIXED ? cache : cache + 70;
@@ -72,7 +71,6 @@ static void fill_kv(struct attention_case *a)
             uint32_t v = key_row(row, i);
             if (c->h->mask[rf_kv_at(&a->kv, row->seq, a->kv.layer, 0, v, 0, false)] & RF_MARK_READ)
                 continue;
-            rf_kv_declare_page(c, &a->kv, row->seq, v);
             for (uint32_t e = 0; e < a->s.kv_heads * a->s.head_dim * 2; e++) {
                 uint32_t head = e / (a->s.head_dim * 2), d = e / 2 % a->s.head_dim;
                 rf_case_put_number(c, rf_kv_at(&a->kv, row->seq, a->kv.layer, head, v, d, e % 2), a->s.act,
@@ -82,13 +80,14 @@ static void fill_kv(struct attention_case *a)
     }
 }
 
-/* Keys [first, last) of one head in f64: largest score, sum of exp(score - max), sum of exp(score - max) V. */
+/* Keys [first, last) of one head in f64: largest score, sum of exp(score - max), sum of exp(score - max) V.
+ */
 struct softmax {
     double max, sum, o[256];
 };
 
-static void attend(struct attention_case *a, uint32_t m, uint32_t head, uint32_t first, uint32_t last, double *scores,
-                   struct softmax *out)
+static void attend(struct attention_case *a, uint32_t m, uint32_t head, uint32_t first, uint32_t last,
+                   double *scores, struct softmax *out)
 {
     struct rf_case *c = &a->c;
     const struct rf_row *row = &a->rows[m];
@@ -97,12 +96,14 @@ static void attend(struct attention_case *a, uint32_t m, uint32_t head, uint32_t
     double query[256];
     for (uint32_t d = 0; d < dim; d++)
         query[d] = rf_case_get_number(c, q + d * 4, RF_NUMBER_F32) * (double)(float)(1.0 / sqrt(dim));
-    *out = (struct softmax){ .max = (double)-INFINITY };
+    *out = (struct softmax){.max = (double)-INFINITY};
     for (uint32_t i = first; i < last; i++) {
         double score = 0.0;
         for (uint32_t d = 0; d < dim; d++)
-            score += query[d] * rf_case_get_number(
-                c, rf_kv_at(&a->kv, row->seq, a->kv.layer, kv_head, key_row(row, i), d, false), a->s.act);
+            score +=
+                query[d] *
+                rf_case_get_number(
+                    c, rf_kv_at(&a->kv, row->seq, a->kv.layer, kv_head, key_row(row, i), d, false), a->s.act);
         scores[i] = score;
         out->max = fmax(out->max, score);
     }
@@ -110,8 +111,10 @@ static void attend(struct attention_case *a, uint32_t m, uint32_t head, uint32_t
         double weight = exp(scores[i] - out->max);
         out->sum += weight;
         for (uint32_t d = 0; d < dim; d++)
-            out->o[d] += weight * rf_case_get_number(
-                c, rf_kv_at(&a->kv, row->seq, a->kv.layer, kv_head, key_row(row, i), d, true), a->s.act);
+            out->o[d] +=
+                weight *
+                rf_case_get_number(
+                    c, rf_kv_at(&a->kv, row->seq, a->kv.layer, kv_head, key_row(row, i), d, true), a->s.act);
     }
 }
 
@@ -120,7 +123,8 @@ static size_t partial_at(const struct attention_case *a, uint32_t split, uint32_
     return a->partials + (((size_t)split * a->ld + m) * a->s.heads + head) * (a->s.head_dim + 2) * 4;
 }
 
-/* Part 0: y of rows with at most RF_SPLIT_KEYS keys. Parts 1..3: max, sum and o of the splits of the others. */
+/* Part 0: y of rows with at most RF_SPLIT_KEYS keys. Parts 1..3: max, sum and o of the splits of the others.
+ */
 static void expect_attention(struct attention_case *a, double *scores)
 {
     struct rf_case *c = &a->c;
@@ -137,8 +141,8 @@ static void expect_attention(struct attention_case *a, double *scores)
                     if (keys > RF_SPLIT_KEYS)
                         rf_case_expect(c, at + (2 + d) * 4, RF_NUMBER_F32, softmax.o[d]);
                     else
-                        rf_case_expect(c, rf_quad_at(a->y, a->s.act, a->ld, m, head * a->s.head_dim + d), a->s.act,
-                                       softmax.o[d] / softmax.sum);
+                        rf_case_expect(c, rf_quad_at(a->y, a->s.act, a->ld, m, head * a->s.head_dim + d),
+                                       a->s.act, softmax.o[d] / softmax.sum);
                 }
                 if (keys <= RF_SPLIT_KEYS)
                     continue;
@@ -171,10 +175,14 @@ static uint32_t split_count(const struct attention_case *a)
 static void place_attention(struct attention_case *a)
 {
     struct rf_case *c = &a->c;
-    uint32_t last[RF_KV_SEQS] = { 0 }, stride = (a->s.heads + 2 * a->s.kv_heads) * a->s.head_dim;
+    uint32_t last[RF_KV_SEQS] = {0}, stride = (a->s.heads + 2 * a->s.kv_heads) * a->s.head_dim;
     lay_rows(a, last);
-    a->kv = (struct rf_kv){ .layers = 2, .layer = a->s.rows % 2, .kv_heads = a->s.kv_heads, .head_dim = a->s.head_dim,
-                            .number = a->s.act, .seq_count = a->s.layout == LAYOUT_MIXED ? 3 : 1 };
+    a->kv = (struct rf_kv){.layers = 2,
+                           .layer = a->s.rows % 2,
+                           .kv_heads = a->s.kv_heads,
+                           .head_dim = a->s.head_dim,
+                           .number = a->s.act,
+                           .seq_count = a->s.layout == LAYOUT_MIXED ? 3 : 1};
     rf_kv_place(c, &a->kv, last);
     a->qkv = rf_case_alloc(c, "qkv", (size_t)a->s.rows * stride * 4);
     for (uint32_t m = 0; m < a->s.rows; m++)
@@ -183,7 +191,8 @@ static void place_attention(struct attention_case *a)
                                rf_random_signed(&c->random) * 3.0);
     a->ld = a->s.rows + a->s.rows % 3;
     a->y = rf_case_alloc(c, "y", (size_t)a->ld * a->s.heads * a->s.head_dim * rf_number_bytes(a->s.act));
-    a->partials = rf_case_alloc(c, "partials", (size_t)split_count(a) * a->ld * a->s.heads * (a->s.head_dim + 2) * 4);
+    a->partials =
+        rf_case_alloc(c, "partials", (size_t)split_count(a) * a->ld * a->s.heads * (a->s.head_dim + 2) * 4);
     fill_kv(a);
 }
 
@@ -197,8 +206,8 @@ static void run_alone(struct attention_case *a, size_t counts, size_t rows)
     rf_alone_move(c, rows + last * sizeof a->rows[0], rows, sizeof a->rows[0]);
     rf_alone_move(c, a->qkv + last * stride, a->qkv, (size_t)a->s.heads * a->s.head_dim * 4);
     for (uint32_t i = 0; splits == 1 && i < a->s.heads * a->s.head_dim; i += 4)
-        rf_alone_expect(c, rf_quad_at(a->y, a->s.act, a->ld, last, i), rf_quad_at(a->y, a->s.act, a->ld, 0, i),
-                        4 * rf_number_bytes(a->s.act));
+        rf_alone_expect(c, rf_quad_at(a->y, a->s.act, a->ld, last, i),
+                        rf_quad_at(a->y, a->s.act, a->ld, 0, i), 4 * rf_number_bytes(a->s.act));
     for (uint32_t s = 0; splits > 1 && s < splits; s++)
         rf_alone_expect(c, partial_at(a, s, last, 0), partial_at(a, s, 0, 0),
                         (size_t)a->s.heads * (a->s.head_dim + 2) * 4);
@@ -209,9 +218,10 @@ static void run_alone(struct attention_case *a, size_t counts, size_t rows)
 static void run_attention(struct rf_suite *suite, struct attention_shape s)
 {
     uint32_t ratio = s.heads / s.kv_heads, group = ratio > 8 ? 8 : ratio;
-    struct rf_kernel_id id = { .shader = s.act == RF_NUMBER_F16 ? "attention_act16" : "attention",
-                               .spec_count = 2, .specs = { group, s.head_dim } };
-    struct attention_case a = { .s = s };
+    struct rf_kernel_id id = {.shader = s.act == RF_NUMBER_F16 ? "attention_act16" : "attention",
+                              .spec_count = 2,
+                              .specs = {group, s.head_dim}};
+    struct attention_case a = {.s = s};
     struct rf_case *c = &a.c;
     double scores[2048];
     if (!rf_case_begin(suite->h, c, &id, "rows=%u cache=%u %s head_dim=%u heads=%u gqa=%u", s.rows, s.cache,
@@ -222,31 +232,41 @@ static void run_attention(struct rf_suite *suite, struct attention_shape s)
     rf_declare_field(c, rows, s.rows, rf_row, seq);
     size_t counts = rf_put_counts(c, s.rows, UINT32_MAX);
     struct rf_push_attention push = {
-        .counts = rf_case_address(c, counts), .rows = rf_case_address(c, rows),
-        .seqs = rf_case_address(c, a.kv.seqs), .qkv = rf_case_address(c, a.qkv), .y = rf_case_address(c, a.y),
-        .partials = rf_case_address(c, a.partials), .heads = s.heads, .kv_heads = s.kv_heads, .layer = a.kv.layer,
-        .ld = a.ld, .scale = (float)(1.0 / sqrt(s.head_dim)),
+        .counts = rf_case_address(c, counts),
+        .rows = rf_case_address(c, rows),
+        .seqs = rf_case_address(c, a.kv.seqs),
+        .qkv = rf_case_address(c, a.qkv),
+        .y = rf_case_address(c, a.y),
+        .partials = rf_case_address(c, a.partials),
+        .heads = s.heads,
+        .kv_heads = s.kv_heads,
+        .layer = a.kv.layer,
+        .ld = a.ld,
+        .scale = (float)(1.0 / sqrt(s.head_dim)),
     };
     if (suite->h->status == RF_OK)
         expect_attention(&a, scores);
     rf_case_set_push(c, &push, sizeof push);
     rf_case_set_groups(c, s.kv_heads * (ratio / group), s.rows, split_count(&a));
-    /* Scores are sums over head_dim (about 2^-24 sqrt(head_dim) of their size, which is below 16 here), exp adds
-     * 3 + 2|x| ulp where Vulkan asks for no better, and V is averaged with positive weights: 2^-17 in all. f16: q may be
-     * rounded to f16 before it meets K (2^-11 of scores of about 2), and y is stored with 2^-11. */
+    /* Scores are sums over head_dim (about 2^-24 sqrt(head_dim) of their size, which is below 16 here), exp
+     * adds 3 + 2|x| ulp where Vulkan asks for no better, and V is averaged with positive weights: 2^-17 in
+     * all. f16: q may be rounded to f16 before it meets K (2^-11 of scores of about 2), and y is stored with
+     * 2^-11. */
     c->tolerance = s.act == RF_NUMBER_F16 ? 3.0 * ldexp(1.0, -11) : ldexp(1.0, -17);
     if (rf_case_run(c) && s.rows > 1)
         run_alone(&a, counts, rows);
 }
 
-/* ---- attention_reduce -------------------------------------------------------------------------------------------- */
+/* ---- attention_reduce
+ * -------------------------------------------------------------------------------------------- */
 
-/* y = (sum over splits of exp(max - top) o) / (sum over splits of exp(max - top) sum), for rows with several splits. */
+/* y = (sum over splits of exp(max - top) o) / (sum over splits of exp(max - top) sum), for rows with several
+ * splits. */
 static void expect_reduced(struct attention_case *a, uint32_t m, uint32_t head)
 {
     struct rf_case *c = &a->c;
     uint32_t splits = (key_count(&a->rows[m]) + RF_SPLIT_KEYS - 1) / RF_SPLIT_KEYS;
-    double top = (double)-INFINITY, sum = 0.0, o[256] = { 0.0 };
+    double top = (double)-INFINITY, sum = 0.0, o[256] = {0.0};
     for (uint32_t s = 0; s < splits; s++) {
         size_t at = partial_at(a, s, m, head);
         /* Now and then one split outweighs the others by e^100 and more. */
@@ -265,22 +285,24 @@ static void expect_reduced(struct attention_case *a, uint32_t m, uint32_t head)
             o[d] += weight * rf_case_get_number(c, at + (2 + d) * 4, RF_NUMBER_F32);
     }
     for (uint32_t d = 0; d < a->s.head_dim; d++)
-        rf_case_expect(c, rf_quad_at(a->y, a->s.act, a->ld, m, head * a->s.head_dim + d), a->s.act, o[d] / sum);
+        rf_case_expect(c, rf_quad_at(a->y, a->s.act, a->ld, m, head * a->s.head_dim + d), a->s.act,
+                       o[d] / sum);
 }
 
 /* Key counts of neighbouring rows lie on both sides of RF_SPLIT_KEYS and of its multiples. */
-static void run_reduce(struct rf_suite *suite, enum rf_number act, uint32_t rows, uint32_t heads, uint32_t head_dim)
+static void run_reduce(struct rf_suite *suite, enum rf_number act, uint32_t rows, uint32_t heads,
+                       uint32_t head_dim)
 {
-    static const uint32_t keys[] = { 513, 512, 1024, 1, 1025, 3000 };
-    struct rf_kernel_id id = { .shader = act == RF_NUMBER_F16 ? "attention_reduce_act16" : "attention_reduce" };
-    struct attention_case a = { .s = { .act = act, .rows = rows, .heads = heads, .kv_heads = heads,
-                                       .head_dim = head_dim } };
+    static const uint32_t keys[] = {513, 512, 1024, 1, 1025, 3000};
+    struct rf_kernel_id id = {.shader = act == RF_NUMBER_F16 ? "attention_reduce_act16" : "attention_reduce"};
+    struct attention_case a = {
+        .s = {.act = act, .rows = rows, .heads = heads, .kv_heads = heads, .head_dim = head_dim}};
     struct rf_case *c = &a.c;
     if (!rf_case_begin(suite->h, c, &id, "rows=%u heads=%u head_dim=%u", rows, heads, head_dim))
         return;
     for (uint32_t m = 0; m < rows; m++) {
         uint32_t ctx = rf_random_below(&c->random, keys[m % 6]);
-        a.rows[m] = (struct rf_row){ .ctx_rows = ctx, .seg_first = ctx + 9, .kv_row = keys[m % 6] + 8 };
+        a.rows[m] = (struct rf_row){.ctx_rows = ctx, .seg_first = ctx + 9, .kv_row = keys[m % 6] + 8};
     }
     a.ld = rows + 1;
     a.y = rf_case_alloc(c, "y", (size_t)a.ld * heads * head_dim * rf_number_bytes(act));
@@ -289,9 +311,13 @@ static void run_reduce(struct rf_suite *suite, enum rf_number act, uint32_t rows
         for (uint32_t head = 0; head < heads && key_count(&a.rows[m]) > RF_SPLIT_KEYS; head++)
             expect_reduced(&a, m, head);
     struct rf_push_attention_reduce push = {
-        .counts = rf_case_address(c, rf_put_counts(c, rows, UINT32_MAX)), .rows = rf_case_address(c, place_attention_rows(&a)),
-        .partials = rf_case_address(c, a.partials), .y = rf_case_address(c, a.y), .heads = heads,
-        .head_dim = head_dim, .ld = a.ld,
+        .counts = rf_case_address(c, rf_put_counts(c, rows, UINT32_MAX)),
+        .rows = rf_case_address(c, place_attention_rows(&a)),
+        .partials = rf_case_address(c, a.partials),
+        .y = rf_case_address(c, a.y),
+        .heads = heads,
+        .head_dim = head_dim,
+        .ld = a.ld,
     };
     rf_case_set_push(c, &push, sizeof push);
     rf_case_set_groups(c, heads, rows, 1);
@@ -300,15 +326,16 @@ static void run_reduce(struct rf_suite *suite, enum rf_number act, uint32_t rows
     rf_case_run(c);
 }
 
-/* ---- Shapes ------------------------------------------------------------------------------------------------------ */
+/* ---- Shapes
+ * ------------------------------------------------------------------------------------------------------ */
 
-static const uint32_t all_rows[] = { 1, 2, 7, 8, 9, 31, 33, 64, 65, 127 };
-static const uint32_t all_caches[] = { 0, 1, 63, 64, 65, 300, 1000 };
+static const uint32_t all_rows[] = {1, 2, 7, 8, 9, 31, 33, 64, 65, 127};
+static const uint32_t all_caches[] = {0, 1, 63, 64, 65, 300, 1000};
 static const struct attention_shape all_heads[] = {
-    { .heads = 4, .kv_heads = 2, .head_dim = 64 },  { .heads = 4, .kv_heads = 1, .head_dim = 128 },
-    { .heads = 2, .kv_heads = 2, .head_dim = 128 }, { .heads = 8, .kv_heads = 1, .head_dim = 64 },
-    { .heads = 2, .kv_heads = 1, .head_dim = 40 },  { .heads = 16, .kv_heads = 1, .head_dim = 64 },
-    { .heads = 1, .kv_heads = 1, .head_dim = 256 }, { .heads = 8, .kv_heads = 1, .head_dim = 128 },
+    {.heads = 4, .kv_heads = 2, .head_dim = 64},  {.heads = 4, .kv_heads = 1, .head_dim = 128},
+    {.heads = 2, .kv_heads = 2, .head_dim = 128}, {.heads = 8, .kv_heads = 1, .head_dim = 64},
+    {.heads = 2, .kv_heads = 1, .head_dim = 40},  {.heads = 16, .kv_heads = 1, .head_dim = 64},
+    {.heads = 1, .kv_heads = 1, .head_dim = 256}, {.heads = 8, .kv_heads = 1, .head_dim = 128},
 };
 enum { ROW_COUNT = 10, CACHE_COUNT = 7, HEADS_COUNT = 8, QUICK_HEADS_COUNT = 2 };
 
@@ -317,7 +344,8 @@ static void run_act(struct rf_suite *suite, enum rf_number act)
     uint32_t turn = 0;
     for (uint32_t r = 0; r < ROW_COUNT; r += suite->thorough ? 1 : 4)
         for (uint32_t k = 0; k < CACHE_COUNT; k += suite->thorough ? 1 : 3, turn++) {
-            if (all_rows[r] > 33 && k % 3 != r % 3) /* long and wide takes the reference a while: a third of those */
+            if (all_rows[r] > 33 &&
+                k % 3 != r % 3) /* long and wide takes the reference a while: a third of those */
                 continue;
             uint32_t kinds = suite->thorough ? HEADS_COUNT : QUICK_HEADS_COUNT;
             struct attention_shape s = all_heads[(turn + turn / kinds) % kinds];
@@ -327,14 +355,15 @@ static void run_act(struct rf_suite *suite, enum rf_number act)
             s.cache = all_caches[k];
             run_attention(suite, s);
         }
-    /* One split and several in one forward: the first row has exactly RF_SPLIT_KEYS keys, the next ones more. */
-    run_attention(suite, (struct attention_shape){ act, LAYOUT_VERIFY, 9, RF_SPLIT_KEYS - 1, 4, 2, 64 });
+    /* One split and several in one forward: the first row has exactly RF_SPLIT_KEYS keys, the next ones more.
+     */
+    run_attention(suite, (struct attention_shape){act, LAYOUT_VERIFY, 9, RF_SPLIT_KEYS - 1, 4, 2, 64});
     run_reduce(suite, act, 7, 4, 64);
     if (!suite->thorough)
         return;
-    run_attention(suite, (struct attention_shape){ act, LAYOUT_PLAN, 3, 1100, 4, 1, 128 });
-    run_attention(suite, (struct attention_shape){ act, LAYOUT_COMPLETE, 8, 2 * RF_SPLIT_KEYS - 2, 2, 1, 64 });
-    run_attention(suite, (struct attention_shape){ act, LAYOUT_MIXED, 9, 1500, 2, 2, 64 });
+    run_attention(suite, (struct attention_shape){act, LAYOUT_PLAN, 3, 1100, 4, 1, 128});
+    run_attention(suite, (struct attention_shape){act, LAYOUT_COMPLETE, 8, 2 * RF_SPLIT_KEYS - 2, 2, 1, 64});
+    run_attention(suite, (struct attention_shape){act, LAYOUT_MIXED, 9, 1500, 2, 2, 64});
     run_reduce(suite, act, 1, 1, 128);
     run_reduce(suite, act, 65, 16, 40);
     run_reduce(suite, act, 9, 2, 256);

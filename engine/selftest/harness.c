@@ -4,8 +4,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Poisons are NaN in every format, and then large and finite in every format (f16: 61280); no byte is the same in both. */
-static const unsigned char poisons[2] = { 0xff, 0x7b };
+/* The poison of a byte. The first run's is NaN in every format, the second's large and finite in every format
+ * (f16: above 57344); no byte is the same in both. It changes every 256 bytes, so that poison copied from
+ * elsewhere shows. */
+static unsigned char poison_byte(int run, size_t offset)
+{
+    unsigned low = (unsigned)(offset / 256 * 37 % 126 + 0x81); /* 0x81..0xfe */
+    if (offset % 2)
+        return run == 0 ? 0xff : 0x7b;
+    return (unsigned char)(run == 0 ? low : low & 0x7f);
+}
 
 enum {
     POOL_BYTES = 64 << 20,
@@ -19,14 +27,15 @@ enum rf_expectation_kind {
     EXPECT_WORD
 };
 
-/* An element may be this many times worse than the tolerance of the norm, related to its own size plus the part's rms:
- * finds one wrong element among a million, which the norm alone would not. */
+/* An element may be this many times worse than the tolerance of the norm, related to its own size plus the
+ * part's rms: finds one wrong element among a million, which the norm alone would not. */
 static const double element_slack = 16.0;
 
-enum rf_status rf_harness_create(struct rf_harness *h, struct rf_gpu *gpu, const struct rf_selftest_desc *desc,
-                                 rf_selftest_fn on_result, void *user, struct rf_error *err)
+enum rf_status rf_harness_create(struct rf_harness *h, struct rf_gpu *gpu,
+                                 const struct rf_selftest_desc *desc, rf_selftest_fn on_result, void *user,
+                                 struct rf_error *err)
 {
-    *h = (struct rf_harness){ .gpu = gpu, .desc = desc, .on_result = on_result, .user = user, .err = err };
+    *h = (struct rf_harness){.gpu = gpu, .desc = desc, .on_result = on_result, .user = user, .err = err};
     uint64_t size = rf_gpu_max_span(gpu) < POOL_BYTES ? rf_gpu_max_span(gpu) : POOL_BYTES;
     h->arena = rf_arena_create(gpu, RF_MEMORY_DEVICE, "selftest");
     h->image = malloc(size);
@@ -58,7 +67,7 @@ void rf_harness_destroy(struct rf_harness *h)
     free(h->expectations);
     free(h->pairs);
     free(h->ids);
-    *h = (struct rf_harness){ 0 };
+    *h = (struct rf_harness){0};
 }
 
 /* Doubles *items until `count` + 1 fit. */
@@ -80,7 +89,8 @@ static bool make_room(struct rf_harness *h, void **items, size_t count, size_t *
 static bool same_kernel(const struct rf_kernel_id *a, const struct rf_kernel_id *b)
 {
     return strcmp(a->shader, b->shader) == 0 && a->spec_count == b->spec_count &&
-           a->subgroup_size == b->subgroup_size && memcmp(a->specs, b->specs, a->spec_count * sizeof a->specs[0]) == 0;
+           a->subgroup_size == b->subgroup_size &&
+           memcmp(a->specs, b->specs, a->spec_count * sizeof a->specs[0]) == 0;
 }
 
 static void collect(struct rf_harness *h, const struct rf_kernel_id *id)
@@ -114,7 +124,8 @@ static uint64_t hash_text(uint64_t hash, const char *text)
     return hash;
 }
 
-bool rf_case_begin(struct rf_harness *h, struct rf_case *c, const struct rf_kernel_id *id, const char *shape, ...)
+bool rf_case_begin(struct rf_harness *h, struct rf_case *c, const struct rf_kernel_id *id, const char *shape,
+                   ...)
 {
     if (h->status != RF_OK || (h->desc->kernel && !strstr(id->shader, h->desc->kernel)))
         return false;
@@ -122,7 +133,7 @@ bool rf_case_begin(struct rf_harness *h, struct rf_case *c, const struct rf_kern
         collect(h, id);
         return false;
     }
-    *c = (struct rf_case){ .h = h, .id = *id, .groups = { 1, 1, 1 } };
+    *c = (struct rf_case){.h = h, .id = *id, .groups = {1, 1, 1}};
     va_list args;
     va_start(args, shape);
     vsnprintf(c->shape, sizeof c->shape, shape, args);
@@ -138,11 +149,12 @@ size_t rf_case_alloc(struct rf_case *c, const char *name, size_t size)
     size_t offset = c->used + GAP, end = (offset + size + GAP - 1) / GAP * GAP;
     if (end + GAP > h->pool.size || c->region_count == RF_CASE_REGIONS) {
         if (h->status == RF_OK)
-            h->status = rf_fail(h->err, RF_ERROR_INTERNAL, "selftest: %s %s: %s of %zu bytes does not fit the pool",
-                                c->id.shader, c->shape, name, size);
+            h->status =
+                rf_fail(h->err, RF_ERROR_INTERNAL, "selftest: %s %s: %s of %zu bytes does not fit the pool",
+                        c->id.shader, c->shape, name, size);
         return 0;
     }
-    c->regions[c->region_count++] = (struct rf_region){ name, offset, size };
+    c->regions[c->region_count++] = (struct rf_region){name, offset, size};
     memset(h->mask + c->used, 0, end + GAP - c->used);
     c->used = end;
     return offset;
@@ -202,7 +214,7 @@ static void expect(struct rf_case *c, size_t offset, size_t size, enum rf_expect
         return;
     h->expectations = items;
     h->expectations[h->expectation_count++] =
-        (struct rf_expectation){ (uint32_t)offset, (uint8_t)kind, c->part, value };
+        (struct rf_expectation){(uint32_t)offset, (uint8_t)kind, c->part, value};
     rf_case_mark(c, offset, size, RF_MARK_WRITE);
 }
 
@@ -229,22 +241,23 @@ void rf_case_set_groups(struct rf_case *c, uint32_t x, uint32_t y, uint32_t z)
     c->groups[2] = z;
 }
 
-/* ---- Running ----------------------------------------------------------------------------------------------------- */
+/* ---- Running
+ * ----------------------------------------------------------------------------------------------------- */
 
-static enum rf_status run_once(struct rf_case *c, unsigned char poison, unsigned char *got)
+static enum rf_status run_once(struct rf_case *c, int run)
 {
     struct rf_harness *h = c->h;
     size_t size = c->used + GAP;
     for (size_t i = 0; i < size; i++)
-        h->sent[i] = h->mask[i] & RF_MARK_READ ? h->image[i] : poison;
+        h->sent[i] = h->mask[i] & RF_MARK_READ ? h->image[i] : poison_byte(run, i);
     struct rf_span span = rf_span_part(h->pool, 0, size);
     struct rf_dispatch dispatch = {
         .label = c->id.shader,
         .push = c->push,
         .push_size = c->push_size,
-        .groups = { c->groups[0], c->groups[1], c->groups[2] },
+        .groups = {c->groups[0], c->groups[1], c->groups[2]},
         .access_count = 1,
-        .accesses = { { span, RF_READ_WRITE } },
+        .accesses = {{span, RF_READ_WRITE}},
     };
     struct rf_cmd *cmd = NULL;
     uint64_t ticket;
@@ -262,7 +275,7 @@ static enum rf_status run_once(struct rf_case *c, unsigned char poison, unsigned
     if (status == RF_OK)
         status = rf_gpu_wait(h->gpu, ticket, h->err);
     if (status == RF_OK)
-        status = rf_gpu_read(h->gpu, span, got, size, h->err);
+        status = rf_gpu_read(h->gpu, span, h->got[run], size, h->err);
     rf_cmd_destroy(cmd);
     return status;
 }
@@ -294,6 +307,15 @@ static bool find_stray_write(const struct rf_case *c, const unsigned char *got, 
     return false;
 }
 
+/* A whole word, because a 16-bit weight that is poison becomes a number that is poison by half. */
+static bool is_poison(const struct rf_harness *h, int run, size_t word)
+{
+    for (size_t i = word; i < word + 4; i++)
+        if (h->got[run][i] != poison_byte(run, i))
+            return false;
+    return true;
+}
+
 static bool find_poison_influence(const struct rf_case *c, char *reason, size_t size)
 {
     const struct rf_harness *h = c->h;
@@ -301,8 +323,9 @@ static bool find_poison_influence(const struct rf_case *c, char *reason, size_t 
     for (size_t i = 0; i < c->used; i++) {
         if (h->got[0][i] == h->got[1][i] || !(h->mask[i] & RF_MARK_WRITE) || h->mask[i] & RF_MARK_ANY)
             continue;
-        bool left = h->got[0][i] == poisons[0] && h->got[1][i] == poisons[1];
-        snprintf(reason, size, "%s: %s", left ? "leaves an output unwritten" : "reads what it does not declare",
+        bool left = is_poison(h, 0, i / 4 * 4) && is_poison(h, 1, i / 4 * 4);
+        snprintf(reason, size, "%s: %s",
+                 left ? "leaves an output unwritten" : "reads what it does not declare",
                  place_of(c, i, place, sizeof place));
         return true;
     }
@@ -316,7 +339,7 @@ bool rf_case_execute(struct rf_case *c)
     if (h->status != RF_OK)
         return false;
     for (int run = 0; run < 2; run++) {
-        h->status = run_once(c, poisons[run], h->got[run]);
+        h->status = run_once(c, run);
         if (h->status != RF_OK) {
             h->status = rf_fail_within(h->err, "selftest: %s %s", c->id.shader, c->shape);
             return false;
@@ -348,19 +371,20 @@ void rf_case_report(struct rf_case *c, double error, const char *reason)
     h->cases++;
     if (!passed && h->failures++ == 0)
         snprintf(h->first_failure, sizeof h->first_failure, "%.60s %.180s", c->id.shader, c->shape);
-    struct rf_selftest_result result = { c->id.shader, c->shape, error, c->tolerance, passed };
+    struct rf_selftest_result result = {c->id.shader, c->shape, error, c->tolerance, passed};
     if (h->on_result)
         h->on_result(h->user, &result);
 }
 
-/* ---- Comparing --------------------------------------------------------------------------------------------------- */
+/* ---- Comparing
+ * --------------------------------------------------------------------------------------------------- */
 
 /* The worst error over the parts; *reason is set when one element is to blame. */
 static double compare(struct rf_case *c, char *reason, size_t reason_size)
 {
     struct rf_harness *h = c->h;
-    double difference[RF_CASE_PARTS] = { 0 }, norm[RF_CASE_PARTS] = { 0 }, count[RF_CASE_PARTS] = { 0 };
-    double rms[RF_CASE_PARTS] = { 0 }, worst = 0.0;
+    double difference[RF_CASE_PARTS] = {0}, norm[RF_CASE_PARTS] = {0}, count[RF_CASE_PARTS] = {0};
+    double rms[RF_CASE_PARTS] = {0}, worst = 0.0;
     char place[128];
     for (size_t i = 0; i < h->expectation_count; i++) {
         const struct rf_expectation *e = &h->expectations[i];
@@ -369,8 +393,8 @@ static double compare(struct rf_case *c, char *reason, size_t reason_size)
             memcpy(&have, h->got[0] + e->offset, sizeof have);
             if (have == (uint32_t)e->value)
                 continue;
-            snprintf(reason, reason_size, "%s is %u, not %u", place_of(c, e->offset, place, sizeof place), have,
-                     (uint32_t)e->value);
+            snprintf(reason, reason_size, "%s is %u, not %u", place_of(c, e->offset, place, sizeof place),
+                     have, (uint32_t)e->value);
             return (double)INFINITY;
         }
         double d = rf_load_number(h->got[0] + e->offset, (enum rf_number)e->kind) - e->value;
@@ -396,7 +420,8 @@ static double compare(struct rf_case *c, char *reason, size_t reason_size)
         double error = fabs(have - e->value) / (fabs(e->value) + rms[e->part]) / element_slack;
         if (error <= c->tolerance)
             continue;
-        snprintf(reason, reason_size, "%s is %g, not %g", place_of(c, e->offset, place, sizeof place), have, e->value);
+        snprintf(reason, reason_size, "%s is %g, not %g", place_of(c, e->offset, place, sizeof place), have,
+                 e->value);
         return worst > error ? worst : error;
     }
     return worst;
@@ -407,12 +432,14 @@ bool rf_case_run(struct rf_case *c)
     char reason[200] = "";
     if (!rf_case_execute(c))
         return false;
-    double error = compare(c, reason, sizeof reason); /* without expectations: nothing may be written, and nothing was */
+    double error =
+        compare(c, reason, sizeof reason); /* without expectations: nothing may be written, and nothing was */
     rf_case_report(c, error, reason[0] ? reason : NULL);
     return error <= c->tolerance;
 }
 
-/* ---- Alone and in company ---------------------------------------------------------------------------------------- */
+/* ---- Alone and in company
+ * ---------------------------------------------------------------------------------------- */
 
 void rf_alone_begin(struct rf_case *c)
 {
@@ -437,7 +464,7 @@ void rf_alone_expect(struct rf_case *c, size_t from, size_t to, size_t size)
         !make_room(h, &pairs, h->pair_count, &h->pair_capacity, sizeof *h->pairs))
         return;
     h->pairs = pairs;
-    h->pairs[h->pair_count++] = (struct rf_alone_pair){ (uint32_t)from, (uint32_t)to, (uint32_t)size };
+    h->pairs[h->pair_count++] = (struct rf_alone_pair){(uint32_t)from, (uint32_t)to, (uint32_t)size};
     rf_case_mark(c, to, size, RF_MARK_WRITE);
 }
 

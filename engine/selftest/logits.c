@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-/* ---- REDUCE ------------------------------------------------------------------------------------------------------ */
+/* ---- REDUCE
+ * ------------------------------------------------------------------------------------------------------ */
 
 struct reduce_case {
     struct rf_case c;
@@ -49,8 +50,8 @@ static void expect_tile(struct reduce_case *r, uint32_t tile, uint32_t m)
         rf_case_mark(c, at + offsetof(struct rf_partial, want_logit), 4, RF_MARK_ANY);
 }
 
-/* Outputs are every second or third row. Of these, some want a token of this chunk, of another chunk or none; some are
- * flagged for sampling, with a temperature of 0. */
+/* Outputs are every second or third row. Of these, some want a token of this chunk, of another chunk or none;
+ * some are flagged for sampling, with a temperature of 0. */
 static void place_outputs(struct reduce_case *r)
 {
     struct rf_case *c = &r->c;
@@ -80,7 +81,7 @@ static void place_outputs(struct reduce_case *r)
 static uint64_t place_greedy_seqs(struct reduce_case *r)
 {
     struct rf_case *c = &r->c;
-    struct rf_seq seqs[2] = { { .seed_low = 1, .draw = 2 }, { .seed_high = 3, .draw = 4 } };
+    struct rf_seq seqs[2] = {{.seed_low = 1, .draw = 2}, {.seed_high = 3, .draw = 4}};
     size_t at = rf_case_alloc(c, "seqs", sizeof seqs);
     for (uint32_t s = 0; s < 2; s++) {
         size_t seq = at + s * sizeof seqs[0];
@@ -108,7 +109,7 @@ static void run_reduce_alone(struct reduce_case *r, uint32_t tiles)
 
 static void run_reduce(struct rf_suite *suite, struct rf_product p)
 {
-    struct reduce_case r = { .p = p };
+    struct reduce_case r = {.p = p};
     struct rf_case *c = &r.c;
     r.p.epilogue = RF_EPILOGUE_REDUCE;
     r.p.ldx = p.rows + 1;
@@ -122,8 +123,9 @@ static void run_reduce(struct rf_suite *suite, struct rf_product p)
         r.counts = rf_put_counts(c, UINT32_MAX, p.rows);
         place_outputs(&r);
         struct rf_push_matmul push = rf_product_push(c, &r.p, r.counts);
-        r.partials = rf_case_alloc(c, "partials", (size_t)(tiles + p.column_first / RF_LOGIT_TILE) * r.p.ldy *
-                                                      sizeof(struct rf_partial));
+        r.partials = rf_case_alloc(c, "partials",
+                                   (size_t)(tiles + p.column_first / RF_LOGIT_TILE) * r.p.ldy *
+                                       sizeof(struct rf_partial));
         push.y = rf_case_address(c, r.partials);
         push.rows = rf_case_address(c, r.rows_at);
         push.outputs = rf_case_address(c, r.outputs_at);
@@ -133,8 +135,8 @@ static void run_reduce(struct rf_suite *suite, struct rf_product p)
         for (uint32_t tile = 0; tile < tiles; tile++)
             for (uint32_t m = 0; m < p.rows; m++)
                 expect_tile(&r, tile, m);
-        /* Logits are exact in f32, so the token is, too. Each term of the sum has the error of an exp with an argument
-         * below 8 (3 + 2|x| ulp) and is rescaled whenever a larger logit comes. */
+        /* Logits are exact in f32, so the token is, too. Each term of the sum has the error of an exp with an
+         * argument below 8 (3 + 2|x| ulp) and is rescaled whenever a larger logit comes. */
         c->tolerance = ldexp(1.0, -18);
         if (rf_case_run(c) && !p.few && p.rows > 1)
             run_reduce_alone(&r, tiles);
@@ -144,9 +146,9 @@ static void run_reduce(struct rf_suite *suite, struct rf_product p)
 
 static void run_reduces(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
-    static const uint32_t rows[] = { 1, 2, 7, 8, 9, 31, 33, 64, 65, 127 };
-    static const uint32_t columns[] = { 1, 7, 8, 63, 65, 513 };
-    static const uint32_t k[] = { 8, 24, 64 };
+    static const uint32_t rows[] = {1, 2, 7, 8, 9, 31, 33, 64, 65, 127};
+    static const uint32_t columns[] = {1, 7, 8, 63, 65, 513};
+    static const uint32_t k[] = {8, 24, 64};
     if (!suite->thorough && p.weights != RF_NUMBER_BF16)
         return;
     p.rows_at_once = p.few ? 2 : 1;
@@ -181,7 +183,8 @@ static void run_big_vocabulary(struct rf_suite *suite, struct rf_product p)
     run_reduce(suite, p);
 }
 
-/* ---- logits_reduce ----------------------------------------------------------------------------------------------- */
+/* ---- logits_reduce
+ * ----------------------------------------------------------------------------------------------- */
 
 struct results_case {
     struct rf_case c;
@@ -197,17 +200,23 @@ static void expect_result(struct results_case *r, uint32_t m)
     struct rf_case *c = &r->c;
     const struct rf_row *row = &r->rows[r->outputs[m]];
     size_t result = r->results[row->seq] + row->result * sizeof(struct rf_result);
-    struct rf_partial best = { .best_key = -INFINITY }, *partials = malloc(r->tiles * sizeof *partials);
+    struct rf_partial best = {.best_key = -INFINITY}, *partials = malloc(r->tiles * sizeof *partials);
     double max = (double)-INFINITY, sum = 0.0, want = (double)-INFINITY;
     double spread = m % 5 == 2 ? 1000.0 : 8.0;
     for (uint32_t t = 0; partials && t < r->tiles; t++) {
         struct rf_partial *p = &partials[t];
         p->max = (float)(rf_random_signed(&c->random) * spread);
-        p->sum = (float)(m % 7 == 3 ? 0.99 : 1.0 + rf_random_below(&c->random, 60));
+        p->sum = 1.0f + (float)rf_random_below(&c->random, 60);
         p->best = t * RF_LOGIT_TILE + rf_random_below(&c->random, RF_LOGIT_TILE);
         p->best_key = (float)rf_random_below(&c->random, 6);
         p->best_logit = p->max - (float)rf_random_below(&c->random, 3);
         p->want_logit = p->max - 1.0f;
+        if (m % 7 == 0 &&
+            t == r->tiles / 2) { /* rounding may leave a sum below 1: p must not come out above 1 */
+            p->max = p->best_logit = p->want_logit = 2000.0f;
+            p->best_key = 10.0f;
+            p->sum = 0.99f;
+        }
         size_t at = r->partials + ((size_t)t * r->ld + m) * sizeof *p;
         bool wanted = row->want != RF_NONE && row->want / RF_LOGIT_TILE == t;
         rf_case_put(c, at, p, wanted ? sizeof *p : offsetof(struct rf_partial, want_logit));
@@ -224,7 +233,8 @@ static void expect_result(struct results_case *r, uint32_t m)
     rf_case_expect(c, result + offsetof(struct rf_result, p), RF_NUMBER_F32,
                    fmin(1.0, exp((double)best.best_logit - max) / sum));
     c->part = 1;
-    rf_case_expect(c, result + offsetof(struct rf_result, want_p), RF_NUMBER_F32, fmin(1.0, exp(want - max) / sum));
+    rf_case_expect(c, result + offsetof(struct rf_result, want_p), RF_NUMBER_F32,
+                   fmin(1.0, exp(want - max) / sum));
     c->part = 2;
     rf_case_expect(c, result + offsetof(struct rf_result, max), RF_NUMBER_F32, max);
     c->part = 3;
@@ -233,8 +243,8 @@ static void expect_result(struct results_case *r, uint32_t m)
 
 static void run_results(struct rf_suite *suite, uint32_t count, uint32_t tiles)
 {
-    struct rf_kernel_id id = { .shader = "logits_reduce" };
-    struct results_case r = { .count = count, .tiles = tiles, .ld = count + 3 };
+    struct rf_kernel_id id = {.shader = "logits_reduce"};
+    struct results_case r = {.count = count, .tiles = tiles, .ld = count + 3};
     struct rf_case *c = &r.c;
     if (!rf_case_begin(suite->h, c, &id, "outputs=%u tiles=%u", count, tiles))
         return;
@@ -242,12 +252,13 @@ static void run_results(struct rf_suite *suite, uint32_t count, uint32_t tiles)
     for (uint32_t s = 0; s < 2; s++) {
         r.results[s] = rf_case_alloc(c, "results", RF_MAX_ROWS * sizeof(struct rf_result));
         uint64_t address = rf_case_address(c, r.results[s]);
-        rf_case_put(c, seqs + s * sizeof(struct rf_seq) + offsetof(struct rf_seq, results), &address, sizeof address);
+        rf_case_put(c, seqs + s * sizeof(struct rf_seq) + offsetof(struct rf_seq, results), &address,
+                    sizeof address);
     }
     r.partials = rf_case_alloc(c, "partials", (size_t)tiles * r.ld * sizeof(struct rf_partial));
     for (uint32_t m = 0; m < count; m++) {
         r.outputs[m] = 2 * m + 1; /* results are indexed downwards, to tell them from rows */
-        r.rows[2 * m + 1] = (struct rf_row){ .seq = m % 2, .result = count - m };
+        r.rows[2 * m + 1] = (struct rf_row){.seq = m % 2, .result = count - m};
         r.rows[2 * m + 1].want = m % 4 == 1 ? RF_NONE : rf_random_below(&c->random, tiles * RF_LOGIT_TILE);
         expect_result(&r, m);
     }
@@ -261,26 +272,32 @@ static void run_results(struct rf_suite *suite, uint32_t count, uint32_t tiles)
     size_t outputs = rf_case_alloc(c, "outputs", sizeof r.outputs);
     rf_case_put(c, outputs, r.outputs, count * sizeof r.outputs[0]);
     struct rf_push_logits_reduce push = {
-        .counts = rf_case_address(c, rf_put_counts(c, UINT32_MAX, count)), .rows = rf_case_address(c, rows),
-        .outputs = rf_case_address(c, outputs), .seqs = rf_case_address(c, seqs),
-        .partials = rf_case_address(c, r.partials), .tiles = tiles, .ld = r.ld,
+        .counts = rf_case_address(c, rf_put_counts(c, UINT32_MAX, count)),
+        .rows = rf_case_address(c, rows),
+        .outputs = rf_case_address(c, outputs),
+        .seqs = rf_case_address(c, seqs),
+        .partials = rf_case_address(c, r.partials),
+        .tiles = tiles,
+        .ld = r.ld,
     };
     rf_case_set_push(c, &push, sizeof push);
     rf_case_set_groups(c, 1, count, 1);
-    c->tolerance = ldexp(1.0, -18); /* as the partials: exp with arguments that count below 8, sums of positive terms */
+    c->tolerance =
+        ldexp(1.0, -18); /* as the partials: exp with arguments that count below 8, sums of positive terms */
     rf_case_run(c);
 }
 
-/* ---- Shapes ------------------------------------------------------------------------------------------------------ */
+/* ---- Shapes
+ * ------------------------------------------------------------------------------------------------------ */
 
 void rf_selftest_logits(struct rf_suite *suite)
 {
-    static const uint32_t tiles[] = { 1, 2, 9, 31, 64, 65, 2370 };
-    static const uint32_t counts[] = { 1, 2, 7, 33, 65, 127, 9 };
+    static const uint32_t tiles[] = {1, 2, 9, 31, 64, 65, 2370};
+    static const uint32_t counts[] = {1, 2, 7, 33, 65, 127, 9};
     uint32_t turn = 0;
     for (int act = RF_NUMBER_F32; act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32); act++)
         for (int weights = RF_NUMBER_F32; weights <= RF_NUMBER_BF16; weights++, turn++) {
-            struct rf_product p = { .act = (enum rf_number)act, .weights = (enum rf_number)weights };
+            struct rf_product p = {.act = (enum rf_number)act, .weights = (enum rf_number)weights};
             if (weights == RF_NUMBER_BF16 && (suite->thorough || act == RF_NUMBER_F32))
                 run_big_vocabulary(suite, p);
             run_reduces(suite, p, turn);

@@ -37,9 +37,11 @@ static void expect_swiglu(struct rf_case *c, const struct rf_product *p, size_t 
                 rf_case_expect(c, rf_quad_at(y, p->act, p->ldy, m, column), p->act, value);
             }
     c->floors[0] = p->term_rms * p->term_rms * (double)p->scale * 0.5;
-    /* Both factors carry the product's error, exp adds 3 + 2|x| ulp where Vulkan asks for no better: 2^-19 covers gates
-     * down to -8, below which silu vanishes. f16 output rounds once more: 2^-11 at most, and half of that in the norm. */
-    c->tolerance = 3.0 * rf_product_tolerance(p) + ldexp(1.0, -19) + (p->act == RF_NUMBER_F16 ? ldexp(1.0, -11) : 0.0);
+    /* Both factors carry the product's error, exp adds 3 + 2|x| ulp where Vulkan asks for no better: 2^-19
+     * covers gates down to -8, below which silu vanishes. f16 output rounds once more: 2^-11 at most, and
+     * half of that in the norm. */
+    c->tolerance =
+        3.0 * rf_product_tolerance(p) + ldexp(1.0, -19) + (p->act == RF_NUMBER_F16 ? ldexp(1.0, -11) : 0.0);
 }
 
 static void run_alone(struct rf_case *c, const struct rf_product *p, size_t counts, size_t y)
@@ -49,8 +51,8 @@ static void run_alone(struct rf_case *c, const struct rf_product *p, size_t coun
     rf_product_move_last(c, p);
     rf_patch_counts(c, counts, p->epilogue == RF_EPILOGUE_LOGITS);
     size_t row = y + p->column_first * 4, row_bytes = p->columns * 4;
-    for (uint32_t i = p->column_first / 2; p->epilogue == RF_EPILOGUE_SWIGLU && i < (p->column_first + p->columns) / 2;
-         i += 4)
+    for (uint32_t i = p->column_first / 2;
+         p->epilogue == RF_EPILOGUE_SWIGLU && i < (p->column_first + p->columns) / 2; i += 4)
         rf_alone_expect(c, rf_quad_at(y, p->act, p->ldy, last, i), rf_quad_at(y, p->act, p->ldy, 0, i),
                         4 * rf_number_bytes(p->act));
     if (p->epilogue == RF_EPILOGUE_RESIDUAL)
@@ -91,14 +93,16 @@ static void run_product(struct rf_suite *suite, struct rf_product p)
     rf_product_free(&p);
 }
 
-/* ---- Shapes ------------------------------------------------------------------------------------------------------ */
+/* ---- Shapes
+ * ------------------------------------------------------------------------------------------------------ */
 
-static const uint32_t all_rows[] = { 1, 2, 7, 8, 9, 31, 33, 64, 65, 127 };
-static const uint32_t all_columns[] = { 1, 7, 8, 63, 65, 513 };
-static const uint32_t all_k[] = { 8, 24, 256, 768, 4096 };
+static const uint32_t all_rows[] = {1, 2, 7, 8, 9, 31, 33, 64, 65, 127};
+static const uint32_t all_columns[] = {1, 7, 8, 63, 65, 513};
+static const uint32_t all_k[] = {8, 24, 256, 768, 4096};
 enum { ROW_COUNT = 10, FEW_ROW_COUNT = 4, COLUMN_COUNT = 6, K_COUNT = 5 };
 
-/* Every row count with this pipeline; columns and k go round, so that over all pipelines every pair comes up. */
+/* Every row count with this pipeline; columns and k go round, so that over all pipelines every pair comes up.
+ */
 static void run_store_rows(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
     uint32_t count = p.few ? FEW_ROW_COUNT : ROW_COUNT, step = suite->thorough ? 1 : 3;
@@ -113,10 +117,11 @@ static void run_store_rows(struct rf_suite *suite, struct rf_product p, uint32_t
     }
 }
 
-/* The pipelines that the engine chooses from. Quick: one of each shader, because pipelines are what takes time. */
+/* The pipelines that the engine chooses from. Quick: one of each shader, because pipelines are what takes
+ * time. */
 static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
-    static const uint32_t locals[] = { 16, 32, 64 };
+    static const uint32_t locals[] = {16, 32, 64};
     p.epilogue = RF_EPILOGUE_STORE;
     p.few = true;
     p.local = 64;
@@ -132,12 +137,13 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
         }
 }
 
-/* The other epilogues differ behind the sums only: one pipeline of each kind. Quick: with one weight format. */
+/* The other epilogues differ behind the sums only: one pipeline of each kind. Quick: with one weight format.
+ */
 static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
     if (!suite->thorough && p.weights != RF_NUMBER_BF16)
         return;
-    static const uint32_t swiglu_columns[] = { 8, 24, 136, 520 };
+    static const uint32_t swiglu_columns[] = {8, 24, 136, 520};
     p.rows_at_once = suite->thorough ? (p.few ? 4 : 2) : 1;
     p.local = p.few ? 64 : 32;
     for (uint32_t i = 0; i < (suite->thorough ? 3u : 1u); i++) {
@@ -157,7 +163,8 @@ static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t 
         run_product(suite, p);
         p.scale = 1.0f;
     }
-    /* Gates and ups of thousands: products on both sides of 65504 * 32, where f16 must saturate and not overflow. */
+    /* Gates and ups of thousands: products on both sides of 65504 * 32, where f16 must saturate and not
+     * overflow. */
     p.rows = p.few ? 7 : 33;
     p.k = 256;
     p.columns = 136;
@@ -173,7 +180,7 @@ void rf_selftest_matmul(struct rf_suite *suite)
     uint32_t turn = 0;
     for (int act = RF_NUMBER_F32; act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32); act++)
         for (int weights = RF_NUMBER_F32; weights <= RF_NUMBER_BF16; weights++) {
-            struct rf_product p = { .act = (enum rf_number)act, .weights = (enum rf_number)weights };
+            struct rf_product p = {.act = (enum rf_number)act, .weights = (enum rf_number)weights};
             run_store(suite, p, turn);
             run_epilogues(suite, p, turn);
             p.few = true;

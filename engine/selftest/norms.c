@@ -1,24 +1,26 @@
 /* embed, rmsnorm, head_rope: one row at a time, no sums over more than a row. */
 #include "engine/selftest/fixtures.h"
 
-static const uint32_t all_rows[] = { 1, 2, 7, 8, 9, 31, 33, 64, 65, 127 };
+static const uint32_t all_rows[] = {1, 2, 7, 8, 9, 31, 33, 64, 65, 127};
 enum { ROW_COUNT = 10 };
 
-/* ---- embed ------------------------------------------------------------------------------------------------------- */
+/* ---- embed
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* h[m] = table[token - first] for tokens inside [first, first + count); the other rows are left alone. */
-static void run_embed(struct rf_suite *suite, enum rf_number weights, uint32_t count, uint32_t hidden, uint32_t first)
+static void run_embed(struct rf_suite *suite, enum rf_number weights, uint32_t count, uint32_t hidden,
+                      uint32_t first)
 {
-    static const char *const names[] = { "embed_f32", "embed_f16", "embed_bf16" };
+    static const char *const names[] = {"embed_f32", "embed_f16", "embed_bf16"};
     enum { VOCABULARY = 40 };
-    struct rf_kernel_id id = { .shader = names[weights] };
+    struct rf_kernel_id id = {.shader = names[weights]};
     struct rf_case c;
-    struct rf_row rows[RF_MAX_ROWS] = { 0 };
+    struct rf_row rows[RF_MAX_ROWS] = {0};
     if (!rf_case_begin(suite->h, &c, &id, "rows=%u hidden=%u first=%u", count, hidden, first))
         return;
     size_t bytes = rf_number_bytes(weights);
     uint32_t table_rows = first ? VOCABULARY / 2 : VOCABULARY;
-    struct rf_push_embed push = { .hidden = hidden, .first = first, .count = table_rows };
+    struct rf_push_embed push = {.hidden = hidden, .first = first, .count = table_rows};
     for (uint32_t m = 0; m < count; m++)
         rows[m].token = rf_random_below(&c.random, first ? 2 * first + table_rows : VOCABULARY);
     size_t rows_at = rf_place_rows(&c, rows, count);
@@ -32,8 +34,10 @@ static void run_embed(struct rf_suite *suite, enum rf_number weights, uint32_t c
         for (uint32_t i = 0; i < hidden; i++) {
             size_t at = table + ((size_t)entry * hidden + i) * bytes;
             if (!(c.h->mask[at] & RF_MARK_READ)) /* a token that comes twice keeps its first data */
-                rf_case_put_number(&c, at, weights, rf_random_below(&c.random, 9) ? rf_random_signed(&c.random) : -0.0);
-            rf_case_expect(&c, h + ((size_t)m * hidden + i) * 4, RF_NUMBER_F32, rf_case_get_number(&c, at, weights));
+                rf_case_put_number(&c, at, weights,
+                                   rf_random_below(&c.random, 9) ? rf_random_signed(&c.random) : -0.0);
+            rf_case_expect(&c, h + ((size_t)m * hidden + i) * 4, RF_NUMBER_F32,
+                           rf_case_get_number(&c, at, weights));
         }
     }
     push.counts = rf_case_address(&c, rf_put_counts(&c, count, UINT32_MAX));
@@ -46,7 +50,8 @@ static void run_embed(struct rf_suite *suite, enum rf_number weights, uint32_t c
     rf_case_run(&c);
 }
 
-/* ---- rmsnorm ----------------------------------------------------------------------------------------------------- */
+/* ---- rmsnorm
+ * ----------------------------------------------------------------------------------------------------- */
 
 struct rmsnorm_shape {
     enum rf_number act;
@@ -55,8 +60,8 @@ struct rmsnorm_shape {
     double amplitude;
 };
 
-static void expect_rmsnorm(struct rf_case *c, const struct rmsnorm_shape *s, size_t h_row, size_t weight, size_t x,
-                           uint32_t ld, uint32_t m, double eps)
+static void expect_rmsnorm(struct rf_case *c, const struct rmsnorm_shape *s, size_t h_row, size_t weight,
+                           size_t x, uint32_t ld, uint32_t m, double eps)
 {
     double squares = 0.0;
     for (uint32_t i = 0; i < s->hidden; i++) {
@@ -72,8 +77,8 @@ static void expect_rmsnorm(struct rf_case *c, const struct rmsnorm_shape *s, siz
 
 static void run_rmsnorm(struct rf_suite *suite, struct rmsnorm_shape s)
 {
-    struct rf_kernel_id id = { .shader = s.act == RF_NUMBER_F16 ? "rmsnorm_act16" : "rmsnorm",
-                               .spec_count = 1, .specs = { s.gather } };
+    struct rf_kernel_id id = {
+        .shader = s.act == RF_NUMBER_F16 ? "rmsnorm_act16" : "rmsnorm", .spec_count = 1, .specs = {s.gather}};
     struct rf_case c;
     uint32_t ld = s.rows + s.rows % 4, outputs[RF_MAX_ROWS], next = 0;
     if (!rf_case_begin(suite->h, &c, &id, "rows=%u hidden=%u%s amplitude=%g", s.rows, s.hidden,
@@ -89,7 +94,7 @@ static void run_rmsnorm(struct rf_suite *suite, struct rmsnorm_shape s)
     size_t h = rf_case_alloc(&c, "h", (size_t)next * s.hidden * 4);
     size_t x = rf_case_alloc(&c, "x", (size_t)ld * s.hidden * rf_number_bytes(s.act));
     size_t list = rf_case_alloc(&c, "outputs", sizeof outputs);
-    struct rf_push_rmsnorm push = { .hidden = s.hidden, .ld = ld, .eps = 1e-6f };
+    struct rf_push_rmsnorm push = {.hidden = s.hidden, .ld = ld, .eps = 1e-6f};
     for (uint32_t m = 0; m < s.rows; m++) {
         size_t row = h + (size_t)outputs[m] * s.hidden * 4;
         for (uint32_t i = 0; i < s.hidden; i++)
@@ -107,8 +112,8 @@ static void run_rmsnorm(struct rf_suite *suite, struct rmsnorm_shape s)
     push.x = rf_case_address(&c, x);
     rf_case_set_push(&c, &push, sizeof push);
     rf_case_set_groups(&c, 1, s.rows, 1);
-    /* The sum of squares has positive terms only: a few 2^-24, as have inversesqrt (2 ulp) and the two products. Stored
-     * as f16: 2^-11 at most, half of that in the norm. */
+    /* The sum of squares has positive terms only: a few 2^-24, as have inversesqrt (2 ulp) and the two
+     * products. Stored as f16: 2^-11 at most, half of that in the norm. */
     c.tolerance = s.act == RF_NUMBER_F16 ? ldexp(1.0, -11) : 8.0 * ldexp(1.0, -24);
     if (!rf_case_run(&c) || s.rows == 1)
         return;
@@ -125,7 +130,8 @@ static void run_rmsnorm(struct rf_suite *suite, struct rmsnorm_shape s)
     rf_alone_run(&c);
 }
 
-/* ---- head_rope --------------------------------------------------------------------------------------------------- */
+/* ---- head_rope
+ * --------------------------------------------------------------------------------------------------- */
 
 struct rope_shape {
     enum rf_number act;
@@ -163,7 +169,8 @@ static void place_rope(struct rope_case *r)
 }
 
 /* One q or k head of a row, normalised and rotated, in f64. */
-static void rope_reference(struct rope_case *r, uint32_t m, size_t head_at, bool is_k, double eps, double *out)
+static void rope_reference(struct rope_case *r, uint32_t m, size_t head_at, bool is_k, double eps,
+                           double *out)
 {
     struct rf_case *c = &r->c;
     uint32_t dim = r->s.head_dim, half = dim / 2;
@@ -173,10 +180,12 @@ static void rope_reference(struct rope_case *r, uint32_t m, size_t head_at, bool
         squares += normal[d] * normal[d];
     }
     for (uint32_t d = 0; d < dim; d++)
-        normal[d] *= rf_case_get_number(c, r->weights[is_k] + d * 4, RF_NUMBER_F32) / sqrt(squares / dim + eps);
+        normal[d] *=
+            rf_case_get_number(c, r->weights[is_k] + d * 4, RF_NUMBER_F32) / sqrt(squares / dim + eps);
     for (uint32_t i = 0; i < half; i++) {
         size_t at = r->table + ((size_t)r->rows[m].position * half + i) * 8;
-        double cosine = rf_case_get_number(c, at, RF_NUMBER_F32), sine = rf_case_get_number(c, at + 4, RF_NUMBER_F32);
+        double cosine = rf_case_get_number(c, at, RF_NUMBER_F32),
+               sine = rf_case_get_number(c, at + 4, RF_NUMBER_F32);
         out[i] = normal[i] * cosine - normal[i + half] * sine;
         out[i + half] = normal[i + half] * cosine + normal[i] * sine;
     }
@@ -204,8 +213,8 @@ static void expect_rope(struct rope_case *r, double eps)
                 if (is_q)
                     rf_case_expect(c, at + d * 4, RF_NUMBER_F32, value);
                 else
-                    rf_case_expect(c, rf_kv_at(&r->kv, row->seq, r->kv.layer, kv_head, row->kv_row, d, is_v), r->s.act,
-                                   value);
+                    rf_case_expect(c, rf_kv_at(&r->kv, row->seq, r->kv.layer, kv_head, row->kv_row, d, is_v),
+                                   r->s.act, value);
             }
         }
 }
@@ -222,8 +231,8 @@ static void run_rope_alone(struct rope_case *r, size_t counts, size_t rows)
     rf_alone_move(c, at, r->qkv, row_bytes);
     rf_alone_expect(c, at, r->qkv, (size_t)r->s.heads * r->s.head_dim * 4);
     for (uint32_t e = 0; e < r->s.kv_heads * r->s.head_dim * 2; e++) {
-        size_t kv = rf_kv_at(&r->kv, row->seq, r->kv.layer, e / (r->s.head_dim * 2), row->kv_row, e / 2 % r->s.head_dim,
-                             e % 2);
+        size_t kv = rf_kv_at(&r->kv, row->seq, r->kv.layer, e / (r->s.head_dim * 2), row->kv_row,
+                             e / 2 % r->s.head_dim, e % 2);
         rf_alone_expect(c, kv, kv, rf_number_bytes(r->s.act));
     }
     rf_case_set_groups(c, heads, 1, 1);
@@ -233,21 +242,24 @@ static void run_rope_alone(struct rope_case *r, size_t counts, size_t rows)
 /* Rows of two sequences in turn, each sequence's KV rows in descending order over shuffled pages. */
 static void run_rope(struct rf_suite *suite, struct rope_shape s)
 {
-    struct rf_kernel_id id = { .shader = s.act == RF_NUMBER_F16 ? "head_rope_act16" : "head_rope" };
-    struct rope_case r = { .s = s };
+    struct rf_kernel_id id = {.shader = s.act == RF_NUMBER_F16 ? "head_rope_act16" : "head_rope"};
+    struct rope_case r = {.s = s};
     struct rf_case *c = &r.c;
-    uint32_t last[2] = { 70 + s.rows, 10 + s.rows }, heads = s.heads + 2 * s.kv_heads;
-    if (!rf_case_begin(suite->h, c, &id, "rows=%u heads=%u kv_heads=%u head_dim=%u", s.rows, s.heads, s.kv_heads,
-                       s.head_dim))
+    uint32_t last[2] = {70 + s.rows, 10 + s.rows}, heads = s.heads + 2 * s.kv_heads;
+    if (!rf_case_begin(suite->h, c, &id, "rows=%u heads=%u kv_heads=%u head_dim=%u", s.rows, s.heads,
+                       s.kv_heads, s.head_dim))
         return;
-    r.kv = (struct rf_kv){ .layers = 2, .layer = s.rows % 2, .kv_heads = s.kv_heads, .head_dim = s.head_dim,
-                           .number = s.act, .seq_count = 2 };
+    r.kv = (struct rf_kv){.layers = 2,
+                          .layer = s.rows % 2,
+                          .kv_heads = s.kv_heads,
+                          .head_dim = s.head_dim,
+                          .number = s.act,
+                          .seq_count = 2};
     rf_kv_place(c, &r.kv, last);
     place_rope(&r);
     for (uint32_t m = 0; m < s.rows; m++) {
         r.rows[m].seq = m % 2;
         r.rows[m].kv_row = last[m % 2] - 1 - m / 2;
-        rf_kv_declare_page(c, &r.kv, m % 2, r.rows[m].kv_row);
     }
     size_t rows = rf_place_rows(c, r.rows, s.rows);
     rf_declare_field(c, rows, s.rows, rf_row, position);
@@ -256,11 +268,18 @@ static void run_rope(struct rf_suite *suite, struct rope_shape s)
     r.qkv = rf_case_alloc(c, "qkv", (size_t)s.rows * heads * s.head_dim * 4);
     size_t counts = rf_put_counts(c, s.rows, UINT32_MAX);
     struct rf_push_head_rope push = {
-        .counts = rf_case_address(c, counts), .rows = rf_case_address(c, rows),
-        .seqs = rf_case_address(c, r.kv.seqs), .qkv = rf_case_address(c, r.qkv),
-        .q_weight = rf_case_address(c, r.weights[0]), .k_weight = rf_case_address(c, r.weights[1]),
-        .rope = rf_case_address(c, r.table), .heads = s.heads, .kv_heads = s.kv_heads, .head_dim = s.head_dim,
-        .layer = r.kv.layer, .eps = 1e-6f,
+        .counts = rf_case_address(c, counts),
+        .rows = rf_case_address(c, rows),
+        .seqs = rf_case_address(c, r.kv.seqs),
+        .qkv = rf_case_address(c, r.qkv),
+        .q_weight = rf_case_address(c, r.weights[0]),
+        .k_weight = rf_case_address(c, r.weights[1]),
+        .rope = rf_case_address(c, r.table),
+        .heads = s.heads,
+        .kv_heads = s.kv_heads,
+        .head_dim = s.head_dim,
+        .layer = r.kv.layer,
+        .eps = 1e-6f,
     };
     expect_rope(&r, (double)push.eps);
     rf_case_set_push(c, &push, sizeof push);
@@ -271,20 +290,23 @@ static void run_rope(struct rf_suite *suite, struct rope_shape s)
         run_rope_alone(&r, counts, rows);
 }
 
-/* ---- Shapes ------------------------------------------------------------------------------------------------------ */
+/* ---- Shapes
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void run_act(struct rf_suite *suite, enum rf_number act)
 {
-    static const uint32_t hiddens[] = { 8, 24, 256, 768, 4096 };
+    static const uint32_t hiddens[] = {8, 24, 256, 768, 4096};
     static const struct rope_shape ropes[] = {
-        { 0, 0, 8, 2, 64 }, { 0, 0, 4, 4, 128 }, { 0, 0, 8, 1, 128 }, { 0, 0, 2, 1, 40 }, { 0, 0, 2, 2, 256 },
-        { 0, 0, 16, 1, 64 },
+        {0, 0, 8, 2, 64}, {0, 0, 4, 4, 128}, {0, 0, 8, 1, 128},
+        {0, 0, 2, 1, 40}, {0, 0, 2, 2, 256}, {0, 0, 16, 1, 64},
     };
     uint32_t step = suite->thorough ? 1 : 3;
     for (uint32_t i = 0; i < ROW_COUNT; i += step) {
         for (uint32_t j = i % 2; j < 5; j += suite->thorough ? 2 : 3)
-            run_rmsnorm(suite, (struct rmsnorm_shape){ act, (i + j) % 3 == 1, all_rows[i], hiddens[j],
-                                                       j == 2 ? 1e4 : j == 4 ? 1e-3 : 1.0 });
+            run_rmsnorm(suite, (struct rmsnorm_shape){act, (i + j) % 3 == 1, all_rows[i], hiddens[j],
+                                                      j == 2   ? 1e4
+                                                      : j == 4 ? 1e-3
+                                                               : 1.0});
         struct rope_shape rope = ropes[i % 6];
         rope.act = act;
         rope.rows = all_rows[i];
@@ -300,10 +322,10 @@ static void run_act(struct rf_suite *suite, enum rf_number act)
 
 void rf_selftest_norms(struct rf_suite *suite)
 {
-    static const uint32_t hiddens[] = { 8, 24, 768, 4096 };
+    static const uint32_t hiddens[] = {8, 24, 768, 4096};
     for (int weights = RF_NUMBER_F32; weights <= RF_NUMBER_BF16; weights++)
         for (uint32_t i = (uint32_t)weights; i < ROW_COUNT; i += suite->thorough ? 1 : 4)
-            run_embed(suite, (enum rf_number)weights, all_rows[i], hiddens[i % 4], i % 2 ? 17 : 0);
+            run_embed(suite, (enum rf_number)weights, all_rows[i], hiddens[i % 4], (i + i / 4) % 2 ? 17 : 0);
     run_act(suite, RF_NUMBER_F32);
     if (suite->fp16)
         run_act(suite, RF_NUMBER_F16);

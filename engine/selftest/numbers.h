@@ -1,5 +1,5 @@
-/* Number formats and random data of the self-test. Written apart from the engine's own conversions, so that neither can
- * hide a mistake of the other. */
+/* Number formats and random data of the self-test. Written apart from the engine's own conversions, so that
+ * neither can hide a mistake of the other. */
 #ifndef RF_SELFTEST_NUMBERS_H
 #define RF_SELFTEST_NUMBERS_H
 
@@ -7,11 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum rf_number {
-    RF_NUMBER_F32,
-    RF_NUMBER_F16,
-    RF_NUMBER_BF16
-};
+enum rf_number { RF_NUMBER_F32, RF_NUMBER_F16, RF_NUMBER_BF16 };
 
 static inline size_t rf_number_bytes(enum rf_number number)
 {
@@ -21,7 +17,7 @@ static inline size_t rf_number_bytes(enum rf_number number)
 static inline double rf_decode_f16(uint16_t bits)
 {
     int exponent = (bits >> 10) & 31, mantissa = bits & 1023;
-    double magnitude = exponent == 31 ? (mantissa ? (double)NAN : (double)INFINITY)
+    double magnitude = exponent == 31  ? (mantissa ? (double)NAN : (double)INFINITY)
                        : exponent == 0 ? ldexp(mantissa, -24)
                                        : ldexp(1024 + mantissa, exponent - 25);
     return bits & 0x8000 ? -magnitude : magnitude;
@@ -36,7 +32,8 @@ static inline uint16_t rf_encode_f16(double value)
     if (magnitude < ldexp(1, -14)) /* subnormal: the count of 2^-24 is the bit pattern */
         return (uint16_t)(sign | (uint16_t)nearbyint(ldexp(magnitude, 24)));
     frexp(magnitude, &exponent); /* magnitude = [0.5, 1) * 2^exponent */
-    double mantissa = nearbyint(ldexp(magnitude, 11 - exponent)); /* [1024, 2048]; 2048 carries into the exponent */
+    double mantissa =
+        nearbyint(ldexp(magnitude, 11 - exponent)); /* [1024, 2048]; 2048 carries into the exponent */
     return (uint16_t)(sign | (uint16_t)(((exponent + 14) << 10) + ((int)mantissa - 1024)));
 }
 

@@ -6,24 +6,25 @@
 struct rf_kernel_id rf_product_kernel(const struct rf_product *p)
 {
     static const char *const names[2][2][3] = {
-        { { "matmul_f32", "matmul_f16", "matmul_bf16" },
-          { "matmul_f32_act16", "matmul_f16_act16", "matmul_bf16_act16" } },
-        { { "matmul_few_f32", "matmul_few_f16", "matmul_few_bf16" },
-          { "matmul_few_f32_act16", "matmul_few_f16_act16", "matmul_few_bf16_act16" } },
+        {{"matmul_f32", "matmul_f16", "matmul_bf16"},
+         {"matmul_f32_act16", "matmul_f16_act16", "matmul_bf16_act16"}},
+        {{"matmul_few_f32", "matmul_few_f16", "matmul_few_bf16"},
+         {"matmul_few_f32_act16", "matmul_few_f16_act16", "matmul_few_bf16_act16"}},
     };
     return (struct rf_kernel_id){
         .shader = names[p->few][p->act == RF_NUMBER_F16][p->weights],
         .spec_count = 3,
-        .specs = { [RF_SPEC_EPILOGUE] = p->epilogue, [RF_SPEC_LOCAL] = p->local, [RF_SPEC_ROWS] = p->rows_at_once },
+        .specs =
+            {[RF_SPEC_EPILOGUE] = p->epilogue, [RF_SPEC_LOCAL] = p->local, [RF_SPEC_ROWS] = p->rows_at_once},
     };
 }
 
 const char *rf_product_shape(const struct rf_product *p, char *text, size_t size)
 {
-    static const char *const epilogues[] = { "store", "residual", "swiglu", "reduce", "logits" };
-    static const char *const data[] = { "", " exact", " one-hot", " offset", " same rows" };
-    int length = snprintf(text, size, "rows=%u k=%u columns=%u %s rows/invocation=%u local=%u%s", p->rows, p->k,
-                          p->columns, epilogues[p->epilogue], p->rows_at_once, p->local, data[p->data]);
+    static const char *const epilogues[] = {"store", "residual", "swiglu", "reduce", "logits"};
+    static const char *const data[] = {"", " exact", " one-hot", " offset", " same rows"};
+    int length = snprintf(text, size, "rows=%u k=%u columns=%u %s rows/invocation=%u local=%u%s", p->rows,
+                          p->k, p->columns, epilogues[p->epilogue], p->rows_at_once, p->local, data[p->data]);
     if (p->column_first && length > 0)
         length += snprintf(text + length, size - (size_t)length, " first=%u", p->column_first);
     if (p->amplitude != 0.0 && length > 0)
@@ -75,7 +76,7 @@ static void place_x(struct rf_case *c, struct rf_product *p, double *x)
 /* Four sums, so that f64 does not wait for itself: the reference takes most of the self-test's time. */
 static double dot(const double *a, const double *b, uint32_t k)
 {
-    double sum[4] = { 0.0, 0.0, 0.0, 0.0 };
+    double sum[4] = {0.0, 0.0, 0.0, 0.0};
     for (uint32_t i = 0; i < k; i += 4) /* k is a multiple of 8 */
         for (uint32_t j = 0; j < 4; j++)
             sum[j] += a[i + j] * b[i + j];
@@ -121,8 +122,8 @@ bool rf_product_place(struct rf_case *c, struct rf_product *p)
         place_x(c, p, x);
         place_w(c, p, x, column);
     } else
-        c->h->status = rf_fail(c->h->err, RF_ERROR_HOST_MEMORY, "selftest: no host memory for %s %s", c->id.shader,
-                               c->shape);
+        c->h->status = rf_fail(c->h->err, RF_ERROR_HOST_MEMORY, "selftest: no host memory for %s %s",
+                               c->id.shader, c->shape);
     free(x);
     free(column);
     return c->h->status == RF_OK;
@@ -154,8 +155,9 @@ static uint32_t divide_up(uint32_t a, uint32_t b)
     return (a + b - 1) / b;
 }
 
-/* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE); matmul_few: subgroups stride
- * over the columns, so that any grid will do: the engine's gives each one step, every third case here gives several. */
+/* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE); matmul_few:
+ * subgroups stride over the columns, so that any grid will do: the engine's gives each one step, every third
+ * case here gives several. */
 void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 {
     uint32_t units = divide_up(p->columns, p->epilogue == RF_EPILOGUE_REDUCE ? RF_LOGIT_TILE : RF_COLUMNS);
@@ -167,8 +169,9 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
         rf_case_set_groups(c, units, divide_up(p->rows, p->local * p->rows_at_once), 1);
 }
 
-/* A sum of k terms rounds k times, by 2^-24 of a partial sum that grows like a random walk: the norm of the error is about
- * 0.3 sqrt(k) 2^-24 of the norm of the terms, plus the roundings of the products. Threefold room. */
+/* A sum of k terms rounds k times, by 2^-24 of a partial sum that grows like a random walk: the norm of the
+ * error is about 0.3 sqrt(k) 2^-24 of the norm of the terms, plus the roundings of the products. Threefold
+ * room. */
 double rf_product_tolerance(const struct rf_product *p)
 {
     return (2.0 + sqrt(p->k)) * ldexp(1.0, -24);
@@ -177,8 +180,8 @@ double rf_product_tolerance(const struct rf_product *p)
 void rf_product_move_last(struct rf_case *c, const struct rf_product *p)
 {
     for (uint32_t i = 0; i < p->k; i += 4)
-        rf_alone_move(c, rf_quad_at(p->x_at, p->act, p->ldx, p->rows - 1, i), rf_quad_at(p->x_at, p->act, p->ldx, 0, i),
-                      4 * rf_number_bytes(p->act));
+        rf_alone_move(c, rf_quad_at(p->x_at, p->act, p->ldx, p->rows - 1, i),
+                      rf_quad_at(p->x_at, p->act, p->ldx, 0, i), 4 * rf_number_bytes(p->act));
     struct rf_product alone = *p;
     alone.rows = 1;
     rf_product_set_groups(c, &alone);

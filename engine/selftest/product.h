@@ -1,5 +1,5 @@
-/* One matmul under test: inputs in the pool and the f64 product. Shared by the suites of matmul, logits, sampling and
- * company. */
+/* One matmul under test: inputs in the pool and the f64 product. Shared by the suites of matmul, logits,
+ * sampling and company. */
 #ifndef RF_SELFTEST_PRODUCT_H
 #define RF_SELFTEST_PRODUCT_H
 
@@ -7,7 +7,7 @@
 
 enum rf_product_data {
     RF_DATA_RANDOM,
-    RF_DATA_EXACT,   /* small multiples of 1/8: every sum is exact in f32 in any order, and ties are frequent */
+    RF_DATA_EXACT, /* small multiples of 1/8: every sum is exact in f32 in any order, and ties are frequent */
     RF_DATA_ONE_HOT, /* each row of x has a single 1: the product is a copy of weights */
     RF_DATA_OFFSET,  /* exact, about -1024, in one column of 200 about 1024 */
     RF_DATA_SAME     /* exact, all rows of x equal */
@@ -18,15 +18,17 @@ struct rf_product {
     bool few;
     enum rf_number act, weights;
     uint32_t epilogue, local, rows_at_once;
-    /* The shape: M rows, buffers with room for ldx (x) and ldy (partials, quads) rows or of ldy columns (y). */
+    /* The shape: M rows, buffers with room for ldx (x) and ldy (partials, quads) rows or of ldy columns (y).
+     */
     uint32_t rows, ldx, k, columns, column_first, ldy;
     float scale;
     double amplitude; /* of random x; 0: 1 */
     enum rf_product_data data;
     /* Filled by rf_product_place. */
     size_t x_at, w_at;
-    double *y;        /* [rows][columns] x w^T, owned: rf_product_free */
-    double term_rms;  /* rms over y's elements of sqrt(sum of squared terms): what rounding errors are related to */
+    double *y;       /* [rows][columns] x w^T, owned: rf_product_free */
+    double term_rms; /* rms over y's elements of sqrt(sum of squared terms): what rounding errors are related
+                        to */
 };
 
 struct rf_kernel_id rf_product_kernel(const struct rf_product *p);

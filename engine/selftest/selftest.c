@@ -1,5 +1,6 @@
-/* rf_selftest: every kernel on this device against plain f64 C, written from the layouts of shaders/shared.h and not from
- * the shaders. Two passes over the suites: one lists the pipelines, which are then made in one batch, one runs. */
+/* rf_selftest: every kernel on this device against plain f64 C, written from the layouts of shaders/shared.h
+ * and not from the shaders. Two passes over the suites: one lists the pipelines, which are then made in one
+ * batch, one runs. */
 #include "engine/context.h"
 #include "engine/selftest/fixtures.h"
 
@@ -17,28 +18,30 @@ static void run_suites(struct rf_suite *suite)
 
 static uint64_t clock_seed(void)
 {
-    struct timespec now = { 0, 0 };
+    struct timespec now = {0, 0};
     timespec_get(&now, TIME_UTC);
     return ((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec) % 1000000007u + 1;
 }
 
-static enum rf_status summary(const struct rf_harness *h, const struct rf_selftest_desc *desc, struct rf_error *err)
+static enum rf_status summary(const struct rf_harness *h, const struct rf_selftest_desc *desc,
+                              struct rf_error *err)
 {
     if (h->status != RF_OK)
         return h->status;
     if (h->cases == 0)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "selftest: kernel \"%s\": no kernel that this device runs has such a name",
+        return rf_fail(err, RF_ERROR_ARGUMENT,
+                       "selftest: kernel \"%s\": no kernel that this device runs has such a name",
                        desc->kernel ? desc->kernel : "");
     if (h->failures)
-        return rf_fail(err, RF_ERROR_INTERNAL, "selftest: %u of %u cases failed, first %s", h->failures, h->cases,
-                       h->first_failure);
+        return rf_fail(err, RF_ERROR_INTERNAL, "selftest: %u of %u cases failed, first %s", h->failures,
+                       h->cases, h->first_failure);
     return RF_OK;
 }
 
 enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *desc, rf_selftest_fn on_result,
                            void *user, struct rf_error *err)
 {
-    static const struct rf_selftest_desc defaults = { 0 };
+    static const struct rf_selftest_desc defaults = {0};
     struct rf_harness h;
     if (!context)
         return rf_fail(err, RF_ERROR_ARGUMENT, "selftest: context is NULL");
@@ -49,7 +52,7 @@ enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *d
     if (status != RF_OK)
         return status;
     h.seed = desc->seed ? desc->seed : clock_seed();
-    struct rf_suite suite = { &h, desc->thorough, rf_gpu_get_caps(gpu)->fp16 };
+    struct rf_suite suite = {&h, desc->thorough, rf_gpu_get_caps(gpu)->fp16};
     h.collecting = true;
     run_suites(&suite);
     h.collecting = false;

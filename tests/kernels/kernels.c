@@ -1,7 +1,6 @@
-/* Runs rf_selftest on the device at hand, prints the worst case of each kernel, and fails as rf_selftest does, on a
- * complaint of the validation layer or the red zones, and when a shader of the library is neither run nor known to be
- * tested elsewhere.
- *   kernels [--quick] [--seed N] [--kernel NAME] [--verbose] */
+/* Runs rf_selftest on the device at hand, prints the worst case of each kernel, and fails as rf_selftest
+ * does, on a complaint of the validation layer or the red zones, and when a shader of the library is neither
+ * run nor known to be tested elsewhere. kernels [--quick] [--seed N] [--kernel NAME] [--verbose] */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,14 +88,14 @@ static void print_summary(const struct tally *tally)
 {
     for (unsigned i = 0; i < tally->count; i++) {
         const struct worst *worst = &tally->kernels[i];
-        printf("%-24s %4u cases, %u failed, worst %.2e of %.2e (%s)\n", worst->kernel, worst->cases, worst->failures,
-               worst->error, worst->tolerance, worst->shape);
+        printf("%-24s %4u cases, %u failed, worst %.2e of %.2e (%s)\n", worst->kernel, worst->cases,
+               worst->failures, worst->error, worst->tolerance, worst->shape);
     }
 }
 
 static int run(rf_context *context, const struct rf_selftest_desc *desc, struct tally *tally)
 {
-    struct rf_error err = { 0 };
+    struct rf_error err = {0};
     struct rf_device_info info;
     struct timespec begin, end;
     rf_context_device(context, &info);
@@ -107,8 +106,8 @@ static int run(rf_context *context, const struct rf_selftest_desc *desc, struct 
     unsigned missing = desc->kernel ? 0 : count_missing(tally, info.has_fp16);
     print_summary(tally);
     uint64_t complaints = rf_context_complaints(context);
-    printf("%u cases, %u shaders not run, %" PRIu64 " complaints, %.1f s\n", tally->cases, missing, complaints,
-           (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
+    printf("%u cases, %u shaders not run, %" PRIu64 " complaints, %.1f s\n", tally->cases, missing,
+           complaints, (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
     if (status != RF_OK)
         printf("%s: %s\n", rf_status_name(status), err.message);
     return status == RF_OK && missing == 0 && complaints == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -116,7 +115,7 @@ static int run(rf_context *context, const struct rf_selftest_desc *desc, struct 
 
 int main(int argc, char **argv)
 {
-    struct rf_selftest_desc desc = { .thorough = true };
+    struct rf_selftest_desc desc = {.thorough = true};
     static struct tally tally;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--quick") == 0)
@@ -133,9 +132,9 @@ int main(int argc, char **argv)
         }
     }
     rf_context *context;
-    struct rf_error err = { 0 };
-    struct rf_context_desc context_desc = { .cache_dir = "", .debug_checks = true, .validation = true,
-                                            .log = print_line };
+    struct rf_error err = {0};
+    struct rf_context_desc context_desc = {
+        .cache_dir = "", .debug_checks = true, .validation = true, .log = print_line};
     enum rf_status status = rf_context_create(&context, &context_desc, &err);
     if (status != RF_OK) {
         printf("%s\n", err.message);

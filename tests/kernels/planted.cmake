@@ -1,0 +1,72 @@
+# Faults that the self-test must find, each one change in a shader of the library:
+#   plant(NAME fault SHADER variant SOURCE file.comp [FILE file that is changed] FROM text TO text REASON text
+#         [DEFINES ...])
+# FROM and TO hold no semicolon, and \\n for a new line.
+    REASON is a part of what the failing case must say. SOURCE is
+# compiled to planted/NAME/SHADER.spv.
+
+# Wrong numbers.
+plant(NAME rmsnorm_without_eps SHADER rmsnorm SOURCE rmsnorm.comp
+    FROM "+ push.eps" TO "" REASON "x +")
+plant(NAME rmsnorm_gathers_nothing SHADER rmsnorm SOURCE rmsnorm.comp
+    FROM "push.outputs.x[m]" TO "m" REASON "")
+plant(NAME rmsnorm_misses_a_quad SHADER rmsnorm SOURCE rmsnorm.comp
+    FROM "squares = workgroup_sum(squares)" TO "squares = 0.999999 * workgroup_sum(squares)" REASON "")
+plant(NAME rope_turns_backwards SHADER head_rope SOURCE head_rope.comp
+    FROM "a * cosine - b * sine" TO "a * cosine + b * sine" REASON "")
+plant(NAME rope_writes_layer_0 SHADER head_rope SOURCE head_rope.comp
+    FROM "(push.layer * push.kv_heads + kv_head)" TO "kv_head"
+    REASON "writes what it does not declare: pages")
+plant(NAME embed_shifts_its_chunk SHADER embed_bf16 SOURCE embed.comp DEFINES WEIGHT_BF16=1
+    FROM "(token - push.first) * octets" TO "token * octets" REASON "reads what it does not declare: h")
+plant(NAME attention_looks_ahead SHADER attention SOURCE attention.comp FILE attention.glsl
+    FROM "row.seg_first + 1" TO "row.seg_first + 2" REASON "")
+plant(NAME attention_forgets_itself SHADER attention SOURCE attention.comp FILE attention.glsl
+    FROM "row.seg_first + 1" TO "row.seg_first" REASON "")
+plant(NAME attention_ignores_segments SHADER attention SOURCE attention.comp FILE attention.glsl
+    FROM "row.seg_first + (t - row.ctx_rows)" TO "t" REASON "")
+plant(NAME attention_reads_one_head SHADER attention SOURCE attention.comp
+    FROM "push.layer * push.kv_heads + kv_head" TO "push.layer * push.kv_heads" REASON "")
+plant(NAME reduce_misses_a_split SHADER attention_reduce SOURCE attention_reduce.comp
+    FROM "s < splits" TO "s < max(splits, 2u) - 1" REASON "y +")
+plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE matmul.glsl
+    DEFINES WEIGHT_BF16=1
+    FROM "SUM += high.w * x_high[r].w" TO "SUM += 0.0" REASON "")
+plant(NAME weights_swapped SHADER matmul_few_f16 SOURCE matmul_few.comp FILE weights.glsl DEFINES WEIGHT_F16=1
+    FROM "unpackHalf2x16(v.y)" TO "unpackHalf2x16(v.y).yx" REASON "")
+plant(NAME residual_overwrites SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul.glsl
+    DEFINES WEIGHT_BF16=1
+    FROM "uintBitsToFloat(push.y.x[at + c]) + push.scale" TO "push.scale" REASON "")
+plant(NAME ties_take_the_highest SHADER matmul_bf16 SOURCE matmul.comp FILE matmul.glsl DEFINES WEIGHT_BF16=1
+    FROM "key > p.best_key" TO "key >= p.best_key" REASON "partials +")
+plant(NAME probability_above_one SHADER logits_reduce SOURCE logits_reduce.comp
+    FROM "min(1.0, exp(best_logit - row_max) / row_sum)" TO "exp(best_logit - row_max) / row_sum"
+    REASON "results +")
+plant(NAME noise_without_draw SHADER matmul_bf16 SOURCE matmul.comp FILE matmul.glsl DEFINES WEIGHT_BF16=1
+    FROM "push.seqs.x[row.seq].draw)" TO "0u)" REASON "neighbouring draws are not independent")
+plant(NAME noise_without_position SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul.glsl
+    DEFINES WEIGHT_BF16=1
+    FROM "row.position," TO "0u," REASON "")
+plant(NAME noise_is_uniform SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE noise.glsl
+    DEFINES WEIGHT_BF16=1
+    FROM "return -log(e);" TO "return 2.0 * v;" REASON "")
+plant(NAME gather_counts_wrong SHADER rows_gather SOURCE rows_gather.comp
+    FROM "row.kv_row - row.seg_first + 1" TO "row.kv_row - row.seg_first" REASON "counts +")
+plant(NAME commit_shifts_a_row SHADER kv_commit SOURCE kv_commit.comp
+    FROM "scratch_first + i, to" TO "scratch_first + i + 1, to" REASON "pages +")
+
+# Outputs left out, memory that is not the kernel's, inputs that it was not given.
+plant(NAME matmul_skips_last_column SHADER matmul_f32 SOURCE matmul.comp FILE matmul.glsl DEFINES WEIGHT_F32=1
+    FROM "if (n + c < push.columns) {\\n            float value"
+    TO "if (n + c + 1 < push.columns) {\\n            float value"
+    REASON "leaves an output unwritten: y")
+plant(NAME matmul_writes_padding SHADER matmul_f32 SOURCE matmul.comp FILE matmul.glsl DEFINES WEIGHT_F32=1
+    FROM "if (n + c < push.columns) {\\n            float value"
+    TO "if (n + c <= push.columns) {\\n            float value"
+    REASON "writes what it does not declare: y")
+plant(NAME maximum_over_padding SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul.glsl
+    DEFINES WEIGHT_BF16=1
+    FROM "top = n + c < push.columns ?" TO "top = true ?" REASON "")
+plant(NAME embed_writes_every_row SHADER embed_f32 SOURCE embed.comp DEFINES WEIGHT_F32=1
+    FROM "push.count) {\\n        return" TO "push.count) {\\n        token = push.first"
+    REASON "writes what it does not declare: h")
