@@ -136,8 +136,6 @@ static int run(const struct settings *settings, rf_context *context, struct repo
 {
     struct rf_device_info info;
     rf_context_device(context, &info);
-    if (!settings->json)
-        printf("%s, %s\n", info.name, info.driver);
     struct rf_selftest_desc desc = {
         .kernel = settings->kernel, .thorough = settings->thorough, .seed = settings->seed.value};
     double start = now_seconds();
@@ -153,7 +151,8 @@ static int run(const struct settings *settings, rf_context *context, struct repo
             *err = late;
             status = printed;
         }
-    } else {
+    } else if (report->count) {
+        printf("%s, %s\n", info.name, info.driver);
         print_table(report);
         if (!status) {
             printf("all passed in %.1f s (first case: %s)\n", now_seconds() - start,

@@ -1,7 +1,7 @@
 """What the end-to-end tests share: starting the program, on one driver, and looking at what it said.
 
-Environment, set by CMakeLists.txt: RF_PROGRAM, the program; RF_DRIVER, a driver of scripts/with-driver.sh (unset: whatever
-the Vulkan loader finds).
+Environment, set by CMakeLists.txt: RF_PROGRAM, the program; RF_SHADER_DIR, where the
+built shaders are; RF_DRIVER, a driver of scripts/with-driver.sh (unset: whatever the Vulkan loader finds).
 """
 import os
 import subprocess

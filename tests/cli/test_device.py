@@ -399,6 +399,48 @@ class Devices(ProgramTest):
         self.check_fails(run("generate", "-p", "x", "--precision", "f16", "--disable", "fp16"), 1, "precision f16")
 
 
+class SelfTest(ProgramTest):
+    def test_table(self):
+        result = run("selftest", "--kernel", "rmsnorm", "--seed", "3")
+        text = self.check_works(result)
+        self.assertRegex(text, r"(?m)^rmsnorm +\d+  \d\.\d\de-\d\d +\d\.\d\de-\d\d +ok ")
+        self.assertIn("seed=3", text)
+        self.assertNotIn("attention", text)
+        self.assertEqual(result.stderr, "")
+
+    def test_json(self):
+        found = json.loads(self.check_works(run("selftest", "--kernel", "rmsnorm", "--json")))
+        self.assertTrue(found["passed"])
+        self.assertEqual(found["failures"], [])
+        for kernel in found["kernels"]:
+            self.assertIn("rmsnorm", kernel["kernel"])
+            self.assertGreater(kernel["cases"], 0)
+            self.assertLessEqual(kernel["error"], kernel["tolerance"])
+
+    def test_unknown_kernel(self):
+        self.check_fails(run("selftest", "--kernel", "nosuch"), 2, 'kernel "nosuch"')
+
+    def test_planted_wrong_shader(self):
+        """One multiplication of rmsnorm made an addition: the table says so, and the exit status too."""
+        with open(os.path.join(os.environ["RF_SHADER_DIR"], "rmsnorm.spv"), "rb") as file:
+            words = list(struct.unpack(f"<{os.fstat(file.fileno()).st_size // 4}I", file.read()))
+        at, multiply, add = 5, 133, 129  # the header's length; OpFMul and OpFAdd take the same operands
+        while words[at] & 0xffff != multiply:
+            at += words[at] >> 16
+        words[at] += add - multiply
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "rmsnorm.spv"), "wb") as file:
+                file.write(struct.pack(f"<{len(words)}I", *words))
+            result = run("selftest", "--kernel", "rmsnorm", "--shader-dir", folder)
+            self.assertEqual(result.returncode, 1, result.stdout)
+            self.assertRegex(result.stdout, r"(?m)^FAILED  rmsnorm  rows=.* error .*, tolerance ")
+            self.assertRegex(result.stdout, r"(?m)^rmsnorm .* FAILED ")
+            self.assertRegex(result.stderr, r"^refusion: .*rmsnorm.*\n$")
+            found = json.loads(run("selftest", "--kernel", "rmsnorm", "--shader-dir", folder, "--json").stdout)
+            self.assertFalse(found["passed"])
+            self.assertTrue(found["failures"])
+
+
 class BadInput(ProgramTest):
     def test_model_folder(self):
         self.check_fails(run("generate", "-p", "x", "-m", "/nowhere"), 1, "/nowhere")
