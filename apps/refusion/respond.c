@@ -74,15 +74,20 @@ static enum rf_status print_event(const struct response *response, rf_session *s
     return json_print(line, false, err);
 }
 
+/* What one step brought. A round's drafts are drawn before what became of them. */
 static enum rf_status pass_events(struct response *response, rf_session *session, struct rf_error *err)
 {
     size_t count;
     const struct rf_event *events = rf_session_events(session, &count);
+    struct rf_session_stats stats;
+    rf_session_get_stats(session, &stats);
     for (size_t i = 0; i < count; i++) {
         enum rf_status status = RF_OK;
-        if (response->keep_commits && events[i].kind == RF_EVENT_COMMITTED) {
+        bool planned = i && events[i - 1].kind == RF_EVENT_PLANNED;
+        if (response->show && planned && events[i].kind != RF_EVENT_PLANNED)
+            show_draw(response->show, &stats, "planned");
+        if (response->keep_commits && events[i].kind == RF_EVENT_COMMITTED)
             status = keep_commit(response, &events[i], err);
-        }
         if (!status && response->print_events)
             status = print_event(response, session, &events[i], err);
         if (!status && response->show)
@@ -92,11 +97,8 @@ static enum rf_status pass_events(struct response *response, rf_session *session
     }
     if (response->print_events)
         fflush(stdout);
-    if (response->show) {
-        struct rf_session_stats stats;
-        rf_session_get_stats(session, &stats);
-        show_draw(response->show, &stats);
-    }
+    if (response->show && count)
+        show_draw(response->show, &stats, "done");
     return RF_OK;
 }
 

@@ -241,7 +241,7 @@ static struct winsize terminal_size(void)
     return size;
 }
 
-void show_draw(struct show *show, const struct rf_session_stats *stats)
+void show_draw(struct show *show, const struct rf_session_stats *stats, const char *what)
 {
     struct canvas *canvas = &show->canvas;
     struct winsize size = terminal_size();
@@ -262,8 +262,8 @@ void show_draw(struct show *show, const struct rf_session_stats *stats)
         fprintf(stderr, "\033[%uA\r\033[J", show->drawn);
     fwrite(canvas->bytes + canvas->lines[first], 1, canvas->lines[first + lines] - canvas->lines[first],
            stderr);
-    fprintf(stderr, "\033[0;2mround %u, %llu forwards, %.2f tokens/forward\033[0m\n", stats->rounds,
-            (unsigned long long)stats->forwards, stats->tokens_per_forward);
+    fprintf(stderr, "\033[0;2mround %u %s, %llu forwards, %.2f tokens/forward\033[0m\n", show->round + 1,
+            what, (unsigned long long)stats->forwards, stats->tokens_per_forward);
     if (!show->terminal)
         fputc('\n', stderr);
     show->drawn = lines + 1;

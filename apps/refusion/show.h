@@ -12,7 +12,8 @@ struct show; /* one response */
 enum rf_status show_begin(struct show **out, const rf_tokenizer *tokenizer, uint32_t slot_size,
                           uint32_t length, struct rf_error *err);
 enum rf_status show_event(struct show *show, const struct rf_event *event, struct rf_error *err);
-void show_draw(struct show *show, const struct rf_session_stats *stats);
+/* `what` says how far the round is. */
+void show_draw(struct show *show, const struct rf_session_stats *stats, const char *what);
 /* Leaves the last drawing where it is and the cursor below it. */
 void show_end(struct show *show);
 void show_free(struct show *show); /* NULL is fine */

@@ -208,9 +208,11 @@ class Show(ProgramTest):
         drawings = result.stderr.strip().split("\n\n")
         self.assertGreater(len(drawings), 1)
         self.assertIn("·", drawings[0])
+        self.assertIn("\x1b[0;33m", drawings[0])  # drafts of the first round
+        self.assertIn("round 1 planned", drawings[0])
         plain = re.sub(r"\x1b\[[0-9;]*m", "", drawings[-1])
         cells, _, status = plain.rpartition("\n")
-        self.assertRegex(status, r"^round \d+, \d+ forwards, \d+\.\d\d tokens/forward$")
+        self.assertRegex(status, r"^round \d+ done, \d+ forwards, \d+\.\d\d tokens/forward$")
         shown = cells.replace("\n", "").replace("│", "").replace("⏎", "\n")
         self.assertTrue(shown.startswith(text.rstrip("\n")), shown)
 
