@@ -1,6 +1,6 @@
 # cmake -DSHADERS=folder -DFILE=name -DFROM=text -DTO=text -DOUTPUT=folder -P plant.cmake
-# Copies the shader sources to OUTPUT with one text replaced in FILE. The text must be there: a shader that was
-# rewritten needs its fault planted anew.
+# Copies the shader sources to OUTPUT with one text replaced in FILE. The text must be there: a shader that
+# was rewritten needs its fault planted anew.
 file(GLOB sources "${SHADERS}/*.comp" "${SHADERS}/*.glsl" "${SHADERS}/*.h")
 foreach(source IN LISTS sources)
     get_filename_component(name "${source}" NAME)
