@@ -14,11 +14,20 @@ text=$("${run[@]}" generate --json -p "Write a Python function sum_even(nums) th
 
 [ -n "$("$root/scripts/run.sh" </dev/null 2>/dev/null)" ] || fail "without arguments nothing was written"
 
-# The mean of ten, less the program's own start.
-mean() { local from=${EPOCHREALTIME/./}; for _ in 1 2 3 4 5 6 7 8 9 10; do "$@" --help >/dev/null; done; echo $(((${EPOCHREALTIME/./} - from) / 10)); }
-overhead=$(($(mean "$root/scripts/run.sh") - $(mean "$root/build/release/refusion")))
+# The fastest of ten starts in microseconds: other work on the machine can only add to it.
+fastest() {
+    local best=999999999 from took
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        from=${EPOCHREALTIME/./}
+        "$@" --help >/dev/null
+        took=$((${EPOCHREALTIME/./} - from))
+        [ $took -ge $best ] || best=$took
+    done
+    echo $best
+}
+overhead=$(($(fastest "$root/scripts/run.sh") - $(fastest "$root/build/release/refusion")))
 echo "overhead of run.sh: $overhead us"
-[ $overhead -lt 100000 ] || fail "run.sh takes $overhead us before the program starts, wanted 50 ms (100 on a busy machine)"
+[ $overhead -lt 50000 ] || fail "run.sh takes $overhead us before the program starts, wanted 50000"
 
 touch "$root/engine/status.c"
 "$root/scripts/run.sh" --help 2>&1 >/dev/null </dev/null | grep -q building || fail "a changed source was not built"
