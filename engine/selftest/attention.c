@@ -217,7 +217,9 @@ static void run_alone(struct attention_case *a, size_t counts, size_t rows)
 
 static void run_attention(struct rf_suite *suite, struct attention_shape s)
 {
-    uint32_t ratio = s.heads / s.kv_heads, group = ratio > 8 ? 8 : ratio;
+    uint32_t ratio = s.heads / s.kv_heads, group = ratio;
+    while (group > 8) /* as the engine deals the heads of a group out to workgroups */
+        group = (group + 1) / 2;
     struct rf_kernel_id id = {.shader = s.act == RF_NUMBER_F16 ? "attention_act16" : "attention",
                               .spec_count = 2,
                               .specs = {group, s.head_dim}};
@@ -247,7 +249,7 @@ static void run_attention(struct rf_suite *suite, struct attention_shape s)
     if (suite->h->status == RF_OK)
         expect_attention(&a, scores);
     rf_case_set_push(c, &push, sizeof push);
-    rf_case_set_groups(c, s.kv_heads * (ratio / group), s.rows, split_count(&a));
+    rf_case_set_groups(c, s.kv_heads * ((ratio + group - 1) / group), s.rows, split_count(&a));
     /* Scores are sums over head_dim (about 2^-24 sqrt(head_dim) of their size, which is below 16 here), exp
      * adds 3 + 2|x| ulp where Vulkan asks for no better, and V is averaged with positive weights: 2^-17 in
      * all. f16: q may be rounded to f16 before it meets K (2^-11 of scores of about 2), and y is stored with
@@ -364,6 +366,7 @@ static void run_act(struct rf_suite *suite, enum rf_number act)
     run_attention(suite, (struct attention_shape){act, LAYOUT_PLAN, 3, 1100, 4, 1, 128});
     run_attention(suite, (struct attention_shape){act, LAYOUT_COMPLETE, 8, 2 * RF_SPLIT_KEYS - 2, 2, 1, 64});
     run_attention(suite, (struct attention_shape){act, LAYOUT_MIXED, 9, 1500, 2, 2, 64});
+    run_attention(suite, (struct attention_shape){act, LAYOUT_VERIFY, 5, 100, 9, 1, 64});
     run_reduce(suite, act, 1, 1, 128);
     run_reduce(suite, act, 65, 16, 40);
     run_reduce(suite, act, 9, 2, 256);

@@ -113,6 +113,8 @@ static void run_store_rows(struct rf_suite *suite, struct rf_product p, uint32_t
         p.k = all_k[(t / COLUMN_COUNT + t) % (suite->thorough ? K_COUNT : K_COUNT - 1)];
         p.column_first = t % 4 == 3 ? 2 * RF_COLUMN_PAD : 0;
         p.data = t % 9 == 7 ? RF_DATA_EXACT : t % 9 == 4 ? RF_DATA_ONE_HOT : RF_DATA_RANDOM;
+        if (!suite->thorough) /* too few to do without random data */
+            p.data = RF_DATA_RANDOM;
         run_product(suite, p);
     }
 }
@@ -185,6 +187,15 @@ void rf_selftest_matmul(struct rf_suite *suite)
             run_epilogues(suite, p, turn);
             p.few = true;
             run_epilogues(suite, p, turn);
+            if (suite->thorough && weights == RF_NUMBER_BF16) { /* the published vocabulary */
+                p.rows = 2;
+                p.k = 24;
+                p.columns = 151671;
+                p.epilogue = RF_EPILOGUE_LOGITS;
+                p.rows_at_once = 4;
+                p.local = 64;
+                run_product(suite, p);
+            }
             turn += 11;
         }
 }

@@ -38,6 +38,13 @@ static int find_fault(const struct fault *fault)
     rf_context *context;
     struct rf_error err = {0};
     struct watch watch = {.fault = fault};
+    snprintf(folder, sizeof folder, "%s/%s/%s.spv", RF_PLANTED_DIR, fault->name, fault->shader);
+    FILE *shader = fopen(folder, "rb");
+    if (!shader) {
+        printf("%s: not planted: see tests/kernels/plant.cmake\n", fault->name);
+        return 1;
+    }
+    fclose(shader);
     snprintf(folder, sizeof folder, "%s/%s", RF_PLANTED_DIR, fault->name);
     const struct rf_context_desc desc = {.cache_dir = "", .shader_dir = folder};
     const struct rf_selftest_desc selftest = {.kernel = fault->shader, .seed = 11};

@@ -1,8 +1,8 @@
 # Faults that the self-test must find, each one change in a shader of the library:
 #   plant(NAME fault SHADER variant SOURCE file.comp [FILE file that is changed] FROM text TO text REASON text
 #         [DEFINES ...])
-# FROM and TO hold no semicolon, and \\n for a new line. REASON is a part of what the failing case must say.
-# SOURCE is compiled to planted/NAME/SHADER.spv.
+# SOURCE is compiled to planted/NAME/SHADER.spv. FROM and TO hold no semicolon, and \\n for a new line.
+# REASON is a part of what the failing case must say.
 
 # Wrong numbers.
 plant(NAME rmsnorm_without_eps SHADER rmsnorm SOURCE rmsnorm.comp
