@@ -15,8 +15,10 @@ static bool default_cache_dir(char *path, size_t room)
 {
     const char *cache = from_environment("XDG_CACHE_HOME"), *home = from_environment("HOME");
     int length = -1;
-    if (cache && cache[0] == '/') length = snprintf(path, room, "%s/refusion", cache); /* relative: invalid by XDG */
-    else if (home) length = snprintf(path, room, "%s/.cache/refusion", home);
+    if (cache && cache[0] == '/')
+        length = snprintf(path, room, "%s/refusion", cache); /* relative: invalid by XDG */
+    else if (home)
+        length = snprintf(path, room, "%s/.cache/refusion", home);
     return length > 0 && (size_t)length < room;
 }
 
@@ -29,7 +31,8 @@ enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc 
 {
     static const struct rf_context_desc defaults;
     char cache[4096];
-    if (!desc) desc = &defaults;
+    if (!desc)
+        desc = &defaults;
     *out = NULL;
     struct rf_gpu_desc gpu = {.device = desc->device ? desc->device : from_environment("RF_DEVICE"),
                               .disable = desc->disable ? desc->disable : from_environment("RF_DISABLE"),
@@ -40,9 +43,11 @@ enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc 
                               .validation = desc->validation,
                               .log = desc->log,
                               .log_user = desc->log_user};
-    if (!gpu.cache_dir && default_cache_dir(cache, sizeof cache)) gpu.cache_dir = cache;
+    if (!gpu.cache_dir && default_cache_dir(cache, sizeof cache))
+        gpu.cache_dir = cache;
     rf_context *context = calloc(1, sizeof *context);
-    if (!context) return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a context");
+    if (!context)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a context");
     enum rf_status status = rf_gpu_create(&context->gpu, &gpu, err);
     if (status) {
         free(context);
@@ -54,7 +59,8 @@ enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc 
 
 void rf_context_destroy(rf_context *context)
 {
-    if (!context) return;
+    if (!context)
+        return;
     rf_gpu_destroy(context->gpu);
     free(context);
 }

@@ -42,7 +42,8 @@ static void append(char *list, size_t room, const char *entry)
 static enum rf_status unknown_name(const char *name, size_t length, struct rf_error *err)
 {
     char known[512] = "";
-    for (int i = 0; i < RF_CAP_COUNT; ++i) append(known, sizeof known, capability_names[i]);
+    for (int i = 0; i < RF_CAP_COUNT; ++i)
+        append(known, sizeof known, capability_names[i]);
     return rf_fail(err, RF_ERROR_ARGUMENT, "disable: \"%.*s\" is no capability; known are %s",
                    (int)(length < 64 ? length : 64), name, known);
 }
@@ -53,11 +54,14 @@ enum rf_status rf_mask_parse(struct rf_mask *mask, const char *names, struct rf_
     while (names && *names) {
         names += strspn(names, " ,\t");
         size_t length = strcspn(names, " ,\t");
-        if (!length) break;
+        if (!length)
+            break;
         int found = -1;
         for (int i = 0; i < RF_CAP_COUNT; ++i)
-            if (strlen(capability_names[i]) == length && strncasecmp(names, capability_names[i], length) == 0) found = i;
-        if (found < 0) return unknown_name(names, length, err);
+            if (strlen(capability_names[i]) == length && strncasecmp(names, capability_names[i], length) == 0)
+                found = i;
+        if (found < 0)
+            return unknown_name(names, length, err);
         mask->bits |= UINT32_C(1) << found;
         names += length;
     }
@@ -81,19 +85,22 @@ struct device_chain {
     bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, coopmat;
 };
 
-static void query_chain(struct device_chain *chain, const struct rf_instance *instance, VkPhysicalDevice physical)
+static void query_chain(struct device_chain *chain, const struct rf_instance *instance,
+                        VkPhysicalDevice physical)
 {
-    chain->v13 = (VkPhysicalDeviceVulkan13Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
-    chain->v12 = (VkPhysicalDeviceVulkan12Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                                    .pNext = &chain->v13};
-    chain->v11 = (VkPhysicalDeviceVulkan11Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
-                                                    .pNext = &chain->v12};
+    chain->v13 =
+        (VkPhysicalDeviceVulkan13Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
+    chain->v12 = (VkPhysicalDeviceVulkan12Features){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, .pNext = &chain->v13};
+    chain->v11 = (VkPhysicalDeviceVulkan11Features){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &chain->v12};
     chain->features = (VkPhysicalDeviceFeatures2){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
                                                   .pNext = &chain->v11};
 #ifdef VK_KHR_cooperative_matrix
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
-    if (chain->ext_coopmat) chain->v13.pNext = &coopmat;
+    if (chain->ext_coopmat)
+        chain->v13.pNext = &coopmat;
 #endif
     instance->get_features2(physical, &chain->features);
 #ifdef VK_KHR_cooperative_matrix
@@ -101,30 +108,40 @@ static void query_chain(struct device_chain *chain, const struct rf_instance *in
     chain->v13.pNext = NULL;
 #endif
 
-    chain->p13 = (VkPhysicalDeviceVulkan13Properties){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
-    chain->p12 = (VkPhysicalDeviceVulkan12Properties){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES,
-                                                      .pNext = &chain->p13};
-    chain->p11 = (VkPhysicalDeviceVulkan11Properties){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES,
-                                                      .pNext = &chain->p12};
+    chain->p13 = (VkPhysicalDeviceVulkan13Properties){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+    chain->p12 = (VkPhysicalDeviceVulkan12Properties){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES, .pNext = &chain->p13};
+    chain->p11 = (VkPhysicalDeviceVulkan11Properties){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES, .pNext = &chain->p12};
     chain->properties = (VkPhysicalDeviceProperties2){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
                                                       .pNext = &chain->p11};
     instance->get_properties2(physical, &chain->properties);
 }
 
-static void query_extensions(struct device_chain *chain, struct rf_probe *out, const struct rf_instance *instance)
+static void query_extensions(struct device_chain *chain, struct rf_probe *out,
+                             const struct rf_instance *instance)
 {
     uint32_t count = 0;
-    if (instance->enumerate_extensions(out->physical, NULL, &count, NULL) != VK_SUCCESS || !count) return;
+    if (instance->enumerate_extensions(out->physical, NULL, &count, NULL) != VK_SUCCESS || !count)
+        return;
     VkExtensionProperties *list = calloc(count, sizeof *list);
-    if (!list) return;
-    if (instance->enumerate_extensions(out->physical, NULL, &count, list) < VK_SUCCESS) count = 0;
+    if (!list)
+        return;
+    if (instance->enumerate_extensions(out->physical, NULL, &count, list) < VK_SUCCESS)
+        count = 0;
     for (uint32_t i = 0; i < count; ++i) {
         const char *name = list[i].extensionName;
-        if (strcmp(name, "VK_KHR_cooperative_matrix") == 0) chain->ext_coopmat = true;
-        if (strcmp(name, "VK_NV_cooperative_matrix2") == 0) chain->ext_coopmat2 = true;
-        if (strcmp(name, "VK_EXT_memory_budget") == 0) chain->ext_budget = true;
-        if (strcmp(name, "VK_KHR_pipeline_executable_properties") == 0) chain->ext_pipeline_properties = true;
-        if (strcmp(name, "VK_KHR_portability_subset") == 0) out->portability_subset = true;
+        if (strcmp(name, "VK_KHR_cooperative_matrix") == 0)
+            chain->ext_coopmat = true;
+        if (strcmp(name, "VK_NV_cooperative_matrix2") == 0)
+            chain->ext_coopmat2 = true;
+        if (strcmp(name, "VK_EXT_memory_budget") == 0)
+            chain->ext_budget = true;
+        if (strcmp(name, "VK_KHR_pipeline_executable_properties") == 0)
+            chain->ext_pipeline_properties = true;
+        if (strcmp(name, "VK_KHR_portability_subset") == 0)
+            out->portability_subset = true;
     }
     free(list);
 }
@@ -132,11 +149,16 @@ static void query_extensions(struct device_chain *chain, struct rf_probe *out, c
 static const char *type_name(VkPhysicalDeviceType type)
 {
     switch (type) {
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return "discrete";
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return "integrated";
-    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return "virtual";
-    case VK_PHYSICAL_DEVICE_TYPE_CPU: return "cpu";
-    default: return "other";
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+        return "discrete";
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+        return "integrated";
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+        return "virtual";
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+        return "cpu";
+    default:
+        return "other";
     }
 }
 
@@ -147,10 +169,12 @@ static void find_queue_family(struct rf_probe *out, const struct rf_instance *in
     instance->get_families(out->physical, &count, NULL);
     VkQueueFamilyProperties *families = calloc(count ? count : 1, sizeof *families);
     out->family = UINT32_MAX;
-    if (!families) return;
+    if (!families)
+        return;
     instance->get_families(out->physical, &count, families);
     for (uint32_t i = 0; i < count && out->family == UINT32_MAX; ++i) {
-        if (!(families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) || !families[i].queueCount) continue;
+        if (!(families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) || !families[i].queueCount)
+            continue;
         out->family = i;
         if (families[i].timestampValidBits)
             out->caps.timestamp_period = out->properties.limits.timestampPeriod;
@@ -158,17 +182,20 @@ static void find_queue_family(struct rf_probe *out, const struct rf_instance *in
     free(families);
 }
 
-/* Unified: whatever the device sees as its own memory, the host can map, and there is no other memory beside it (a
- * discrete GPU with a resizable BAR is not unified: the host would read through the bus). */
+/* Unified: whatever the device sees as its own memory, the host can map, and there is no other memory beside
+ * it (a discrete GPU with a resizable BAR is not unified: the host would read through the bus). */
 static void read_memory(struct rf_probe *out)
 {
     const VkPhysicalDeviceMemoryProperties *memory = &out->memory;
-    const VkMemoryPropertyFlags mappable = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+    const VkMemoryPropertyFlags mappable = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT |
+                                           VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
                                            VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
     bool unified = out->properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
     for (uint32_t heap = 0; heap < memory->memoryHeapCount; ++heap) {
-        if (!(memory->memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)) continue;
-        if (memory->memoryHeaps[heap].size > out->caps.memory_bytes) out->caps.memory_bytes = memory->memoryHeaps[heap].size;
+        if (!(memory->memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT))
+            continue;
+        if (memory->memoryHeaps[heap].size > out->caps.memory_bytes)
+            out->caps.memory_bytes = memory->memoryHeaps[heap].size;
         bool mapped = false;
         for (uint32_t type = 0; type < memory->memoryTypeCount; ++type)
             mapped = mapped || (memory->memoryTypes[type].heapIndex == heap &&
@@ -203,25 +230,30 @@ static void read_limits(struct rf_probe *out, const struct device_chain *chain)
 static void read_optional(struct rf_probe *out, const struct device_chain *chain, const struct rf_mask *mask)
 {
     struct rf_gpu_caps *caps = &out->caps;
-    caps->fp16 = !rf_masked(mask, RF_CAP_FP16) && chain->v12.shaderFloat16 && chain->v11.storageBuffer16BitAccess;
+    caps->fp16 =
+        !rf_masked(mask, RF_CAP_FP16) && chain->v12.shaderFloat16 && chain->v11.storageBuffer16BitAccess;
     caps->int8_dot = !rf_masked(mask, RF_CAP_INT8_DOT) && chain->v13.shaderIntegerDotProduct &&
                      chain->p13.integerDotProduct4x8BitPackedSignedAccelerated;
     caps->coopmat = !rf_masked(mask, RF_CAP_COOPMAT) && caps->fp16 && chain->coopmat && out->memory_model;
     caps->coopmat2 = !rf_masked(mask, RF_CAP_COOPMAT2) && caps->coopmat && chain->ext_coopmat2;
-    caps->subgroup_size_control = !rf_masked(mask, RF_CAP_SUBGROUP_SIZE_CONTROL) && chain->v13.subgroupSizeControl &&
-                                  out->size_control_in_compute;
-    if (!caps->subgroup_size_control) caps->subgroup_size_min = caps->subgroup_size_max = caps->subgroup_size;
+    caps->subgroup_size_control = !rf_masked(mask, RF_CAP_SUBGROUP_SIZE_CONTROL) &&
+                                  chain->v13.subgroupSizeControl && out->size_control_in_compute;
+    if (!caps->subgroup_size_control)
+        caps->subgroup_size_min = caps->subgroup_size_max = caps->subgroup_size;
     caps->full_subgroups = !rf_masked(mask, RF_CAP_FULL_SUBGROUPS) && chain->v13.computeFullSubgroups;
     caps->memory_budget = !rf_masked(mask, RF_CAP_MEMORY_BUDGET) && chain->ext_budget;
-    caps->pipeline_properties = !rf_masked(mask, RF_CAP_PIPELINE_PROPERTIES) && chain->ext_pipeline_properties;
-    if (rf_masked(mask, RF_CAP_UNIFIED_MEMORY)) caps->unified_memory = false;
+    caps->pipeline_properties =
+        !rf_masked(mask, RF_CAP_PIPELINE_PROPERTIES) && chain->ext_pipeline_properties;
+    if (rf_masked(mask, RF_CAP_UNIFIED_MEMORY))
+        caps->unified_memory = false;
 }
 
 static void check_required(struct rf_probe *out, const struct device_chain *chain, const struct rf_mask *mask)
 {
     const struct rf_gpu_caps *caps = &out->caps;
-    const VkSubgroupFeatureFlags subgroup =
-        (chain->p11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) ? chain->p11.subgroupSupportedOperations : 0;
+    const VkSubgroupFeatureFlags subgroup = (chain->p11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT)
+                                                ? chain->p11.subgroupSupportedOperations
+                                                : 0;
     const bool have[RF_CAP_REQUIRED_COUNT] = {
         [RF_CAP_VULKAN13] = true,
         [RF_CAP_COMPUTE_QUEUE] = out->family != UINT32_MAX,
@@ -261,7 +293,8 @@ static void fill_info(struct rf_probe *out, uint32_t index, const char *driver)
     info->has_coopmat = caps->coopmat;
     info->has_coopmat2 = caps->coopmat2;
     info->unified_memory = caps->unified_memory;
-    if (!info->missing[0]) snprintf(info->tiers, sizeof info->tiers, "%s", caps->fp16 ? "fp16, portable" : "portable");
+    if (!info->missing[0])
+        snprintf(info->tiers, sizeof info->tiers, "%s", caps->fp16 ? "fp16, portable" : "portable");
 }
 
 void rf_probe_device(struct rf_probe *out, const struct rf_instance *instance, VkPhysicalDevice physical,

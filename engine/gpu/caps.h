@@ -1,4 +1,5 @@
-/* What a physical device offers, what it lacks, and the names by which capabilities are masked (RF_DISABLE). */
+/* What a physical device offers, what it lacks, and the names by which capabilities are masked
+ * (RF_DISABLE). */
 #ifndef RF_GPU_CAPS_H
 #define RF_GPU_CAPS_H
 
@@ -38,7 +39,8 @@ struct rf_mask {
     uint32_t bits;
 };
 
-/* Parses "fp16, coopmat" (NULL: nothing masked). An unknown name is RF_ERROR_ARGUMENT and the message lists all names. */
+/* Parses "fp16, coopmat" (NULL: nothing masked). An unknown name is RF_ERROR_ARGUMENT and the message lists
+ * all names. */
 enum rf_status rf_mask_parse(struct rf_mask *mask, const char *names, struct rf_error *err);
 bool rf_masked(const struct rf_mask *mask, enum rf_capability capability);
 
@@ -50,7 +52,7 @@ struct rf_probe {
     struct rf_gpu_caps caps;
     struct rf_device_info info;
     uint8_t device_uuid[VK_UUID_SIZE];
-    uint32_t family;                   /* queue family */
+    uint32_t family; /* queue family */
     uint32_t max_workgroup_subgroups;
     bool size_control_in_compute;
     bool memory_model, subgroup_extended_types, portability_subset;

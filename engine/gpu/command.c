@@ -37,8 +37,10 @@ static size_t first_reaching(const struct interval_list *list, uint64_t address)
     size_t low = 0, high = list->count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (list->items[middle].end < address) low = middle + 1;
-        else high = middle;
+        if (list->items[middle].end < address)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -46,7 +48,8 @@ static size_t first_reaching(const struct interval_list *list, uint64_t address)
 static bool overlaps(const struct interval_list *list, struct interval wanted)
 {
     size_t i = first_reaching(list, wanted.begin);
-    if (i < list->count && list->items[i].end == wanted.begin) ++i; /* only touches */
+    if (i < list->count && list->items[i].end == wanted.begin)
+        ++i; /* only touches */
     return i < list->count && list->items[i].begin < wanted.end;
 }
 
@@ -55,13 +58,16 @@ static bool add_interval(struct interval_list *list, struct interval added)
 {
     size_t first = first_reaching(list, added.begin), last = first;
     for (; last < list->count && list->items[last].begin <= added.end; ++last) {
-        if (list->items[last].begin < added.begin) added.begin = list->items[last].begin;
-        if (list->items[last].end > added.end) added.end = list->items[last].end;
+        if (list->items[last].begin < added.begin)
+            added.begin = list->items[last].begin;
+        if (list->items[last].end > added.end)
+            added.end = list->items[last].end;
     }
     if (first == last && list->count == list->room) {
         size_t room = list->room ? 2 * list->room : 32;
         struct interval *grown = realloc(list->items, room * sizeof *grown);
-        if (!grown) return false;
+        if (!grown)
+            return false;
         list->items = grown;
         list->room = room;
     }
@@ -83,7 +89,8 @@ static struct rf_log_entry *new_entry(struct rf_cmd *cmd)
     if (cmd->log_count == cmd->log_room) {
         size_t room = cmd->log_room ? 2 * cmd->log_room : 32;
         struct rf_log_entry *grown = realloc(cmd->log, room * sizeof *grown);
-        if (!grown) return NULL;
+        if (!grown)
+            return NULL;
         cmd->log = grown;
         cmd->log_room = room;
     }
@@ -104,21 +111,24 @@ static bool conflicts(const struct rf_cmd *cmd, const struct rf_access *access)
 }
 
 /* Puts a barrier before the next command if one of its accesses conflicts, then notes the accesses. */
-static enum rf_status order(struct rf_cmd *cmd, const char *label, const struct rf_access *accesses, uint32_t count,
-                            struct rf_error *err)
+static enum rf_status order(struct rf_cmd *cmd, const char *label, const struct rf_access *accesses,
+                            uint32_t count, struct rf_error *err)
 {
     bool needed = false;
-    for (uint32_t i = 0; i < count; ++i) needed = needed || conflicts(cmd, &accesses[i]);
+    for (uint32_t i = 0; i < count; ++i)
+        needed = needed || conflicts(cmd, &accesses[i]);
     if (needed) {
         struct rf_log_entry *entry = new_entry(cmd);
-        if (!entry) return fail_memory(cmd, err);
+        if (!entry)
+            return fail_memory(cmd, err);
         entry->is_barrier = true;
         rf_record_barrier(cmd->gpu, cmd->buffer);
         ++cmd->barriers;
         cmd->reads.count = cmd->writes.count = 0;
     }
     struct rf_log_entry *entry = new_entry(cmd);
-    if (!entry) return fail_memory(cmd, err);
+    if (!entry)
+        return fail_memory(cmd, err);
     snprintf(entry->label, sizeof entry->label, "%s", label);
     entry->access_count = count;
     memcpy(entry->accesses, accesses, count * sizeof *accesses);
@@ -143,7 +153,8 @@ enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char 
 {
     *out = NULL;
     struct rf_cmd *cmd = calloc(1, sizeof *cmd);
-    if (!cmd) return rf_fail(err, RF_ERROR_HOST_MEMORY, "command buffer \"%s\": out of host memory", label);
+    if (!cmd)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "command buffer \"%s\": out of host memory", label);
     cmd->gpu = gpu;
     snprintf(cmd->label, sizeof cmd->label, "%s", label ? label : "unnamed");
     enum rf_status status = rf_command_pool_create(gpu, &cmd->pool, &cmd->buffer, err);
@@ -151,7 +162,8 @@ enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char 
         VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
                                          .flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT};
         VkResult result = gpu->vk.vkBeginCommandBuffer(cmd->buffer, &info);
-        if (result != VK_SUCCESS) status = rf_vk_fail(err, result, "vkBeginCommandBuffer");
+        if (result != VK_SUCCESS)
+            status = rf_vk_fail(err, result, "vkBeginCommandBuffer");
     }
     if (status) {
         rf_cmd_destroy(cmd);
@@ -164,17 +176,20 @@ enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char 
 
 static enum rf_status check_open(const struct rf_cmd *cmd, const char *label, struct rf_error *err)
 {
-    if (!cmd->ended) return RF_OK;
+    if (!cmd->ended)
+        return RF_OK;
     return rf_fail(err, RF_ERROR_ARGUMENT, "%s: command buffer \"%s\" has already ended", label, cmd->label);
 }
 
-static enum rf_status check_dispatch(const struct rf_cmd *cmd, const struct rf_dispatch *dispatch, const char *label,
-                                     struct rf_error *err)
+static enum rf_status check_dispatch(const struct rf_cmd *cmd, const struct rf_dispatch *dispatch,
+                                     const char *label, struct rf_error *err)
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(cmd->gpu);
-    if (!dispatch->kernel) return rf_fail(err, RF_ERROR_ARGUMENT, "%s: no kernel", label);
+    if (!dispatch->kernel)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "%s: no kernel", label);
     const char *kernel = rf_kernel_name(dispatch->kernel);
-    if (!rf_kernel_push_fits(dispatch->kernel, dispatch->push_size) || (dispatch->push_size && !dispatch->push))
+    if (dispatch->push_size != rf_kernel_push_size(dispatch->kernel) ||
+        (dispatch->push_size && !dispatch->push))
         return rf_fail(err, RF_ERROR_ARGUMENT, "%s: %u bytes of push constants, kernel %s takes %u", label,
                        dispatch->push_size, kernel, rf_kernel_push_size(dispatch->kernel));
     if (dispatch->access_count > RF_DISPATCH_ACCESSES)
@@ -183,22 +198,26 @@ static enum rf_status check_dispatch(const struct rf_cmd *cmd, const struct rf_d
     for (uint32_t i = 0; i < dispatch->access_count; ++i) {
         const struct rf_access *access = &dispatch->accesses[i];
         if (!access->span.address || !access->span.size)
-            return rf_fail(err, RF_ERROR_ARGUMENT, "%s: access %u of kernel %s is a null span", label, i, kernel);
-        if (!(access->mode & RF_READ_WRITE) || (access->mode & ~(unsigned)RF_READ_WRITE))
-            return rf_fail(err, RF_ERROR_ARGUMENT, "%s: access %u of kernel %s neither reads nor writes", label, i,
+            return rf_fail(err, RF_ERROR_ARGUMENT, "%s: access %u of kernel %s is a null span", label, i,
                            kernel);
+        if (!(access->mode & RF_READ_WRITE) || (access->mode & ~(unsigned)RF_READ_WRITE))
+            return rf_fail(err, RF_ERROR_ARGUMENT, "%s: access %u of kernel %s neither reads nor writes",
+                           label, i, kernel);
     }
     if (dispatch->indirect.address) {
         if (dispatch->indirect.size < sizeof(VkDispatchIndirectCommand) || dispatch->indirect.offset % 4 ||
             !dispatch->indirect.block)
-            return rf_fail(err, RF_ERROR_ARGUMENT, "%s: an indirect size of %llu bytes at %llu, wanted 12 at a multiple "
-                           "of 4", label, (unsigned long long)dispatch->indirect.size,
+            return rf_fail(err, RF_ERROR_ARGUMENT,
+                           "%s: an indirect size of %llu bytes at %llu, wanted 12 at a multiple "
+                           "of 4",
+                           label, (unsigned long long)dispatch->indirect.size,
                            (unsigned long long)dispatch->indirect.offset);
         return RF_OK;
     }
     for (int i = 0; i < 3; ++i)
         if (dispatch->groups[i] > caps->max_workgroup_count[i])
-            return rf_fail(err, RF_ERROR_ARGUMENT, "%s: %u workgroups in dimension %d, the device takes at most %u", label,
+            return rf_fail(err, RF_ERROR_ARGUMENT,
+                           "%s: %u workgroups in dimension %d, the device takes at most %u", label,
                            dispatch->groups[i], i, caps->max_workgroup_count[i]);
     return RF_OK;
 }
@@ -207,10 +226,13 @@ enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dis
 {
     const char *label = dispatch->label ? dispatch->label : "dispatch";
     enum rf_status status = check_open(cmd, label, err);
-    if (!status) status = check_dispatch(cmd, dispatch, label, err);
-    if (status) return status;
+    if (!status)
+        status = check_dispatch(cmd, dispatch, label, err);
+    if (status)
+        return status;
     const bool indirect = dispatch->indirect.address != 0;
-    if (!indirect && (!dispatch->groups[0] || !dispatch->groups[1] || !dispatch->groups[2])) return RF_OK;
+    if (!indirect && (!dispatch->groups[0] || !dispatch->groups[1] || !dispatch->groups[2]))
+        return RF_OK;
 
     struct rf_access accesses[RF_DISPATCH_ACCESSES + 1];
     uint32_t count = dispatch->access_count;
@@ -218,13 +240,14 @@ enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dis
     if (indirect)
         accesses[count++] = (struct rf_access){
             rf_span_part(dispatch->indirect, 0, sizeof(VkDispatchIndirectCommand)), RF_READ};
-    if ((status = order(cmd, label, accesses, count, err)) != RF_OK) return status;
+    if ((status = order(cmd, label, accesses, count, err)) != RF_OK)
+        return status;
 
     const struct rf_device_table *vk = &cmd->gpu->vk;
     vk->vkCmdBindPipeline(cmd->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, rf_kernel_pipeline(dispatch->kernel));
     if (dispatch->push_size)
-        vk->vkCmdPushConstants(cmd->buffer, cmd->gpu->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, dispatch->push_size,
-                               dispatch->push);
+        vk->vkCmdPushConstants(cmd->buffer, cmd->gpu->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                               dispatch->push_size, dispatch->push);
     if (indirect)
         vk->vkCmdDispatchIndirect(cmd->buffer, dispatch->indirect.block->buffer, dispatch->indirect.offset);
     else
@@ -233,21 +256,28 @@ enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dis
     return RF_OK;
 }
 
-enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_span src, uint64_t size, const char *label,
-                           struct rf_error *err)
+enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_span src, uint64_t size,
+                           const char *label, struct rf_error *err)
 {
-    if (!label) label = "copy";
+    if (!label)
+        label = "copy";
     enum rf_status status = check_open(cmd, label, err);
-    if (status) return status;
-    if (!dst.block || !src.block) return rf_fail(err, RF_ERROR_ARGUMENT, "%s: a null span", label);
+    if (status)
+        return status;
+    if (!dst.block || !src.block)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "%s: a null span", label);
     if (size > dst.size || size > src.size)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "%s: %llu bytes, the source has %llu and the destination %llu", label,
-                       (unsigned long long)size, (unsigned long long)src.size, (unsigned long long)dst.size);
-    if (!size) return RF_OK;
+        return rf_fail(err, RF_ERROR_ARGUMENT, "%s: %llu bytes, the source has %llu and the destination %llu",
+                       label, (unsigned long long)size, (unsigned long long)src.size,
+                       (unsigned long long)dst.size);
+    if (!size)
+        return RF_OK;
     if (dst.address < src.address + size && src.address < dst.address + size)
         return rf_fail(err, RF_ERROR_ARGUMENT, "%s: source and destination overlap", label);
-    const struct rf_access accesses[] = {{rf_span_part(src, 0, size), RF_READ}, {rf_span_part(dst, 0, size), RF_WRITE}};
-    if ((status = order(cmd, label, accesses, 2, err)) != RF_OK) return status;
+    const struct rf_access accesses[] = {{rf_span_part(src, 0, size), RF_READ},
+                                         {rf_span_part(dst, 0, size), RF_WRITE}};
+    if ((status = order(cmd, label, accesses, 2, err)) != RF_OK)
+        return status;
     VkBufferCopy region = {.srcOffset = src.offset, .dstOffset = dst.offset, .size = size};
     cmd->gpu->vk.vkCmdCopyBuffer(cmd->buffer, src.block->buffer, dst.block->buffer, 1, &region);
     return RF_OK;
@@ -256,7 +286,8 @@ enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_spa
 enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err)
 {
     enum rf_status status = check_open(cmd, "rf_cmd_end", err);
-    if (status) return status;
+    if (status)
+        return status;
     rf_record_end_barrier(cmd->gpu, cmd->buffer);
     VkResult result = cmd->gpu->vk.vkEndCommandBuffer(cmd->buffer);
     if (result != VK_SUCCESS) {
@@ -266,10 +297,12 @@ enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err)
     }
     cmd->ended = true;
     atomic_fetch_add(&cmd->gpu->recorded, 1);
-    if (!cmd->gpu->debug_checks) return RF_OK;
+    if (!cmd->gpu->debug_checks)
+        return RF_OK;
     struct rf_error found;
     status = rf_hazard_check(cmd->log, cmd->log_count, RF_KEEP_ALL_BARRIERS, &found);
-    if (!status) return RF_OK;
+    if (!status)
+        return RF_OK;
     atomic_fetch_add(&cmd->gpu->sink.complaints, 1);
     rf_gpu_log(cmd->gpu, RF_LOG_ERROR, "command buffer \"%s\": %s", cmd->label, found.message);
     return rf_fail(err, status, "command buffer \"%s\": %.900s", cmd->label, found.message);
@@ -277,7 +310,8 @@ enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err)
 
 void rf_cmd_destroy(struct rf_cmd *cmd)
 {
-    if (!cmd) return;
+    if (!cmd)
+        return;
     cmd->gpu->vk.vkDestroyCommandPool(cmd->gpu->device, cmd->pool, NULL);
     free(cmd->reads.items);
     free(cmd->writes.items);
@@ -302,7 +336,8 @@ enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, siz
     VkCommandBuffer buffers[MOST];
     *ticket = 0;
     if (!count || count > MOST)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "submission of %zu command buffers, wanted 1 to %d", count, MOST);
+        return rf_fail(err, RF_ERROR_ARGUMENT, "submission of %zu command buffers, wanted 1 to %d", count,
+                       MOST);
     for (size_t i = 0; i < count; ++i) {
         if (!cmds[i]->ended || cmds[i]->gpu != gpu)
             return rf_fail(err, RF_ERROR_ARGUMENT, "command buffer \"%s\": %s", cmds[i]->label,
@@ -310,6 +345,7 @@ enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, siz
         buffers[i] = cmds[i]->buffer;
     }
     enum rf_status status = rf_submit_buffers(gpu, buffers, count, ticket, err);
-    if (!status) atomic_fetch_add(&gpu->submissions, 1);
+    if (!status)
+        atomic_fetch_add(&gpu->submissions, 1);
     return status;
 }

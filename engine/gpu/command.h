@@ -1,9 +1,9 @@
 /* Recorded-once command buffers, barriers derived from declared accesses, submission on one timeline.
  *
- * A dispatch declares every span that it reads or writes; rf_cmd inserts a barrier exactly when a declared access
- * conflicts with one since the last barrier (read after write, write after write, write after read). Independent
- * dispatches have none between them. The log of dispatches and barriers stays with the command buffer, and an
- * independent checker (hazard.h) can go over it. */
+ * A dispatch declares every span that it reads or writes; rf_cmd inserts a barrier exactly when a declared
+ * access conflicts with one since the last barrier (read after write, write after write, write after read).
+ * Independent dispatches have none between them. The log of dispatches and barriers stays with the command
+ * buffer, and an independent checker (hazard.h) can go over it. */
 #ifndef RF_GPU_COMMAND_H
 #define RF_GPU_COMMAND_H
 
@@ -12,11 +12,7 @@
 
 enum { RF_DISPATCH_ACCESSES = 24 };
 
-enum rf_access_mode {
-    RF_READ = 1,
-    RF_WRITE = 2,
-    RF_READ_WRITE = 3
-};
+enum rf_access_mode { RF_READ = 1, RF_WRITE = 2, RF_READ_WRITE = 3 };
 
 struct rf_access {
     struct rf_span span;
@@ -25,32 +21,36 @@ struct rf_access {
 
 struct rf_dispatch {
     struct rf_kernel *kernel;
-    const char *label;          /* layer and op, such as "L3 attention"; copied */
-    const void *push;           /* struct of shaders/shared.h */
+    const char *label; /* layer and op, such as "L3 attention"; copied */
+    const void *push;  /* struct of shaders/shared.h */
     uint32_t push_size;
-    uint32_t groups[3];         /* workgroups, used when indirect.address is 0; a zero means nothing is recorded */
-    struct rf_span indirect;    /* a VkDispatchIndirectCommand, written by an earlier dispatch or the host */
+    uint32_t groups[3]; /* workgroups, used when indirect.address is 0; a zero means nothing is recorded */
+    struct rf_span indirect; /* a VkDispatchIndirectCommand, written by an earlier dispatch or the host */
     uint32_t access_count;
     struct rf_access accesses[RF_DISPATCH_ACCESSES]; /* the indirect span is declared automatically */
 };
 
-struct rf_cmd; /* one recorded command buffer, reusable; record from one thread; may be in flight several times */
+struct
+    /* one recorded command buffer, reusable; record from one thread; may be in flight several times */
+    rf_cmd;
 
 enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char *label, struct rf_error *err);
 enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dispatch, struct rf_error *err);
 enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_span src, uint64_t size,
                            const char *label, struct rf_error *err);
-enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err); /* with debug checks also runs the hazard checker */
+enum rf_status rf_cmd_end(struct rf_cmd *cmd,
+                          struct rf_error *err); /* with debug checks also runs the hazard checker */
 void rf_cmd_destroy(struct rf_cmd *cmd);
 uint32_t rf_cmd_dispatch_count(const struct rf_cmd *cmd);
 uint32_t rf_cmd_barrier_count(const struct rf_cmd *cmd);
 
-/* Submits command buffers in order as one submission. Each command buffer begins with a barrier against everything
- * before it in the queue (host writes included) and its writes are visible to the host once waited for. *ticket may be
- * waited for by any thread. Calls are serialised inside. */
+/* Submits 1 to 64 command buffers in order as one submission. Each command buffer begins with a barrier
+ * against everything before it in the queue (host writes included) and its writes are visible to the host
+ * once waited for. *ticket may be waited for by any thread. Calls are serialised inside. */
 enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count, uint64_t *ticket,
                              struct rf_error *err);
-/* Spins briefly on the timeline semaphore, then waits. RF_ERROR_DEVICE_LOST stays. */
+/* Spins briefly on the timeline semaphore, then waits. RF_ERROR_DEVICE_LOST stays. With debug checks
+ * RF_ERROR_INTERNAL when a red zone was overrun. */
 enum rf_status rf_gpu_wait(struct rf_gpu *gpu, uint64_t ticket, struct rf_error *err);
 uint64_t rf_gpu_submission_count(const struct rf_gpu *gpu);
 uint64_t rf_gpu_recorded_count(const struct rf_gpu *gpu); /* command buffers recorded so far */

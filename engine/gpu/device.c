@@ -18,9 +18,11 @@ static enum rf_status list_devices(struct device_list *out, const struct rf_inst
     VkPhysicalDevice *physical;
     *out = (struct device_list){0};
     enum rf_status status = rf_instance_devices(instance, &physical, &out->count, err);
-    if (status) return status;
+    if (status)
+        return status;
     out->probes = calloc(out->count, sizeof *out->probes);
-    if (!out->probes) status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", out->count);
+    if (!out->probes)
+        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", out->count);
     for (uint32_t i = 0; !status && i < out->count; ++i)
         rf_probe_device(&out->probes[i], instance, physical[i], i, mask);
     free(physical);
@@ -32,11 +34,13 @@ static enum rf_status open_instance(struct rf_instance *instance, const struct r
 {
     *instance = (struct rf_instance){0};
     if (rf_masked(mask, RF_CAP_LOADER))
-        return rf_fail(err, RF_ERROR_NO_DEVICE, "no Vulkan loader (libvulkan.so.1): masked by disable=loader");
+        return rf_fail(err, RF_ERROR_NO_DEVICE,
+                       "no Vulkan loader (libvulkan.so.1): masked by disable=loader");
     return rf_instance_create(instance, validation, sink, err);
 }
 
-enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const char *disable, struct rf_error *err)
+enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const char *disable,
+                           struct rf_error *err)
 {
     struct rf_mask mask;
     struct rf_instance instance;
@@ -44,13 +48,17 @@ enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const c
     *infos = NULL;
     *count = 0;
     enum rf_status status = rf_mask_parse(&mask, disable, err);
-    if (status) return status;
-    if ((status = open_instance(&instance, &mask, false, NULL, err)) != RF_OK) return status;
+    if (status)
+        return status;
+    if ((status = open_instance(&instance, &mask, false, NULL, err)) != RF_OK)
+        return status;
     status = list_devices(&list, &instance, &mask, err);
     if (!status && !(*infos = calloc(list.count, sizeof **infos)))
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", list.count);
-    for (uint32_t i = 0; !status && i < list.count; ++i) (*infos)[i] = list.probes[i].info;
-    if (!status) *count = list.count;
+    for (uint32_t i = 0; !status && i < list.count; ++i)
+        (*infos)[i] = list.probes[i].info;
+    if (!status)
+        *count = list.count;
     free(list.probes);
     rf_instance_destroy(&instance);
     return status;
@@ -62,18 +70,24 @@ static bool contains_text(const char *text, const char *part)
 {
     size_t length = strlen(part);
     for (; *text; ++text)
-        if (strncasecmp(text, part, length) == 0) return true;
+        if (strncasecmp(text, part, length) == 0)
+            return true;
     return false;
 }
 
 static int type_rank(const struct rf_probe *probe)
 {
     switch (probe->properties.deviceType) {
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return 4;
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return 3;
-    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return 2;
-    case VK_PHYSICAL_DEVICE_TYPE_CPU: return 1;
-    default: return 0;
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+        return 4;
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+        return 3;
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+        return 2;
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+        return 1;
+    default:
+        return 0;
     }
 }
 
@@ -84,7 +98,8 @@ static const struct rf_probe *best_device(const struct device_list *list, const 
     int best_rank = -1;
     for (uint32_t i = 0; i < list->count; ++i) {
         const struct rf_probe *probe = &list->probes[i];
-        if (part && !contains_text(probe->info.name, part)) continue;
+        if (part && !contains_text(probe->info.name, part))
+            continue;
         int rank = type_rank(probe) + (probe->info.missing[0] ? 0 : 8);
         if (rank > best_rank) {
             best = probe;
@@ -101,12 +116,12 @@ static enum rf_status fail_with_list(const struct device_list *list, const char 
         size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, "%s%u: %s", i ? ", " : "", i, list->probes[i].info.name);
     }
-    return rf_fail(err, RF_ERROR_NO_DEVICE, "device \"%.128s\": there is none of this index or name; there are %s", wanted,
-                   names);
+    return rf_fail(err, RF_ERROR_NO_DEVICE,
+                   "device \"%.128s\": there is none of this index or name; there are %s", wanted, names);
 }
 
-static enum rf_status choose_device(const struct device_list *list, const char *wanted, const struct rf_probe **out,
-                                    struct rf_error *err)
+static enum rf_status choose_device(const struct device_list *list, const char *wanted,
+                                    const struct rf_probe **out, struct rf_error *err)
 {
     const struct rf_probe *probe;
     if (wanted && wanted[0] && wanted[strspn(wanted, "0123456789")] == '\0') {
@@ -115,10 +130,11 @@ static enum rf_status choose_device(const struct device_list *list, const char *
     } else {
         probe = best_device(list, wanted && wanted[0] ? wanted : NULL);
     }
-    if (!probe) return fail_with_list(list, wanted, err);
+    if (!probe)
+        return fail_with_list(list, wanted, err);
     if (probe->info.missing[0])
-        return rf_fail(err, RF_ERROR_NO_DEVICE, "device %u (%s) cannot be used: it lacks %s", probe->info.index,
-                       probe->info.name, probe->info.missing);
+        return rf_fail(err, RF_ERROR_NO_DEVICE, "device %u (%s) cannot be used: it lacks %s",
+                       probe->info.index, probe->info.name, probe->info.missing);
     *out = probe;
     return RF_OK;
 }
@@ -152,23 +168,28 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
                                             .scalarBlockLayout = VK_TRUE,
                                             .timelineSemaphore = VK_TRUE,
                                             .shaderFloat16 = caps->fp16,
-                                            .shaderSubgroupExtendedTypes = caps->fp16 && probe->subgroup_extended_types,
+                                            .shaderSubgroupExtendedTypes =
+                                                caps->fp16 && probe->subgroup_extended_types,
                                             .vulkanMemoryModel = caps->coopmat,
                                             .vulkanMemoryModelDeviceScope = caps->coopmat};
     VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                             .pNext = &v12,
                                             .storageBuffer16BitAccess = caps->fp16};
-    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &v11};
 #ifdef VK_KHR_cooperative_matrix
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .cooperativeMatrix = VK_TRUE};
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
+        .cooperativeMatrix = VK_TRUE};
     if (caps->coopmat) {
         v13.pNext = &coopmat;
         extensions[extension_count++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
     }
 #endif
-    if (probe->portability_subset) extensions[extension_count++] = "VK_KHR_portability_subset";
-    if (caps->memory_budget) extensions[extension_count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (probe->portability_subset)
+        extensions[extension_count++] = "VK_KHR_portability_subset";
+    if (caps->memory_budget)
+        extensions[extension_count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
 
     float priority = 1.0f;
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
@@ -203,10 +224,12 @@ static enum rf_status create_layout(struct rf_gpu *gpu, struct rf_error *err)
 
 static char *copy_text(const char *text)
 {
-    if (!text || !text[0]) return NULL;
+    if (!text || !text[0])
+        return NULL;
     size_t size = strlen(text) + 1;
     char *copy = malloc(size);
-    if (copy) memcpy(copy, text, size);
+    if (copy)
+        memcpy(copy, text, size);
     return copy;
 }
 
@@ -216,13 +239,18 @@ static enum rf_status open_device(struct rf_gpu *gpu, const struct rf_gpu_desc *
     struct device_list list = {0};
     const struct rf_probe *chosen = NULL;
     enum rf_status status = rf_mask_parse(&mask, desc->disable, err);
-    if (status) return status;
-    if ((status = open_instance(&gpu->instance, &mask, desc->validation, &gpu->sink, err)) != RF_OK) return status;
+    if (status)
+        return status;
+    if ((status = open_instance(&gpu->instance, &mask, desc->validation, &gpu->sink, err)) != RF_OK)
+        return status;
     status = list_devices(&list, &gpu->instance, &mask, err);
-    if (!status) status = choose_device(&list, desc->device, &chosen, err);
-    if (!status) gpu->probe = *chosen;
+    if (!status)
+        status = choose_device(&list, desc->device, &chosen, err);
+    if (!status)
+        gpu->probe = *chosen;
     free(list.probes);
-    if (!status) status = create_device(gpu, err);
+    if (!status)
+        status = create_device(gpu, err);
     return status;
 }
 
@@ -230,7 +258,8 @@ enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc
 {
     *out = NULL;
     struct rf_gpu *gpu = calloc(1, sizeof *gpu);
-    if (!gpu) return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a device");
+    if (!gpu)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a device");
     gpu->sink.log = desc->log;
     gpu->sink.user = desc->log_user;
     gpu->debug_checks = desc->debug_checks;
@@ -243,10 +272,14 @@ enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc
     pthread_mutex_init(&gpu->queue_mutex, NULL);
 
     enum rf_status status = open_device(gpu, desc, err);
-    if (!status) status = create_layout(gpu, err);
-    if (!status) status = rf_submit_init(gpu, err);
-    if (!status) status = rf_pipeline_cache_open(gpu, err);
-    if (!status && gpu->debug_checks && !gpu->probe.caps.unified_memory) status = rf_transfer_init(gpu, err);
+    if (!status)
+        status = create_layout(gpu, err);
+    if (!status)
+        status = rf_submit_init(gpu, err);
+    if (!status)
+        status = rf_pipeline_cache_open(gpu, err);
+    if (!status && gpu->debug_checks && !gpu->probe.caps.unified_memory)
+        status = rf_transfer_init(gpu, err);
     if (status) {
         rf_gpu_destroy(gpu);
         return status;
@@ -259,7 +292,8 @@ enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc
 
 void rf_gpu_destroy(struct rf_gpu *gpu)
 {
-    if (!gpu) return;
+    if (!gpu)
+        return;
     if (gpu->device) {
         rf_submit_destroy(gpu);
         rf_transfer_destroy(gpu);
@@ -301,7 +335,8 @@ bool rf_gpu_debug_checks(const struct rf_gpu *gpu)
 
 void rf_gpu_log(const struct rf_gpu *gpu, enum rf_log_level level, const char *format, ...)
 {
-    if (!gpu->sink.log) return;
+    if (!gpu->sink.log)
+        return;
     char line[1024];
     va_list args;
     va_start(args, format);

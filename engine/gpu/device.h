@@ -9,22 +9,23 @@
 
 /* What the engine asks of a device. Tiers are chosen from this table alone, never from vendor names. */
 struct rf_gpu_caps {
-    uint32_t subgroup_size;                          /* default size */
-    uint32_t subgroup_size_min, subgroup_size_max;   /* equal to subgroup_size when it cannot be chosen */
+    uint32_t subgroup_size;                        /* default size */
+    uint32_t subgroup_size_min, subgroup_size_max; /* equal to subgroup_size when it cannot be chosen */
     bool subgroup_size_control, full_subgroups;
     uint32_t shared_bytes, max_invocations, max_workgroup_count[3], max_push_bytes;
     uint64_t max_allocation, memory_bytes;
     uint32_t max_allocation_count;
-    bool unified_memory;                             /* no discrete GPU, every device-local heap is host-visible */
-    bool fp16;                                       /* shaderFloat16 and 16-bit storage */
-    bool int8_dot;                                   /* accelerated 4x8 integer dot product */
+    bool unified_memory; /* no discrete GPU, every device-local heap is host-visible */
+    bool fp16;           /* shaderFloat16 and 16-bit storage */
+    bool int8_dot;       /* accelerated 4x8 integer dot product */
     bool coopmat, coopmat2;
     bool memory_budget, pipeline_properties;
-    float timestamp_period;                          /* ns per tick; 0: no timestamps */
+    float timestamp_period; /* ns per tick; 0: no timestamps */
 };
 
 struct rf_gpu_desc {
-    const char *device, *disable, *cache_dir, *shader_dir; /* as in rf_context_desc, environment already applied */
+    const char *device, *disable, *cache_dir,
+        *shader_dir; /* as in rf_context_desc, environment already applied */
     uint64_t memory_limit;
     bool debug_checks, validation;
     rf_log_fn log;
@@ -33,7 +34,8 @@ struct rf_gpu_desc {
 
 struct rf_gpu; /* thread-safe unless a function says otherwise */
 
-enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const char *disable, struct rf_error *err);
+enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const char *disable,
+                           struct rf_error *err);
 enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc, struct rf_error *err);
 void rf_gpu_destroy(struct rf_gpu *gpu);
 const struct rf_gpu_caps *rf_gpu_get_caps(const struct rf_gpu *gpu);

@@ -21,46 +21,68 @@ static void load_loader(void)
 
 void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const char *format, ...)
 {
-    if (!sink->log) return;
+    if (!sink->log)
+        return;
     char line[LOG_LINE];
     va_list args;
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
     for (char *c = line; *c; ++c)
-        if (*c == '\n' || *c == '\r') *c = ' ';
+        if (*c == '\n' || *c == '\r')
+            *c = ' ';
     sink->log(sink->user, level, line);
 }
 
 const char *rf_vk_result_name(VkResult result)
 {
     switch (result) {
-    case VK_SUCCESS: return "VK_SUCCESS";
-    case VK_NOT_READY: return "VK_NOT_READY";
-    case VK_TIMEOUT: return "VK_TIMEOUT";
-    case VK_INCOMPLETE: return "VK_INCOMPLETE";
-    case VK_ERROR_OUT_OF_HOST_MEMORY: return "VK_ERROR_OUT_OF_HOST_MEMORY";
-    case VK_ERROR_OUT_OF_DEVICE_MEMORY: return "VK_ERROR_OUT_OF_DEVICE_MEMORY";
-    case VK_ERROR_INITIALIZATION_FAILED: return "VK_ERROR_INITIALIZATION_FAILED";
-    case VK_ERROR_DEVICE_LOST: return "VK_ERROR_DEVICE_LOST";
-    case VK_ERROR_MEMORY_MAP_FAILED: return "VK_ERROR_MEMORY_MAP_FAILED";
-    case VK_ERROR_LAYER_NOT_PRESENT: return "VK_ERROR_LAYER_NOT_PRESENT";
-    case VK_ERROR_EXTENSION_NOT_PRESENT: return "VK_ERROR_EXTENSION_NOT_PRESENT";
-    case VK_ERROR_FEATURE_NOT_PRESENT: return "VK_ERROR_FEATURE_NOT_PRESENT";
-    case VK_ERROR_INCOMPATIBLE_DRIVER: return "VK_ERROR_INCOMPATIBLE_DRIVER";
-    case VK_ERROR_TOO_MANY_OBJECTS: return "VK_ERROR_TOO_MANY_OBJECTS";
-    case VK_ERROR_INVALID_SHADER_NV: return "VK_ERROR_INVALID_SHADER_NV";
-    case VK_ERROR_UNKNOWN: return "VK_ERROR_UNKNOWN";
-    default: return "an unnamed VkResult";
+    case VK_SUCCESS:
+        return "VK_SUCCESS";
+    case VK_NOT_READY:
+        return "VK_NOT_READY";
+    case VK_TIMEOUT:
+        return "VK_TIMEOUT";
+    case VK_INCOMPLETE:
+        return "VK_INCOMPLETE";
+    case VK_ERROR_OUT_OF_HOST_MEMORY:
+        return "VK_ERROR_OUT_OF_HOST_MEMORY";
+    case VK_ERROR_OUT_OF_DEVICE_MEMORY:
+        return "VK_ERROR_OUT_OF_DEVICE_MEMORY";
+    case VK_ERROR_INITIALIZATION_FAILED:
+        return "VK_ERROR_INITIALIZATION_FAILED";
+    case VK_ERROR_DEVICE_LOST:
+        return "VK_ERROR_DEVICE_LOST";
+    case VK_ERROR_MEMORY_MAP_FAILED:
+        return "VK_ERROR_MEMORY_MAP_FAILED";
+    case VK_ERROR_LAYER_NOT_PRESENT:
+        return "VK_ERROR_LAYER_NOT_PRESENT";
+    case VK_ERROR_EXTENSION_NOT_PRESENT:
+        return "VK_ERROR_EXTENSION_NOT_PRESENT";
+    case VK_ERROR_FEATURE_NOT_PRESENT:
+        return "VK_ERROR_FEATURE_NOT_PRESENT";
+    case VK_ERROR_INCOMPATIBLE_DRIVER:
+        return "VK_ERROR_INCOMPATIBLE_DRIVER";
+    case VK_ERROR_TOO_MANY_OBJECTS:
+        return "VK_ERROR_TOO_MANY_OBJECTS";
+    case VK_ERROR_INVALID_SHADER_NV:
+        return "VK_ERROR_INVALID_SHADER_NV";
+    case VK_ERROR_UNKNOWN:
+        return "VK_ERROR_UNKNOWN";
+    default:
+        return "an unnamed VkResult";
     }
 }
 
 enum rf_status rf_vk_fail(struct rf_error *err, VkResult result, const char *what)
 {
     enum rf_status status = RF_ERROR_INTERNAL;
-    if (result == VK_ERROR_OUT_OF_HOST_MEMORY) status = RF_ERROR_HOST_MEMORY;
-    if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY) status = RF_ERROR_DEVICE_MEMORY;
-    if (result == VK_ERROR_DEVICE_LOST) status = RF_ERROR_DEVICE_LOST;
+    if (result == VK_ERROR_OUT_OF_HOST_MEMORY)
+        status = RF_ERROR_HOST_MEMORY;
+    if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
+        status = RF_ERROR_DEVICE_MEMORY;
+    if (result == VK_ERROR_DEVICE_LOST)
+        status = RF_ERROR_DEVICE_LOST;
     return rf_fail(err, status, "%s: %s (%d)", what, rf_vk_result_name(result), (int)result);
 }
 
@@ -80,11 +102,13 @@ static VkBool32 VKAPI_PTR on_message(VkDebugUtilsMessageSeverityFlagBitsEXT seve
 static bool has_layer(const char *name)
 {
     uint32_t count = 0;
-    if (vkEnumerateInstanceLayerProperties(&count, NULL) != VK_SUCCESS || !count) return false;
+    if (vkEnumerateInstanceLayerProperties(&count, NULL) != VK_SUCCESS || !count)
+        return false;
     VkLayerProperties *layers = calloc(count, sizeof *layers);
     bool found = false;
     if (layers && vkEnumerateInstanceLayerProperties(&count, layers) >= VK_SUCCESS)
-        for (uint32_t i = 0; i < count; ++i) found = found || strcmp(layers[i].layerName, name) == 0;
+        for (uint32_t i = 0; i < count; ++i)
+            found = found || strcmp(layers[i].layerName, name) == 0;
     free(layers);
     return found;
 }
@@ -92,16 +116,19 @@ static bool has_layer(const char *name)
 static bool has_extension(const char *layer, const char *name)
 {
     uint32_t count = 0;
-    if (vkEnumerateInstanceExtensionProperties(layer, &count, NULL) != VK_SUCCESS || !count) return false;
+    if (vkEnumerateInstanceExtensionProperties(layer, &count, NULL) != VK_SUCCESS || !count)
+        return false;
     VkExtensionProperties *extensions = calloc(count, sizeof *extensions);
     bool found = false;
     if (extensions && vkEnumerateInstanceExtensionProperties(layer, &count, extensions) >= VK_SUCCESS)
-        for (uint32_t i = 0; i < count; ++i) found = found || strcmp(extensions[i].extensionName, name) == 0;
+        for (uint32_t i = 0; i < count; ++i)
+            found = found || strcmp(extensions[i].extensionName, name) == 0;
     free(extensions);
     return found;
 }
 
-/* Synchronization validation is switched on by layer settings where the layer knows them, else by the older structure. */
+/* Synchronization validation is switched on by layer settings where the layer knows them, else by the older
+ * structure. */
 struct validation_chain {
     VkValidationFeaturesEXT features;
     VkValidationFeatureEnableEXT enabled;
@@ -119,14 +146,17 @@ static const void *chain_validation(struct validation_chain *chain, const char *
     if (has_extension(VALIDATION_LAYER, VK_EXT_LAYER_SETTINGS_EXTENSION_NAME)) {
         extensions[(*count)++] = VK_EXT_LAYER_SETTINGS_EXTENSION_NAME;
         chain->on = VK_TRUE;
-        chain->setting = (VkLayerSettingEXT){VALIDATION_LAYER, "validate_sync", VK_LAYER_SETTING_TYPE_BOOL32_EXT, 1,
-                                             &chain->on};
-        chain->settings = (VkLayerSettingsCreateInfoEXT){
-            .sType = VK_STRUCTURE_TYPE_LAYER_SETTINGS_CREATE_INFO_EXT, .settingCount = 1, .pSettings = &chain->setting};
+        chain->setting = (VkLayerSettingEXT){VALIDATION_LAYER, "validate_sync",
+                                             VK_LAYER_SETTING_TYPE_BOOL32_EXT, 1, &chain->on};
+        chain->settings =
+            (VkLayerSettingsCreateInfoEXT){.sType = VK_STRUCTURE_TYPE_LAYER_SETTINGS_CREATE_INFO_EXT,
+                                           .settingCount = 1,
+                                           .pSettings = &chain->setting};
         return &chain->settings;
     }
 #endif
-    if (!has_extension(VALIDATION_LAYER, VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME)) return NULL;
+    if (!has_extension(VALIDATION_LAYER, VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME))
+        return NULL;
     extensions[(*count)++] = VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME;
     chain->enabled = VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT;
     chain->features = (VkValidationFeaturesEXT){.sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT,
@@ -146,15 +176,16 @@ static VkDebugUtilsMessengerCreateInfoEXT messenger_info(struct rf_log_sink *sin
 {
     return (VkDebugUtilsMessengerCreateInfoEXT){
         .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
-        .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT |
-                           VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
+        .messageSeverity =
+            VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
         /* Not GENERAL: the loader's remarks about other drivers on the machine are no complaints about us. */
         .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT,
         .pfnUserCallback = on_message,
         .pUserData = sink};
 }
 
-static enum rf_status create_messenger(struct rf_instance *instance, struct rf_log_sink *sink, struct rf_error *err)
+static enum rf_status create_messenger(struct rf_instance *instance, struct rf_log_sink *sink,
+                                       struct rf_error *err)
 {
     if (!instance->create_messenger)
         return rf_fail(err, RF_ERROR_UNSUPPORTED, "validation: the layer offers no VK_EXT_debug_utils");
@@ -168,7 +199,8 @@ static enum rf_status check_loader(bool validation, struct rf_error *err)
     pthread_once(&loader_once, load_loader);
     if (loader_result != VK_SUCCESS)
         return rf_fail(err, RF_ERROR_NO_DEVICE,
-                       "no Vulkan loader (libvulkan.so.1) was found: install it (Debian, Ubuntu: libvulkan1) and a driver");
+                       "no Vulkan loader (libvulkan.so.1) was found: install it (Debian, Ubuntu: libvulkan1) "
+                       "and a driver");
     uint32_t version = volkGetInstanceVersion();
     if (version < VK_API_VERSION_1_3)
         return rf_fail(err, RF_ERROR_NO_DEVICE, "the Vulkan loader is of version %u.%u, wanted 1.3 or newer",
@@ -184,7 +216,8 @@ enum rf_status rf_instance_create(struct rf_instance *out, bool validation, stru
 {
     *out = (struct rf_instance){0};
     enum rf_status status = check_loader(validation, err);
-    if (status) return status;
+    if (status)
+        return status;
 
     const char *extensions[MAX_INSTANCE_EXTENSIONS];
     const char *layers[] = {VALIDATION_LAYER};
@@ -211,40 +244,50 @@ enum rf_status rf_instance_create(struct rf_instance *out, bool validation, stru
                                  .ppEnabledExtensionNames = extensions};
     VkResult result = vkCreateInstance(&info, NULL, &out->handle);
     if (result == VK_ERROR_INCOMPATIBLE_DRIVER)
-        return rf_fail(err, RF_ERROR_NO_DEVICE,
-                       "the Vulkan loader found no driver: install one (Debian, Ubuntu: mesa-vulkan-drivers) or point "
-                       "VK_DRIVER_FILES to its .json file");
-    if (result != VK_SUCCESS) return rf_vk_fail(err, result, "vkCreateInstance");
+        return rf_fail(
+            err, RF_ERROR_NO_DEVICE,
+            "the Vulkan loader found no driver: install one (Debian, Ubuntu: mesa-vulkan-drivers) or point "
+            "VK_DRIVER_FILES to its .json file");
+    if (result != VK_SUCCESS)
+        return rf_vk_fail(err, result, "vkCreateInstance");
     load_functions(out);
-    if (validation && (status = create_messenger(out, sink, err)) != RF_OK) rf_instance_destroy(out);
+    if (validation && (status = create_messenger(out, sink, err)) != RF_OK)
+        rf_instance_destroy(out);
     return status;
 }
 
 void rf_instance_destroy(struct rf_instance *instance)
 {
-    if (!instance->handle) return;
-    if (instance->messenger) instance->destroy_messenger(instance->handle, instance->messenger, NULL);
+    if (!instance->handle)
+        return;
+    if (instance->messenger)
+        instance->destroy_messenger(instance->handle, instance->messenger, NULL);
     instance->destroy(instance->handle, NULL);
     *instance = (struct rf_instance){0};
 }
 
-enum rf_status rf_instance_devices(const struct rf_instance *instance, VkPhysicalDevice **devices, uint32_t *count,
-                                   struct rf_error *err)
+enum rf_status rf_instance_devices(const struct rf_instance *instance, VkPhysicalDevice **devices,
+                                   uint32_t *count, struct rf_error *err)
 {
     *devices = NULL;
     *count = 0;
     VkResult result = instance->enumerate_devices(instance->handle, count, NULL);
     if (result == VK_SUCCESS && *count) {
         *devices = calloc(*count, sizeof **devices);
-        if (!*devices) return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", *count);
+        if (!*devices)
+            return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", *count);
         result = instance->enumerate_devices(instance->handle, count, *devices);
     }
-    if (result == VK_INCOMPLETE) result = VK_SUCCESS; /* a device came in between; the rest is right */
-    if (result == VK_SUCCESS && *count) return RF_OK;
+    if (result == VK_INCOMPLETE)
+        result = VK_SUCCESS; /* a device came in between; the rest is right */
+    if (result == VK_SUCCESS && *count)
+        return RF_OK;
     free(*devices);
     *devices = NULL;
-    if (result == VK_SUCCESS || result == VK_ERROR_INITIALIZATION_FAILED || result == VK_ERROR_INCOMPATIBLE_DRIVER)
-        return rf_fail(err, RF_ERROR_NO_DEVICE,
-                       "no Vulkan device: the loader works, but its drivers offer none (see `vulkaninfo --summary`)");
+    if (result == VK_SUCCESS || result == VK_ERROR_INITIALIZATION_FAILED ||
+        result == VK_ERROR_INCOMPATIBLE_DRIVER)
+        return rf_fail(
+            err, RF_ERROR_NO_DEVICE,
+            "no Vulkan device: the loader works, but its drivers offer none (see `vulkaninfo --summary`)");
     return rf_vk_fail(err, result, "vkEnumeratePhysicalDevices");
 }

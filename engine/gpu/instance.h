@@ -17,18 +17,18 @@ struct rf_log_sink {
 void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-#define RF_INSTANCE_FUNCTIONS(X) \
-    X(destroy, vkDestroyInstance) \
-    X(enumerate_devices, vkEnumeratePhysicalDevices) \
-    X(enumerate_extensions, vkEnumerateDeviceExtensionProperties) \
-    X(get_properties, vkGetPhysicalDeviceProperties) \
-    X(get_properties2, vkGetPhysicalDeviceProperties2) \
-    X(get_features2, vkGetPhysicalDeviceFeatures2) \
-    X(get_memory, vkGetPhysicalDeviceMemoryProperties) \
-    X(get_families, vkGetPhysicalDeviceQueueFamilyProperties) \
-    X(create_device, vkCreateDevice) \
-    X(get_device_function, vkGetDeviceProcAddr) \
-    X(create_messenger, vkCreateDebugUtilsMessengerEXT) \
+#define RF_INSTANCE_FUNCTIONS(X)                                                                             \
+    X(destroy, vkDestroyInstance)                                                                            \
+    X(enumerate_devices, vkEnumeratePhysicalDevices)                                                         \
+    X(enumerate_extensions, vkEnumerateDeviceExtensionProperties)                                            \
+    X(get_properties, vkGetPhysicalDeviceProperties)                                                         \
+    X(get_properties2, vkGetPhysicalDeviceProperties2)                                                       \
+    X(get_features2, vkGetPhysicalDeviceFeatures2)                                                           \
+    X(get_memory, vkGetPhysicalDeviceMemoryProperties)                                                       \
+    X(get_families, vkGetPhysicalDeviceQueueFamilyProperties)                                                \
+    X(create_device, vkCreateDevice)                                                                         \
+    X(get_device_function, vkGetDeviceProcAddr)                                                              \
+    X(create_messenger, vkCreateDebugUtilsMessengerEXT)                                                      \
     X(destroy_messenger, vkDestroyDebugUtilsMessengerEXT)
 
 struct rf_instance {
@@ -44,8 +44,8 @@ enum rf_status rf_instance_create(struct rf_instance *out, bool validation, stru
                                   struct rf_error *err);
 void rf_instance_destroy(struct rf_instance *instance);
 /* All physical devices, malloc'ed; RF_ERROR_NO_DEVICE when there is none. */
-enum rf_status rf_instance_devices(const struct rf_instance *instance, VkPhysicalDevice **devices, uint32_t *count,
-                                   struct rf_error *err);
+enum rf_status rf_instance_devices(const struct rf_instance *instance, VkPhysicalDevice **devices,
+                                   uint32_t *count, struct rf_error *err);
 
 const char *rf_vk_result_name(VkResult result);
 /* Turns a failed Vulkan call into a status: out of memory, device lost, else internal. */

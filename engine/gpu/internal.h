@@ -22,10 +22,10 @@ struct rf_gpu {
     char *cache_dir, *shader_dir; /* NULL: none */
 
     /* memory.c */
-    uint64_t memory_limit;        /* UINT64_MAX: none was set */
+    uint64_t memory_limit; /* UINT64_MAX: none was set */
     atomic_uint_fast64_t memory_used;
     atomic_uint_fast32_t allocation_count;
-    pthread_mutex_t arena_mutex;  /* guards the list and what the red zone check reads of each arena */
+    pthread_mutex_t arena_mutex; /* guards the list and what the red zone check reads of each arena */
     struct rf_arena *arenas;
 
     /* transfer.c */
@@ -54,12 +54,12 @@ struct rf_block {
     VkDeviceMemory memory;
     uint64_t size, used;
     uint64_t address;
-    unsigned char *host;   /* NULL when it is not mapped */
-    bool host_cached;      /* reading through `host` is fast */
+    unsigned char *host; /* NULL when it is not mapped */
+    bool host_cached;    /* reading through `host` is fast */
     struct rf_block *next;
 };
 
-void rf_memory_destroy(struct rf_gpu *gpu); /* asserts nothing: arenas that are left are freed with a warning */
+void rf_memory_destroy(struct rf_gpu *gpu); /* arenas that are left are freed with a warning */
 
 /* ---- transfer.c ---- */
 
@@ -70,19 +70,19 @@ struct rf_region {
 };
 
 /* Fills with a repeated word; offset and size are multiples of 4. */
-enum rf_status rf_region_fill(struct rf_gpu *gpu, struct rf_region region, uint32_t word, struct rf_error *err);
+enum rf_status rf_region_fill(struct rf_gpu *gpu, struct rf_region region, uint32_t word,
+                              struct rf_error *err);
 /* Gathers regions into host memory, one behind the other. */
 enum rf_status rf_regions_read(struct rf_gpu *gpu, const struct rf_region *regions, size_t count, void *data,
                                struct rf_error *err);
-/* With debug checks on memory that the host cannot reach, red zones are read through the transfer while arenas are
- * locked, so that it has to exist before. */
+/* With debug checks on memory that the host cannot reach, red zones are read through the transfer while
+ * arenas are locked, so that it has to exist before. */
 enum rf_status rf_transfer_init(struct rf_gpu *gpu, struct rf_error *err);
 void rf_transfer_destroy(struct rf_gpu *gpu);
 
 /* ---- kernel.c ---- */
 
 VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel);
-bool rf_kernel_push_fits(const struct rf_kernel *kernel, uint32_t size);
 void rf_kernels_destroy(struct rf_gpu *gpu);
 
 /* ---- pipeline_cache.c ---- */
@@ -94,13 +94,15 @@ void rf_pipeline_cache_close(struct rf_gpu *gpu); /* writes the file when the ca
 
 enum rf_status rf_submit_init(struct rf_gpu *gpu, struct rf_error *err);
 void rf_submit_destroy(struct rf_gpu *gpu); /* waits for the queue */
-enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buffers, size_t count, uint64_t *ticket,
-                                 struct rf_error *err);
-enum rf_status rf_wait_ticket(struct rf_gpu *gpu, uint64_t ticket, struct rf_error *err); /* without debug checks */
+enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buffers, size_t count,
+                                 uint64_t *ticket, struct rf_error *err);
+enum rf_status rf_wait_ticket(struct rf_gpu *gpu, uint64_t ticket,
+                              struct rf_error *err); /* without debug checks */
 /* A command pool and one primary command buffer from it. */
 enum rf_status rf_command_pool_create(struct rf_gpu *gpu, VkCommandPool *pool, VkCommandBuffer *buffer,
                                       struct rf_error *err);
-/* Barriers: everything on the device to everything; those that begin and end every command buffer add the host. */
+/* Barriers: everything on the device to everything; those that begin and end every command buffer add the
+ * host. */
 void rf_record_barrier(struct rf_gpu *gpu, VkCommandBuffer buffer);
 void rf_record_begin_barrier(struct rf_gpu *gpu, VkCommandBuffer buffer);
 void rf_record_end_barrier(struct rf_gpu *gpu, VkCommandBuffer buffer);

@@ -49,17 +49,13 @@ uint32_t rf_kernel_local_size(const struct rf_kernel *kernel)
 /* C pads a struct to its widest member, GLSL's scalar layout does not. */
 uint32_t rf_kernel_push_size(const struct rf_kernel *kernel)
 {
-    return (kernel->push_bytes + kernel->push_alignment - 1) / kernel->push_alignment * kernel->push_alignment;
+    return (kernel->push_bytes + kernel->push_alignment - 1) / kernel->push_alignment *
+           kernel->push_alignment;
 }
 
 VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel)
 {
     return kernel->pipeline;
-}
-
-bool rf_kernel_push_fits(const struct rf_kernel *kernel, uint32_t size)
-{
-    return size == rf_kernel_push_size(kernel);
 }
 
 void rf_kernels_destroy(struct rf_gpu *gpu)
@@ -77,7 +73,8 @@ void rf_kernels_destroy(struct rf_gpu *gpu)
 static const struct rf_shader_blob *find_blob(const char *name)
 {
     for (size_t i = 0; i < rf_shader_blob_count; ++i)
-        if (strcmp(rf_shader_blobs[i].name, name) == 0) return &rf_shader_blobs[i];
+        if (strcmp(rf_shader_blobs[i].name, name) == 0)
+            return &rf_shader_blobs[i];
     return NULL;
 }
 
@@ -85,15 +82,18 @@ static const struct rf_shader_blob *find_blob(const char *name)
 static enum rf_status read_words(const char *path, uint32_t **words, size_t *count, struct rf_error *err)
 {
     FILE *file = fopen(path, "rb");
-    if (!file && errno == ENOENT) return RF_OK;
-    if (!file) return rf_fail(err, RF_ERROR_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    if (!file && errno == ENOENT)
+        return RF_OK;
+    if (!file)
+        return rf_fail(err, RF_ERROR_IO, "%s: cannot be opened: %s", path, strerror(errno));
     enum rf_status status = RF_OK;
     struct stat info;
     if (fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode))
         status = rf_fail(err, RF_ERROR_IO, "%s: not a regular file", path);
     else if (info.st_size % 4 || !info.st_size || info.st_size > MOST_SHADER_BYTES)
-        status = rf_fail(err, RF_ERROR_FORMAT, "%s: %lld bytes, wanted SPIR-V words (a multiple of 4, at most %d)", path,
-                         (long long)info.st_size, MOST_SHADER_BYTES);
+        status =
+            rf_fail(err, RF_ERROR_FORMAT, "%s: %lld bytes, wanted SPIR-V words (a multiple of 4, at most %d)",
+                    path, (long long)info.st_size, MOST_SHADER_BYTES);
     else if (!(*words = malloc((size_t)info.st_size)))
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of host memory", path);
     else if (fread(*words, 1, (size_t)info.st_size, file) != (size_t)info.st_size)
@@ -108,8 +108,8 @@ static enum rf_status read_words(const char *path, uint32_t **words, size_t *cou
     return status;
 }
 
-/* The words of a shader: the built-in's, or those of shader_dir (then *owned is to be freed). A replacement must take the
- * built-in's push constants, or it would read what the host does not send. */
+/* The words of a shader: the built-in's, or those of shader_dir (then *owned is to be freed). A replacement
+ * must take the built-in's push constants, or it would read what the host does not send. */
 static enum rf_status load_shader(struct rf_gpu *gpu, const char *name, const uint32_t **words, size_t *count,
                                   uint32_t **owned, struct rf_error *err)
 {
@@ -120,20 +120,26 @@ static enum rf_status load_shader(struct rf_gpu *gpu, const char *name, const ui
         if (snprintf(path, sizeof path, "%s/%s.spv", gpu->shader_dir, name) >= (int)sizeof path)
             return rf_fail(err, RF_ERROR_ARGUMENT, "shader_dir: the path is too long");
         enum rf_status status = read_words(path, owned, count, err);
-        if (status) return status;
+        if (status)
+            return status;
         *words = *owned;
         struct rf_spirv_info have, want;
-        if (*owned) status = rf_spirv_read(&have, *words, *count, NULL, 0, path, err);
+        if (*owned)
+            status = rf_spirv_read(&have, *words, *count, NULL, 0, path, err);
         if (*owned && !status && blob) {
             status = rf_spirv_read(&want, blob->words, blob->word_count, NULL, 0, name, err);
             if (!status && have.push_bytes != want.push_bytes)
-                status = rf_fail(err, RF_ERROR_FORMAT, "%s: %u bytes of push constants, the built-in shader has %u", path,
+                status = rf_fail(err, RF_ERROR_FORMAT,
+                                 "%s: %u bytes of push constants, the built-in shader has %u", path,
                                  have.push_bytes, want.push_bytes);
         }
-        if (status) free(*owned);
-        if (status || *owned) return status;
+        if (status)
+            free(*owned);
+        if (status || *owned)
+            return status;
     }
-    if (!blob) return rf_fail(err, RF_ERROR_ARGUMENT, "shader %s: there is none of this name", name);
+    if (!blob)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "shader %s: there is none of this name", name);
     *words = blob->words;
     *count = blob->word_count;
     return RF_OK;
@@ -141,55 +147,67 @@ static enum rf_status load_shader(struct rf_gpu *gpu, const char *name, const ui
 
 /* ---- Pipelines ---- */
 
-/* A capability of the shader that the device was not created with would be undefined behaviour, not an error. */
-static enum rf_status check_capabilities(const struct rf_gpu *gpu, const struct rf_spirv_info *info, const char *name,
-                                         struct rf_error *err)
+/* A capability of the shader that the device was not created with would be undefined behaviour, not an
+ * error. */
+static enum rf_status check_capabilities(const struct rf_gpu *gpu, const struct rf_spirv_info *info,
+                                         const char *name, struct rf_error *err)
 {
     const struct rf_gpu_caps *caps = &gpu->probe.caps;
     const char *lacks = NULL;
-    if ((info->float16 || info->storage16) && !caps->fp16) lacks = "fp16";
-    if (info->cooperative_matrix && !caps->coopmat) lacks = "coopmat";
+    if ((info->float16 || info->storage16) && !caps->fp16)
+        lacks = "fp16";
+    if (info->cooperative_matrix && !caps->coopmat)
+        lacks = "coopmat";
     if (lacks)
-        return rf_fail(err, RF_ERROR_UNSUPPORTED, "shader %s needs %s, which device %u (%s) lacks or which is disabled",
-                       name, lacks, gpu->probe.info.index, gpu->probe.info.name);
-    if (info->int64) lacks = "Int64";
-    if (info->float64) lacks = "Float64";
-    if (info->int8 || info->storage8) lacks = "Int8";
+        return rf_fail(err, RF_ERROR_UNSUPPORTED,
+                       "shader %s needs %s, which device %u (%s) lacks or which is disabled", name, lacks,
+                       gpu->probe.info.index, gpu->probe.info.name);
+    if (info->int64)
+        lacks = "Int64";
+    if (info->float64)
+        lacks = "Float64";
+    if (info->int8 || info->storage8)
+        lacks = "Int8";
     if (lacks)
-        return rf_fail(err, RF_ERROR_UNSUPPORTED, "shader %s uses the SPIR-V capability %s, which no path may", name,
-                       lacks);
+        return rf_fail(err, RF_ERROR_UNSUPPORTED,
+                       "shader %s uses the SPIR-V capability %s, which no path may", name, lacks);
     if (info->push_bytes > RF_PUSH_BYTES)
-        return rf_fail(err, RF_ERROR_FORMAT, "shader %s: %u bytes of push constants, at most %d are possible", name,
-                       info->push_bytes, RF_PUSH_BYTES);
+        return rf_fail(err, RF_ERROR_FORMAT, "shader %s: %u bytes of push constants, at most %d are possible",
+                       name, info->push_bytes, RF_PUSH_BYTES);
     const uint32_t invocations = info->local_size[0] * info->local_size[1] * info->local_size[2];
     if (invocations > caps->max_invocations)
-        return rf_fail(err, RF_ERROR_UNSUPPORTED, "shader %s: %u invocations in a workgroup, the device has at most %u",
-                       name, invocations, caps->max_invocations);
+        return rf_fail(err, RF_ERROR_UNSUPPORTED,
+                       "shader %s: %u invocations in a workgroup, the device has at most %u", name,
+                       invocations, caps->max_invocations);
     return RF_OK;
 }
 
-/* The subgroup size to require, 0 for none. Without a wish the default size is pinned where sizes vary, because newer
- * SPIR-V lets the driver choose otherwise. */
-static enum rf_status choose_subgroup(const struct rf_gpu *gpu, const struct rf_kernel_id *id, uint32_t invocations,
-                                      uint32_t *required, struct rf_error *err)
+/* The subgroup size to require, 0 for none. Without a wish the default size is pinned where sizes vary,
+ * because newer SPIR-V lets the driver choose otherwise. */
+static enum rf_status choose_subgroup(const struct rf_gpu *gpu, const struct rf_kernel_id *id,
+                                      uint32_t invocations, uint32_t *required, struct rf_error *err)
 {
     const struct rf_gpu_caps *caps = &gpu->probe.caps;
     uint32_t size = id->subgroup_size ? id->subgroup_size : caps->subgroup_size;
     *required = 0;
     if (size < caps->subgroup_size_min || size > caps->subgroup_size_max || (size & (size - 1)))
-        return rf_fail(err, RF_ERROR_UNSUPPORTED, "shader %s: subgroup size %u is wanted, the device has %u to %u",
-                       id->shader, size, caps->subgroup_size_min, caps->subgroup_size_max);
-    if (!caps->subgroup_size_control || caps->subgroup_size_min == caps->subgroup_size_max) return RF_OK;
-    if (invocations <= (uint64_t)size * gpu->probe.max_workgroup_subgroups) *required = size;
+        return rf_fail(err, RF_ERROR_UNSUPPORTED,
+                       "shader %s: subgroup size %u is wanted, the device has %u to %u", id->shader, size,
+                       caps->subgroup_size_min, caps->subgroup_size_max);
+    if (!caps->subgroup_size_control || caps->subgroup_size_min == caps->subgroup_size_max)
+        return RF_OK;
+    if (invocations <= (uint64_t)size * gpu->probe.max_workgroup_subgroups)
+        *required = size;
     else if (id->subgroup_size)
-        return rf_fail(err, RF_ERROR_UNSUPPORTED, "shader %s: %u invocations are more than %u subgroups of %u",
-                       id->shader, invocations, gpu->probe.max_workgroup_subgroups, size);
+        return rf_fail(err, RF_ERROR_UNSUPPORTED,
+                       "shader %s: %u invocations are more than %u subgroups of %u", id->shader, invocations,
+                       gpu->probe.max_workgroup_subgroups, size);
     return RF_OK;
 }
 
 static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel_id *id,
-                                      const struct rf_spirv_info *info, VkShaderModule module, VkPipeline *pipeline,
-                                      struct rf_error *err)
+                                      const struct rf_spirv_info *info, VkShaderModule module,
+                                      VkPipeline *pipeline, struct rf_error *err)
 {
     const struct rf_gpu_caps *caps = &gpu->probe.caps;
     VkSpecializationMapEntry entries[RF_KERNEL_SPECS];
@@ -201,9 +219,11 @@ static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel
                                     .pData = id->specs};
     VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO};
-    enum rf_status status = choose_subgroup(gpu, id, info->local_size[0] * info->local_size[1] * info->local_size[2],
-                                            &subgroup.requiredSubgroupSize, err);
-    if (status) return status;
+    enum rf_status status =
+        choose_subgroup(gpu, id, info->local_size[0] * info->local_size[1] * info->local_size[2],
+                        &subgroup.requiredSubgroupSize, err);
+    if (status)
+        return status;
     VkComputePipelineCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
@@ -213,27 +233,32 @@ static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel
                   .pName = info->entry,
                   .pSpecializationInfo = id->spec_count ? &special : NULL},
         .layout = gpu->layout};
-    const uint32_t whole = subgroup.requiredSubgroupSize ? subgroup.requiredSubgroupSize : caps->subgroup_size_max;
+    const uint32_t whole =
+        subgroup.requiredSubgroupSize ? subgroup.requiredSubgroupSize : caps->subgroup_size_max;
     if (caps->full_subgroups && whole && info->local_size[0] % whole == 0)
         create.stage.flags |= VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
-    VkResult result = gpu->vk.vkCreateComputePipelines(gpu->device, gpu->pipeline_cache, 1, &create, NULL, pipeline);
-    if (result == VK_SUCCESS) return RF_OK;
+    VkResult result =
+        gpu->vk.vkCreateComputePipelines(gpu->device, gpu->pipeline_cache, 1, &create, NULL, pipeline);
+    if (result == VK_SUCCESS)
+        return RF_OK;
     status = rf_vk_fail(err, result, "vkCreateComputePipelines");
     rf_fail_within(err, "shader %s", id->shader);
     return status;
 }
 
-static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id *id, struct rf_kernel *kernel,
-                                   struct rf_error *err)
+static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id *id,
+                                   struct rf_kernel *kernel, struct rf_error *err)
 {
     const uint32_t *words;
     uint32_t *owned;
     size_t count;
     struct rf_spirv_info info;
     enum rf_status status = load_shader(gpu, id->shader, &words, &count, &owned, err);
-    if (status) return status;
+    if (status)
+        return status;
     status = rf_spirv_read(&info, words, count, id->specs, id->spec_count, id->shader, err);
-    if (!status) status = check_capabilities(gpu, &info, id->shader, err);
+    if (!status)
+        status = check_capabilities(gpu, &info, id->shader, err);
     if (!status) {
         VkShaderModule module;
         VkShaderModuleCreateInfo create = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
@@ -269,7 +294,8 @@ static void *work(void *user)
     struct batch *batch = user;
     for (;;) {
         size_t index = atomic_fetch_add(&batch->next, 1);
-        if (index >= batch->count) return NULL;
+        if (index >= batch->count)
+            return NULL;
         struct job *job = &batch->jobs[index];
         job->status = build_kernel(batch->gpu, job->id, job->kernel, &job->err);
     }
@@ -281,19 +307,25 @@ static void run_batch(struct batch *batch)
     pthread_t threads[MOST_THREADS];
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     size_t most = cores < 1 ? 1 : cores > MOST_THREADS ? MOST_THREADS : (size_t)cores;
-    if (most > batch->count) most = batch->count;
+    if (most > batch->count)
+        most = batch->count;
     size_t started = 0;
-    while (started + 1 < most && pthread_create(&threads[started], NULL, work, batch) == 0) ++started;
+    while (started + 1 < most && pthread_create(&threads[started], NULL, work, batch) == 0)
+        ++started;
     work(batch);
-    for (size_t i = 0; i < started; ++i) pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < started; ++i)
+        pthread_join(threads[i], NULL);
 }
 
-static struct rf_kernel *find_kernel(struct rf_gpu *gpu, const struct batch *batch, const struct rf_kernel_id *id)
+static struct rf_kernel *find_kernel(struct rf_gpu *gpu, const struct batch *batch,
+                                     const struct rf_kernel_id *id)
 {
     for (struct rf_kernel *kernel = gpu->kernels; kernel; kernel = kernel->next)
-        if (same_kernel(kernel, id)) return kernel;
+        if (same_kernel(kernel, id))
+            return kernel;
     for (size_t i = 0; i < batch->count; ++i)
-        if (same_kernel(batch->jobs[i].kernel, id)) return batch->jobs[i].kernel;
+        if (same_kernel(batch->jobs[i].kernel, id))
+            return batch->jobs[i].kernel;
     return NULL;
 }
 
@@ -303,13 +335,17 @@ static enum rf_status plan_batch(struct batch *batch, const struct rf_kernel_id 
 {
     for (size_t i = 0; i < count; ++i) {
         const struct rf_kernel_id *id = &ids[i];
-        if (!id->shader || !id->shader[0] || strlen(id->shader) >= KERNEL_NAME || id->spec_count > RF_KERNEL_SPECS)
-            return rf_fail(err, RF_ERROR_ARGUMENT, "kernel %zu: no shader name, or %u specialization constants (at most %d)",
-                           i, id->spec_count, RF_KERNEL_SPECS);
+        if (!id->shader || !id->shader[0] || strlen(id->shader) >= KERNEL_NAME ||
+            id->spec_count > RF_KERNEL_SPECS)
+            return rf_fail(err, RF_ERROR_ARGUMENT,
+                           "kernel %zu: no shader name, or %u specialization constants (at most %d)", i,
+                           id->spec_count, RF_KERNEL_SPECS);
         out[i] = find_kernel(batch->gpu, batch, id);
-        if (out[i]) continue;
+        if (out[i])
+            continue;
         struct rf_kernel *kernel = calloc(1, sizeof *kernel);
-        if (!kernel) return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for shader %s", id->shader);
+        if (!kernel)
+            return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for shader %s", id->shader);
         snprintf(kernel->name, sizeof kernel->name, "%s", id->shader);
         kernel->spec_count = id->spec_count;
         memcpy(kernel->specs, id->specs, id->spec_count * sizeof id->specs[0]);
@@ -327,7 +363,8 @@ static enum rf_status keep_batch(struct batch *batch, enum rf_status status, str
         struct job *job = &batch->jobs[i];
         if (job->status && !status) {
             status = job->status;
-            if (err) *err = job->err;
+            if (err)
+                *err = job->err;
         }
         if (!job->kernel->pipeline) {
             free(job->kernel);
@@ -339,18 +376,22 @@ static enum rf_status keep_batch(struct batch *batch, enum rf_status status, str
     return status;
 }
 
-enum rf_status rf_kernels_get(struct rf_gpu *gpu, const struct rf_kernel_id *ids, size_t count, struct rf_kernel **out,
-                              struct rf_error *err)
+enum rf_status rf_kernels_get(struct rf_gpu *gpu, const struct rf_kernel_id *ids, size_t count,
+                              struct rf_kernel **out, struct rf_error *err)
 {
-    if (!count) return RF_OK;
+    if (!count)
+        return RF_OK;
     struct batch batch = {.gpu = gpu, .jobs = calloc(count, sizeof *batch.jobs)};
-    if (!batch.jobs) return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for %zu kernels", count);
+    if (!batch.jobs)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for %zu kernels", count);
     pthread_mutex_lock(&gpu->kernel_mutex);
     enum rf_status status = plan_batch(&batch, ids, count, out, err);
-    if (!status && batch.count) run_batch(&batch);
+    if (!status && batch.count)
+        run_batch(&batch);
     status = keep_batch(&batch, status, err);
     pthread_mutex_unlock(&gpu->kernel_mutex);
     free(batch.jobs);
-    if (status) memset(out, 0, count * sizeof *out);
+    if (status)
+        memset(out, 0, count * sizeof *out);
     return status;
 }

@@ -1,5 +1,5 @@
-/* Compute pipelines from the embedded SPIR-V: one pipeline layout for all (128 bytes of push constants, no descriptor
- * sets), created in parallel batches from a persistent cache file. */
+/* Compute pipelines from the embedded SPIR-V: one pipeline layout for all (128 bytes of push constants, no
+ * descriptor sets), created in parallel batches from a persistent cache file. */
 #ifndef RF_GPU_KERNEL_H
 #define RF_GPU_KERNEL_H
 
@@ -7,22 +7,27 @@
 
 enum { RF_KERNEL_SPECS = 12, RF_PUSH_BYTES = 128 };
 
-/* Identity of a pipeline: shader variant and the values of its specialization constants (ids 0..n-1). Equal identities
- * share one pipeline. */
+/* Identity of a pipeline: shader variant and the values of its specialization constants (ids 0..n-1). Equal
+ * identities share one pipeline. */
 struct rf_kernel_id {
-    const char *shader;      /* NAME of an rf_shader() line; the string must outlive the call only */
+    const char *shader; /* NAME of an rf_shader() line; the string must outlive the call only */
     uint32_t spec_count;
     uint32_t specs[RF_KERNEL_SPECS];
-    uint32_t subgroup_size;  /* required size, 0: the device's default (full subgroups are asked for where they can be) */
+    uint32_t
+        /* required size, 0: the device's default (full subgroups are asked for where they can be) */
+        subgroup_size;
 };
 
 struct rf_kernel; /* lives as long as its gpu */
 
-/* Creates what does not exist yet, in parallel threads; out[i] belongs to ids[i]. One slow call instead of many. */
+/* Creates what does not exist yet, in parallel threads; out[i] belongs to ids[i]. One slow call instead of
+ * many. */
 enum rf_status rf_kernels_get(struct rf_gpu *gpu, const struct rf_kernel_id *ids, size_t count,
                               struct rf_kernel **out, struct rf_error *err);
 const char *rf_kernel_name(const struct rf_kernel *kernel);
-uint32_t rf_kernel_local_size(const struct rf_kernel *kernel); /* invocations per workgroup, read from the SPIR-V */
-uint32_t rf_kernel_push_size(const struct rf_kernel *kernel);  /* read from the SPIR-V; dispatches are checked against it */
+uint32_t
+rf_kernel_local_size(const struct rf_kernel *kernel); /* invocations per workgroup, read from the SPIR-V */
+uint32_t rf_kernel_push_size(
+    const struct rf_kernel *kernel); /* read from the SPIR-V; dispatches are checked against it */
 
 #endif

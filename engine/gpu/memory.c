@@ -6,16 +6,16 @@
 
 enum {
     SPAN_ALIGNMENT = 256,
-    RED_ZONE = 256,            /* bytes before and after a span */
+    RED_ZONE = 256, /* bytes before and after a span */
     RED_ZONE_BYTE = 0xA5,
     POISON_BYTE = 0xCD,
     LABEL = 48,
     FIRST_BLOCK = 1 << 20,
-    LARGEST_BLOCK = 256 << 20  /* a bigger span gets a block of its own size */
+    LARGEST_BLOCK = 256 << 20 /* a bigger span gets a block of its own size */
 };
 
-/* The zones of one span: [offset - RED_ZONE, offset) and [offset + size, end), end being aligned and at least RED_ZONE
- * away, so that an overrun by a single byte is found. */
+/* The zones of one span: [offset - RED_ZONE, offset) and [offset + size, end), end being aligned and at
+ * least RED_ZONE away, so that an overrun by a single byte is found. */
 struct red_zone {
     struct rf_block *block;
     uint64_t offset, size, end;
@@ -26,7 +26,7 @@ struct rf_arena {
     struct rf_gpu *gpu;
     enum rf_memory_kind kind;
     char label[LABEL];
-    struct rf_block *blocks;   /* newest first */
+    struct rf_block *blocks; /* newest first */
     uint64_t next_block;
     struct red_zone *zones;
     size_t zone_count, zone_room;
@@ -41,14 +41,16 @@ static uint64_t align_up(uint64_t value)
 struct rf_arena *rf_arena_create(struct rf_gpu *gpu, enum rf_memory_kind kind, const char *label)
 {
     struct rf_arena *arena = calloc(1, sizeof *arena);
-    if (!arena) return NULL;
+    if (!arena)
+        return NULL;
     arena->gpu = gpu;
     arena->kind = kind;
     arena->next_block = FIRST_BLOCK;
     snprintf(arena->label, sizeof arena->label, "%s", label ? label : "unnamed");
     pthread_mutex_lock(&gpu->arena_mutex);
     arena->next = gpu->arenas;
-    if (arena->next) arena->next->previous = arena;
+    if (arena->next)
+        arena->next->previous = arena;
     gpu->arenas = arena;
     pthread_mutex_unlock(&gpu->arena_mutex);
     return arena;
@@ -67,12 +69,16 @@ static void destroy_block(struct rf_gpu *gpu, struct rf_block *block)
 
 void rf_arena_destroy(struct rf_arena *arena)
 {
-    if (!arena) return;
+    if (!arena)
+        return;
     struct rf_gpu *gpu = arena->gpu;
     pthread_mutex_lock(&gpu->arena_mutex);
-    if (arena->previous) arena->previous->next = arena->next;
-    else gpu->arenas = arena->next;
-    if (arena->next) arena->next->previous = arena->previous;
+    if (arena->previous)
+        arena->previous->next = arena->next;
+    else
+        gpu->arenas = arena->next;
+    if (arena->next)
+        arena->next->previous = arena->previous;
     pthread_mutex_unlock(&gpu->arena_mutex);
     for (struct rf_block *block = arena->blocks, *next; block; block = next) {
         next = block->next;
@@ -85,7 +91,8 @@ void rf_arena_destroy(struct rf_arena *arena)
 void rf_memory_destroy(struct rf_gpu *gpu)
 {
     while (gpu->arenas) {
-        rf_gpu_log(gpu, RF_LOG_WARNING, "arena \"%s\" outlived its users; freed with the device", gpu->arenas->label);
+        rf_gpu_log(gpu, RF_LOG_WARNING, "arena \"%s\" outlived its users; freed with the device",
+                   gpu->arenas->label);
         rf_arena_destroy(gpu->arenas);
     }
 }
@@ -95,24 +102,31 @@ void rf_memory_destroy(struct rf_gpu *gpu)
 /* How well a memory type serves a kind; 0: not at all. */
 static int type_score(const struct rf_gpu *gpu, enum rf_memory_kind kind, VkMemoryPropertyFlags flags)
 {
-    const VkMemoryPropertyFlags odd = VK_MEMORY_PROPERTY_PROTECTED_BIT | VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT |
+    const VkMemoryPropertyFlags odd = VK_MEMORY_PROPERTY_PROTECTED_BIT |
+                                      VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT |
                                       VK_MEMORY_PROPERTY_DEVICE_COHERENT_BIT_AMD;
     const bool local = (flags & VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT) != 0;
-    const bool mapped = (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) && (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
+    const bool mapped =
+        (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) && (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
     const bool cached = mapped && (flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
-    if (flags & odd) return 0;
+    if (flags & odd)
+        return 0;
     switch (kind) {
     case RF_MEMORY_DEVICE:
-        if (gpu->probe.caps.unified_memory) return 1 + 4 * local + 2 * mapped + cached;
+        if (gpu->probe.caps.unified_memory)
+            return 1 + 4 * local + 2 * mapped + cached;
         return 1 + 4 * local + (flags == VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
-    case RF_MEMORY_UPLOAD: return mapped ? 1 + 2 * local + !cached : 0;
-    case RF_MEMORY_READBACK: return mapped ? 1 + 2 * cached + !local : 0;
+    case RF_MEMORY_UPLOAD:
+        return mapped ? 1 + 2 * local + !cached : 0;
+    case RF_MEMORY_READBACK:
+        return mapped ? 1 + 2 * cached + !local : 0;
     }
     return 0;
 }
 
 /* Indices of usable types, best first. */
-static uint32_t rank_types(const struct rf_gpu *gpu, enum rf_memory_kind kind, uint32_t allowed, uint32_t *order)
+static uint32_t rank_types(const struct rf_gpu *gpu, enum rf_memory_kind kind, uint32_t allowed,
+                           uint32_t *order)
 {
     const VkPhysicalDeviceMemoryProperties *memory = &gpu->probe.memory;
     uint32_t count = 0;
@@ -129,9 +143,11 @@ static bool reserve(struct rf_gpu *gpu, uint64_t size)
 {
     uint64_t used = atomic_load(&gpu->memory_used);
     do {
-        if (size > gpu->memory_limit || used > gpu->memory_limit - size) return false;
+        if (size > gpu->memory_limit || used > gpu->memory_limit - size)
+            return false;
     } while (!atomic_compare_exchange_weak(&gpu->memory_used, &used, used + size));
-    if (atomic_fetch_add(&gpu->allocation_count, 1) < gpu->probe.caps.max_allocation_count) return true;
+    if (atomic_fetch_add(&gpu->allocation_count, 1) < gpu->probe.caps.max_allocation_count)
+        return true;
     atomic_fetch_sub(&gpu->allocation_count, 1);
     atomic_fetch_sub(&gpu->memory_used, size);
     return false;
@@ -175,26 +191,31 @@ static VkResult bind_memory(struct rf_arena *arena, struct rf_block *block)
 }
 
 /* Makes one block of exactly `size` bytes; the status tells a full device or a limit from other failures. */
-static enum rf_status create_block(struct rf_arena *arena, uint64_t size, struct rf_block **out, struct rf_error *err)
+static enum rf_status create_block(struct rf_arena *arena, uint64_t size, struct rf_block **out,
+                                   struct rf_error *err)
 {
     struct rf_gpu *gpu = arena->gpu;
-    if (!reserve(gpu, size)) return rf_fail(err, RF_ERROR_DEVICE_MEMORY, "limit reached");
+    if (!reserve(gpu, size))
+        return rf_fail(err, RF_ERROR_DEVICE_MEMORY, "limit reached");
     struct rf_block *block = calloc(1, sizeof *block);
     VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
     if (block) {
-        VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
-                                   .size = size,
-                                   .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT |
-                                            VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
-                                            VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT,
-                                   .sharingMode = VK_SHARING_MODE_EXCLUSIVE};
+        VkBufferCreateInfo info = {
+            .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+            .size = size,
+            .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT |
+                     VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+                     VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT,
+            .sharingMode = VK_SHARING_MODE_EXCLUSIVE};
         block->size = size;
         result = gpu->vk.vkCreateBuffer(gpu->device, &info, NULL, &block->buffer);
-        if (result == VK_SUCCESS) result = bind_memory(arena, block);
+        if (result == VK_SUCCESS)
+            result = bind_memory(arena, block);
     }
     if (result != VK_SUCCESS) {
         bool counted = block && block->memory; /* then destroy_block gives the reservation back */
-        if (block) destroy_block(gpu, block);
+        if (block)
+            destroy_block(gpu, block);
         if (!counted) {
             atomic_fetch_sub(&gpu->memory_used, size);
             atomic_fetch_sub(&gpu->allocation_count, 1);
@@ -208,17 +229,18 @@ static enum rf_status create_block(struct rf_arena *arena, uint64_t size, struct
     return RF_OK;
 }
 
-static enum rf_status fail_memory(struct rf_arena *arena, const char *label, uint64_t size, struct rf_error *err)
+static enum rf_status fail_memory(struct rf_arena *arena, const char *label, uint64_t size,
+                                  struct rf_error *err)
 {
     struct rf_gpu *gpu = arena->gpu;
     bool limited = gpu->memory_limit != UINT64_MAX;
-    return rf_fail(err, RF_ERROR_DEVICE_MEMORY,
-                   "device memory: \"%s\" of \"%s\" wants %llu bytes; %llu bytes in %u allocations are in use, "
-                   "%s %llu bytes",
-                   label, arena->label, (unsigned long long)size,
-                   (unsigned long long)atomic_load(&gpu->memory_used), (unsigned)atomic_load(&gpu->allocation_count),
-                   limited ? "the limit is" : "the device has",
-                   (unsigned long long)(limited ? gpu->memory_limit : gpu->probe.caps.memory_bytes));
+    return rf_fail(
+        err, RF_ERROR_DEVICE_MEMORY,
+        "device memory: \"%s\" of \"%s\" wants %llu bytes; %llu bytes in %u allocations are in use, "
+        "%s %llu bytes",
+        label, arena->label, (unsigned long long)size, (unsigned long long)atomic_load(&gpu->memory_used),
+        (unsigned)atomic_load(&gpu->allocation_count), limited ? "the limit is" : "the device has",
+        (unsigned long long)(limited ? gpu->memory_limit : gpu->probe.caps.memory_bytes));
 }
 
 static enum rf_status poison(struct rf_gpu *gpu, struct rf_block *block, struct rf_error *err)
@@ -231,8 +253,8 @@ static enum rf_status poison(struct rf_gpu *gpu, struct rf_block *block, struct 
 }
 
 /* A block with at least `need` bytes free at its end, made when there is none. */
-static enum rf_status find_block(struct rf_arena *arena, uint64_t need, const char *label, struct rf_block **out,
-                                 struct rf_error *err)
+static enum rf_status find_block(struct rf_arena *arena, uint64_t need, const char *label,
+                                 struct rf_block **out, struct rf_error *err)
 {
     for (struct rf_block *block = arena->blocks; block; block = block->next)
         if (block->size - block->used >= need) {
@@ -240,16 +262,20 @@ static enum rf_status find_block(struct rf_arena *arena, uint64_t need, const ch
             return RF_OK;
         }
     uint64_t size = need > arena->next_block ? need : arena->next_block;
-    if (size > arena->gpu->probe.caps.max_allocation) size = need;
+    if (size > arena->gpu->probe.caps.max_allocation)
+        size = need;
     enum rf_status status = create_block(arena, size, out, err);
-    if (status == RF_ERROR_DEVICE_MEMORY && size > need) status = create_block(arena, need, out, err);
-    if (status == RF_ERROR_DEVICE_MEMORY) return fail_memory(arena, label, need, err);
+    if (status == RF_ERROR_DEVICE_MEMORY && size > need)
+        status = create_block(arena, need, out, err);
+    if (status == RF_ERROR_DEVICE_MEMORY)
+        return fail_memory(arena, label, need, err);
     if (status) {
         rf_fail_within(err, "device memory: \"%s\" of \"%s\" (%llu bytes)", label, arena->label,
                        (unsigned long long)need);
         return status;
     }
-    if (arena->next_block < LARGEST_BLOCK) arena->next_block *= 2;
+    if (arena->next_block < LARGEST_BLOCK)
+        arena->next_block *= 2;
     if (arena->gpu->debug_checks && (status = poison(arena->gpu, *out, err)) != RF_OK) {
         destroy_block(arena->gpu, *out);
         return status;
@@ -261,8 +287,8 @@ static enum rf_status find_block(struct rf_arena *arena, uint64_t need, const ch
 
 /* ---- Red zones ---- */
 
-/* [begin, end) of a block becomes zone bytes. The parts of a zone that are not whole words are only written where the host
- * can; zone_regions leaves them out of the check elsewhere. */
+/* [begin, end) of a block becomes zone bytes. The parts of a zone that are not whole words are only written
+ * where the host can; zone_regions leaves them out of the check elsewhere. */
 static enum rf_status paint(struct rf_gpu *gpu, struct rf_block *block, uint64_t begin, uint64_t end,
                             struct rf_error *err)
 {
@@ -271,7 +297,8 @@ static enum rf_status paint(struct rf_gpu *gpu, struct rf_block *block, uint64_t
         return RF_OK;
     }
     begin = (begin + 3) & ~UINT64_C(3);
-    return rf_region_fill(gpu, (struct rf_region){block, begin, end - begin}, RED_ZONE_BYTE * 0x01010101u, err);
+    return rf_region_fill(gpu, (struct rf_region){block, begin, end - begin}, RED_ZONE_BYTE * 0x01010101u,
+                          err);
 }
 
 static enum rf_status paint_zone(struct rf_gpu *gpu, const struct red_zone *zone, struct rf_error *err)
@@ -283,7 +310,8 @@ static enum rf_status paint_zone(struct rf_gpu *gpu, const struct red_zone *zone
 static enum rf_status add_zone(struct rf_arena *arena, const struct red_zone *zone, struct rf_error *err)
 {
     enum rf_status status = paint_zone(arena->gpu, zone, err);
-    if (status) return status;
+    if (status)
+        return status;
     pthread_mutex_lock(&arena->gpu->arena_mutex);
     if (arena->zone_count == arena->zone_room) {
         size_t room = arena->zone_room ? 2 * arena->zone_room : 16;
@@ -295,7 +323,8 @@ static enum rf_status add_zone(struct rf_arena *arena, const struct red_zone *zo
             status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for red zones");
         }
     }
-    if (!status) arena->zones[arena->zone_count++] = *zone;
+    if (!status)
+        arena->zones[arena->zone_count++] = *zone;
     pthread_mutex_unlock(&arena->gpu->arena_mutex);
     return status;
 }
@@ -306,15 +335,18 @@ static uint64_t count_damage(const unsigned char *bytes, uint64_t size, uint64_t
     uint64_t damage = 0;
     for (uint64_t i = 0; i < size; ++i)
         if (bytes[i] != RED_ZONE_BYTE) {
-            if (!damage) *first = i;
+            if (!damage)
+                *first = i;
             ++damage;
         }
     return damage;
 }
 
-/* Compares one zone, given its bytes before and behind the span; a damaged one is reported and painted anew. */
-static enum rf_status judge_zone(struct rf_arena *arena, const struct red_zone *zone, const unsigned char *before,
-                                 const unsigned char *behind, uint64_t behind_skip, struct rf_error *err)
+/* Compares one zone, given its bytes before and behind the span; a damaged one is reported and painted
+ * anew. */
+static enum rf_status judge_zone(struct rf_arena *arena, const struct red_zone *zone,
+                                 const unsigned char *before, const unsigned char *behind,
+                                 uint64_t behind_skip, struct rf_error *err)
 {
     uint64_t first = 0;
     uint64_t damage = count_damage(before, RED_ZONE, &first);
@@ -325,13 +357,15 @@ static enum rf_status judge_zone(struct rf_arena *arena, const struct red_zone *
         side = "behind its end";
         distance = first + behind_skip;
     }
-    if (!damage) return RF_OK;
+    if (!damage)
+        return RF_OK;
     struct rf_gpu *gpu = arena->gpu;
     atomic_fetch_add(&gpu->sink.complaints, 1);
-    rf_fail(err, RF_ERROR_INTERNAL,
-            "red zone: \"%s\" of \"%s\" (%llu bytes) was overrun: %llu bytes changed, the first %llu bytes %s", zone->label,
-            arena->label, (unsigned long long)zone->size, (unsigned long long)damage, (unsigned long long)distance,
-            side);
+    rf_fail(
+        err, RF_ERROR_INTERNAL,
+        "red zone: \"%s\" of \"%s\" (%llu bytes) was overrun: %llu bytes changed, the first %llu bytes %s",
+        zone->label, arena->label, (unsigned long long)zone->size, (unsigned long long)damage,
+        (unsigned long long)distance, side);
     rf_gpu_log(gpu, RF_LOG_ERROR, "%s", err->message);
     paint_zone(gpu, zone, NULL);
     return RF_ERROR_INTERNAL;
@@ -342,10 +376,12 @@ static enum rf_status check_unmapped(struct rf_arena *arena, struct rf_error *er
 {
     size_t count = 0, total = 0;
     struct rf_region *regions = calloc(2 * arena->zone_count, sizeof *regions);
-    if (!regions) return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for red zones");
+    if (!regions)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for red zones");
     for (size_t i = 0; i < arena->zone_count; ++i) {
         const struct red_zone *zone = &arena->zones[i];
-        if (zone->block->host) continue;
+        if (zone->block->host)
+            continue;
         uint64_t behind = (zone->offset + zone->size + 3) & ~UINT64_C(3);
         regions[count++] = (struct rf_region){zone->block, zone->offset - RED_ZONE, RED_ZONE};
         regions[count++] = (struct rf_region){zone->block, behind, zone->end - behind};
@@ -353,17 +389,22 @@ static enum rf_status check_unmapped(struct rf_arena *arena, struct rf_error *er
     }
     enum rf_status status = RF_OK;
     unsigned char *bytes = count ? malloc(total) : NULL;
-    if (count && !bytes) status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for red zones");
-    if (count && !status) status = rf_regions_read(arena->gpu, regions, count, bytes, err);
+    if (count && !bytes)
+        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for red zones");
+    if (count && !status)
+        status = rf_regions_read(arena->gpu, regions, count, bytes, err);
     const unsigned char *at = bytes;
     struct rf_error scratch;
     for (size_t i = 0; count && !status && i < arena->zone_count; ++i) {
         const struct red_zone *zone = &arena->zones[i];
-        if (zone->block->host) continue;
+        if (zone->block->host)
+            continue;
         uint64_t skip = (4 - zone->size % 4) % 4;
         enum rf_status one = judge_zone(arena, zone, at, at + RED_ZONE, skip, &scratch);
-        if (one && err) *err = scratch;
-        if (one) status = one;
+        if (one && err)
+            *err = scratch;
+        if (one)
+            status = one;
         at += RED_ZONE + (zone->end - zone->offset - zone->size - skip);
     }
     free(bytes);
@@ -380,27 +421,33 @@ static enum rf_status check_arena(struct rf_arena *arena, struct rf_error *err)
         const struct red_zone *zone = &arena->zones[i];
         const unsigned char *host = zone->block->host;
         unmapped = unmapped || !host;
-        if (!host) continue;
-        enum rf_status one = judge_zone(arena, zone, host + zone->offset - RED_ZONE, host + zone->offset + zone->size, 0,
-                                        &scratch);
-        if (one && err) *err = scratch;
-        if (one) status = one;
+        if (!host)
+            continue;
+        enum rf_status one = judge_zone(arena, zone, host + zone->offset - RED_ZONE,
+                                        host + zone->offset + zone->size, 0, &scratch);
+        if (one && err)
+            *err = scratch;
+        if (one)
+            status = one;
     }
     if (unmapped) {
         enum rf_status rest = check_unmapped(arena, err);
-        if (rest) status = rest;
+        if (rest)
+            status = rest;
     }
     return status;
 }
 
 enum rf_status rf_gpu_check_red_zones(struct rf_gpu *gpu, struct rf_error *err)
 {
-    if (!gpu->debug_checks) return RF_OK;
+    if (!gpu->debug_checks)
+        return RF_OK;
     enum rf_status status = RF_OK;
     pthread_mutex_lock(&gpu->arena_mutex);
     for (struct rf_arena *arena = gpu->arenas; arena; arena = arena->next) {
         enum rf_status one = check_arena(arena, err);
-        if (one) status = one;
+        if (one)
+            status = one;
     }
     pthread_mutex_unlock(&gpu->arena_mutex);
     return status;
@@ -414,21 +461,27 @@ enum rf_status rf_arena_alloc(struct rf_arena *arena, struct rf_span *out, uint6
     struct rf_gpu *gpu = arena->gpu;
     const uint64_t zone = gpu->debug_checks ? RED_ZONE : 0;
     *out = (struct rf_span){0};
-    if (!label) label = "unnamed";
-    if (!size) return rf_fail(err, RF_ERROR_ARGUMENT, "device memory: \"%s\" of \"%s\": zero bytes", label, arena->label);
+    if (!label)
+        label = "unnamed";
+    if (!size)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "device memory: \"%s\" of \"%s\": zero bytes", label,
+                       arena->label);
     if (size > rf_gpu_max_span(gpu))
-        return rf_fail(err, RF_ERROR_DEVICE_MEMORY,
-                       "device memory: \"%s\" of \"%s\" wants %llu bytes in one piece, the device gives at most %llu", label,
-                       arena->label, (unsigned long long)size, (unsigned long long)rf_gpu_max_span(gpu));
+        return rf_fail(
+            err, RF_ERROR_DEVICE_MEMORY,
+            "device memory: \"%s\" of \"%s\" wants %llu bytes in one piece, the device gives at most %llu",
+            label, arena->label, (unsigned long long)size, (unsigned long long)rf_gpu_max_span(gpu));
     const uint64_t need = zone + align_up(size) + zone;
     struct rf_block *block;
     enum rf_status status = find_block(arena, need, label, &block, err);
-    if (status) return status;
+    if (status)
+        return status;
     uint64_t offset = block->used + zone;
     if (gpu->debug_checks) {
         struct red_zone record = {block, offset, size, block->used + need, ""};
         snprintf(record.label, sizeof record.label, "%s", label);
-        if ((status = add_zone(arena, &record, err)) != RF_OK) return status;
+        if ((status = add_zone(arena, &record, err)) != RF_OK)
+            return status;
     }
     block->used += need;
     *out = (struct rf_span){.address = block->address + offset,
@@ -441,11 +494,13 @@ enum rf_status rf_arena_alloc(struct rf_arena *arena, struct rf_span *out, uint6
 
 struct rf_span rf_span_part(struct rf_span span, uint64_t offset, uint64_t size)
 {
-    if (!span.address || offset > span.size || size > span.size - offset) return (struct rf_span){0};
+    if (!span.address || offset > span.size || size > span.size - offset)
+        return (struct rf_span){0};
     span.address += offset;
     span.offset += offset;
     span.size = size;
-    if (span.host) span.host = (unsigned char *)span.host + offset;
+    if (span.host)
+        span.host = (unsigned char *)span.host + offset;
     return span;
 }
 

@@ -1,5 +1,6 @@
-/* The pipeline cache's file. A driver trusts the data that it is given beyond its own short header, so the file carries a
- * header of ours with the identity of device, driver and shaders and a checksum; anything that differs is ignored. */
+/* The pipeline cache's file. A driver trusts the data that it is given beyond its own short header, so the
+ * file carries a header of ours with the identity of device, driver and shaders and a checksum; anything
+ * that differs is ignored. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@ struct file_header {
 static uint64_t checksum(const unsigned char *bytes, size_t size)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-    for (size_t i = 0; i < size; ++i) hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    for (size_t i = 0; i < size; ++i)
+        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
     return hash;
 }
 
@@ -48,7 +50,8 @@ static struct file_header make_header(const struct rf_gpu *gpu)
 static bool file_path(const struct rf_gpu *gpu, char *path)
 {
     char uuid[2 * VK_UUID_SIZE + 1];
-    for (unsigned i = 0; i < VK_UUID_SIZE; ++i) snprintf(uuid + 2 * i, 3, "%02x", gpu->probe.device_uuid[i]);
+    for (unsigned i = 0; i < VK_UUID_SIZE; ++i)
+        snprintf(uuid + 2 * i, 3, "%02x", gpu->probe.device_uuid[i]);
     int length = snprintf(path, PATH_ROOM, "%s/pipelines-%s-%08x-%.16s.bin", gpu->cache_dir, uuid,
                           gpu->probe.properties.driverVersion, rf_shader_hash);
     return length > 0 && length < PATH_ROOM;
@@ -60,22 +63,30 @@ static const char *read_payload(const struct rf_gpu *gpu, FILE *file, unsigned c
     struct file_header have, want = make_header(gpu);
     struct stat info;
     *payload = NULL;
-    if (fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode)) return "not a regular file";
-    if (fread(&have, 1, sizeof have, file) != sizeof have) return "shorter than its header";
+    if (fstat(fileno(file), &info) != 0 || !S_ISREG(info.st_mode))
+        return "not a regular file";
+    if (fread(&have, 1, sizeof have, file) != sizeof have)
+        return "shorter than its header";
     want.payload_bytes = have.payload_bytes;
     want.checksum = have.checksum;
-    if (memcmp(&have, &want, sizeof have) != 0) return "written for another device, driver or build";
+    if (memcmp(&have, &want, sizeof have) != 0)
+        return "written for another device, driver or build";
     if (!have.payload_bytes || have.payload_bytes > (uint64_t)MOST_CACHE_BYTES ||
         have.payload_bytes != (uint64_t)info.st_size - sizeof have)
         return "its length is not what its header says";
     unsigned char *bytes = malloc((size_t)have.payload_bytes);
-    if (!bytes) return "no host memory for it";
+    if (!bytes)
+        return "no host memory for it";
     *size = (size_t)have.payload_bytes;
     const char *wrong = NULL;
-    if (fread(bytes, 1, *size, file) != *size) wrong = "cannot be read";
-    else if (checksum(bytes, *size) != have.checksum) wrong = "its checksum is wrong";
-    if (wrong) free(bytes);
-    else *payload = bytes;
+    if (fread(bytes, 1, *size, file) != *size)
+        wrong = "cannot be read";
+    else if (checksum(bytes, *size) != have.checksum)
+        wrong = "its checksum is wrong";
+    if (wrong)
+        free(bytes);
+    else
+        *payload = bytes;
     return wrong;
 }
 
@@ -84,7 +95,8 @@ static unsigned char *read_file(struct rf_gpu *gpu, size_t *size)
     char path[PATH_ROOM];
     unsigned char *payload = NULL;
     *size = 0;
-    if (!gpu->cache_dir || !file_path(gpu, path)) return NULL;
+    if (!gpu->cache_dir || !file_path(gpu, path))
+        return NULL;
     FILE *file = fopen(path, "rb");
     if (!file) {
         if (errno != ENOENT)
@@ -93,8 +105,10 @@ static unsigned char *read_file(struct rf_gpu *gpu, size_t *size)
     }
     const char *wrong = read_payload(gpu, file, &payload, size);
     fclose(file);
-    if (wrong) rf_gpu_log(gpu, RF_LOG_WARNING, "pipeline cache %s: ignored: %s", path, wrong);
-    if (!payload) *size = 0;
+    if (wrong)
+        rf_gpu_log(gpu, RF_LOG_WARNING, "pipeline cache %s: ignored: %s", path, wrong);
+    if (!payload)
+        *size = 0;
     return payload;
 }
 
@@ -119,12 +133,15 @@ static bool make_folders(const char *path)
 {
     char part[PATH_ROOM];
     size_t length = strlen(path);
-    if (length >= sizeof part) return false;
+    if (length >= sizeof part)
+        return false;
     for (size_t i = 1; i <= length; ++i) {
-        if (path[i] != '/' && path[i] != '\0') continue;
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
         memcpy(part, path, i);
         part[i] = '\0';
-        if (mkdir(part, 0777) != 0 && errno != EEXIST) return false;
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return false;
     }
     return true;
 }
@@ -133,10 +150,12 @@ static bool make_folders(const char *path)
 static bool write_file(const struct rf_gpu *gpu, const unsigned char *payload, size_t size)
 {
     char path[PATH_ROOM], temporary[PATH_ROOM + 8];
-    if (!file_path(gpu, path) || !make_folders(gpu->cache_dir)) return false;
+    if (!file_path(gpu, path) || !make_folders(gpu->cache_dir))
+        return false;
     snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
     int descriptor = mkstemp(temporary);
-    if (descriptor < 0) return false;
+    if (descriptor < 0)
+        return false;
     FILE *file = fdopen(descriptor, "wb");
     if (!file) {
         close(descriptor);
@@ -146,21 +165,26 @@ static bool write_file(const struct rf_gpu *gpu, const unsigned char *payload, s
     struct file_header header = make_header(gpu);
     header.payload_bytes = size;
     header.checksum = checksum(payload, size);
-    bool written = fwrite(&header, 1, sizeof header, file) == sizeof header && fwrite(payload, 1, size, file) == size;
+    bool written =
+        fwrite(&header, 1, sizeof header, file) == sizeof header && fwrite(payload, 1, size, file) == size;
     written = (fclose(file) == 0) && written;
-    if (written && rename(temporary, path) == 0) return true;
+    if (written && rename(temporary, path) == 0)
+        return true;
     unlink(temporary);
     return false;
 }
 
 void rf_pipeline_cache_close(struct rf_gpu *gpu)
 {
-    if (!gpu->pipeline_cache) return;
+    if (!gpu->pipeline_cache)
+        return;
     size_t size = 0;
     VkResult result = gpu->vk.vkGetPipelineCacheData(gpu->device, gpu->pipeline_cache, &size, NULL);
-    if (gpu->cache_dir && result == VK_SUCCESS && size > gpu->pipeline_cache_loaded && size <= (size_t)MOST_CACHE_BYTES) {
+    if (gpu->cache_dir && result == VK_SUCCESS && size > gpu->pipeline_cache_loaded &&
+        size <= (size_t)MOST_CACHE_BYTES) {
         unsigned char *payload = malloc(size);
-        if (payload) result = gpu->vk.vkGetPipelineCacheData(gpu->device, gpu->pipeline_cache, &size, payload);
+        if (payload)
+            result = gpu->vk.vkGetPipelineCacheData(gpu->device, gpu->pipeline_cache, &size, payload);
         if (!payload || result != VK_SUCCESS || !write_file(gpu, payload, size))
             rf_gpu_log(gpu, RF_LOG_WARNING, "pipeline cache in %s: cannot be written: %s", gpu->cache_dir,
                        strerror(errno));

@@ -79,21 +79,24 @@ static uint32_t length(const struct reader *r, uint32_t at)
 /* Operand `index` (from 1) of the instruction at `at`; a missing one marks the module as bad. */
 static uint32_t operand(struct reader *r, uint32_t at, uint32_t index)
 {
-    if (index < length(r, at)) return r->words[at + index];
+    if (index < length(r, at))
+        return r->words[at + index];
     r->bad = true;
     return 0;
 }
 
 static struct id_entry *entry(struct reader *r, uint32_t id)
 {
-    if (id && id < r->bound) return &r->ids[id];
+    if (id && id < r->bound)
+        return &r->ids[id];
     r->bad = true;
     return &r->ids[0]; /* a place that nobody reads */
 }
 
 static void read_entry_point(struct reader *r, uint32_t at)
 {
-    if (operand(r, at, 1) != ModelGLCompute || r->entry_found || length(r, at) < 4) return;
+    if (operand(r, at, 1) != ModelGLCompute || r->entry_found || length(r, at) < 4)
+        return;
     const char *name = (const char *)&r->words[at + 3];
     size_t room = (length(r, at) - 3) * sizeof(uint32_t);
     size_t size = strnlen(name, room);
@@ -108,58 +111,90 @@ static void read_entry_point(struct reader *r, uint32_t at)
 static void read_capability(struct reader *r, uint32_t capability)
 {
     switch (capability) {
-    case CapabilityFloat16: r->out->float16 = true; break;
-    case CapabilityFloat64: r->out->float64 = true; break;
-    case CapabilityInt64: r->out->int64 = true; break;
-    case CapabilityInt8: r->out->int8 = true; break;
+    case CapabilityFloat16:
+        r->out->float16 = true;
+        break;
+    case CapabilityFloat64:
+        r->out->float64 = true;
+        break;
+    case CapabilityInt64:
+        r->out->int64 = true;
+        break;
+    case CapabilityInt8:
+        r->out->int8 = true;
+        break;
     case CapabilityStorageBuffer16BitAccess:
-    case CapabilityUniformAndStorageBuffer16BitAccess: r->out->storage16 = true; break;
-    case CapabilityStorageBuffer8BitAccess: r->out->storage8 = true; break;
-    case CapabilityCooperativeMatrixKHR: r->out->cooperative_matrix = true; break;
-    default: break;
+    case CapabilityUniformAndStorageBuffer16BitAccess:
+        r->out->storage16 = true;
+        break;
+    case CapabilityStorageBuffer8BitAccess:
+        r->out->storage8 = true;
+        break;
+    case CapabilityCooperativeMatrixKHR:
+        r->out->cooperative_matrix = true;
+        break;
+    default:
+        break;
     }
 }
 
 static void read_decoration(struct reader *r, uint32_t at)
 {
     const uint32_t id = operand(r, at, 1), decoration = operand(r, at, 2);
-    if (decoration == DecorationSpecId) entry(r, id)->spec_id = operand(r, at, 3) + 1;
-    if (decoration == DecorationArrayStride) entry(r, id)->stride = operand(r, at, 3);
-    if (decoration == DecorationBuiltIn && operand(r, at, 3) == BuiltInWorkgroupSize) r->workgroup_id = id;
+    if (decoration == DecorationSpecId)
+        entry(r, id)->spec_id = operand(r, at, 3) + 1;
+    if (decoration == DecorationArrayStride)
+        entry(r, id)->stride = operand(r, at, 3);
+    if (decoration == DecorationBuiltIn && operand(r, at, 3) == BuiltInWorkgroupSize)
+        r->workgroup_id = id;
 }
 
 static void read_instruction(struct reader *r, uint32_t at)
 {
     switch (opcode(r, at)) {
-    case OpCapability: read_capability(r, operand(r, at, 1)); break;
-    case OpEntryPoint: read_entry_point(r, at); break;
+    case OpCapability:
+        read_capability(r, operand(r, at, 1));
+        break;
+    case OpEntryPoint:
+        read_entry_point(r, at);
+        break;
     case OpExecutionMode:
         if (operand(r, at, 2) == ModeLocalSize)
-            for (uint32_t i = 0; i < 3; ++i) r->out->local_size[i] = operand(r, at, 3 + i);
+            for (uint32_t i = 0; i < 3; ++i)
+                r->out->local_size[i] = operand(r, at, 3 + i);
         break;
     case OpExecutionModeId:
         if (operand(r, at, 2) == ModeLocalSizeId)
-            for (uint32_t i = 0; i < 3; ++i) r->local_ids[i] = operand(r, at, 3 + i);
+            for (uint32_t i = 0; i < 3; ++i)
+                r->local_ids[i] = operand(r, at, 3 + i);
         break;
-    case OpDecorate: read_decoration(r, at); break;
+    case OpDecorate:
+        read_decoration(r, at);
+        break;
     case OpTypeInt:
     case OpTypeFloat:
     case OpTypeVector:
     case OpTypeMatrix:
     case OpTypeArray:
     case OpTypeStruct:
-    case OpTypePointer: entry(r, operand(r, at, 1))->at = at; break;
+    case OpTypePointer:
+        entry(r, operand(r, at, 1))->at = at;
+        break;
     case OpConstant:
     case OpSpecConstant:
     case OpConstantComposite:
-    case OpSpecConstantComposite: entry(r, operand(r, at, 2))->at = at; break;
+    case OpSpecConstantComposite:
+        entry(r, operand(r, at, 2))->at = at;
+        break;
     case OpVariable:
         if (operand(r, at, 3) == StoragePushConstant) {
             uint32_t pointer = entry(r, operand(r, at, 1))->at;
-            if (pointer && opcode(r, pointer) == OpTypePointer) r->push_struct = operand(r, pointer, 3);
+            if (pointer && opcode(r, pointer) == OpTypePointer)
+                r->push_struct = operand(r, pointer, 3);
         }
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -167,8 +202,10 @@ static void read_instruction(struct reader *r, uint32_t at)
 static uint32_t constant(struct reader *r, uint32_t id)
 {
     const struct id_entry *e = entry(r, id);
-    if (e->spec_id && e->spec_id - 1 < r->spec_count) return r->specs[e->spec_id - 1];
-    if (e->at && (opcode(r, e->at) == OpConstant || opcode(r, e->at) == OpSpecConstant)) return operand(r, e->at, 3);
+    if (e->spec_id && e->spec_id - 1 < r->spec_count)
+        return r->specs[e->spec_id - 1];
+    if (e->at && (opcode(r, e->at) == OpConstant || opcode(r, e->at) == OpSpecConstant))
+        return operand(r, e->at, 3);
     r->bad = true;
     return 0;
 }
@@ -181,12 +218,17 @@ static uint32_t struct_bytes(struct reader *r, uint32_t id, uint32_t *alignment,
     uint32_t end = 0;
     const uint32_t at = entry(r, id)->at;
     for (uint32_t i = HEADER_WORDS; i < r->count && !r->bad; i += length(r, i)) {
-        if (opcode(r, i) != OpMemberDecorate || operand(r, i, 1) != id || operand(r, i, 3) != DecorationOffset) continue;
+        if (opcode(r, i) != OpMemberDecorate || operand(r, i, 1) != id ||
+            operand(r, i, 3) != DecorationOffset)
+            continue;
         const uint32_t member = operand(r, i, 2), offset = operand(r, i, 4);
-        if (member > UINT16_MAX || offset > UINT16_MAX) r->bad = true;
-        if (r->bad) break;
+        if (member > UINT16_MAX || offset > UINT16_MAX)
+            r->bad = true;
+        if (r->bad)
+            break;
         const uint32_t bytes = type_bytes(r, operand(r, at, 2 + member), alignment, depth + 1);
-        if (offset + bytes > end) end = offset + bytes;
+        if (offset + bytes > end)
+            end = offset + bytes;
     }
     return end;
 }
@@ -194,25 +236,37 @@ static uint32_t struct_bytes(struct reader *r, uint32_t id, uint32_t *alignment,
 static uint32_t type_bytes(struct reader *r, uint32_t id, uint32_t *alignment, int depth)
 {
     const struct id_entry *e = entry(r, id);
-    if (!e->at || depth > MOST_NESTING) r->bad = true;
-    if (r->bad) return 0;
+    if (!e->at || depth > MOST_NESTING)
+        r->bad = true;
+    if (r->bad)
+        return 0;
     uint32_t bytes = 0;
     switch (opcode(r, e->at)) {
     case OpTypeInt:
-    case OpTypeFloat: bytes = operand(r, e->at, 2) / 8; break;
-    case OpTypePointer: bytes = 8; break; /* a buffer reference */
+    case OpTypeFloat:
+        bytes = operand(r, e->at, 2) / 8;
+        break;
+    case OpTypePointer:
+        bytes = 8;
+        break; /* a buffer reference */
     case OpTypeVector:
-    case OpTypeMatrix: return operand(r, e->at, 3) % 32 * type_bytes(r, operand(r, e->at, 2), alignment, depth + 1);
+    case OpTypeMatrix:
+        return operand(r, e->at, 3) % 32 * type_bytes(r, operand(r, e->at, 2), alignment, depth + 1);
     case OpTypeArray: {
         uint32_t elements = constant(r, operand(r, e->at, 3));
         uint32_t element = type_bytes(r, operand(r, e->at, 2), alignment, depth + 1);
-        if (elements > UINT16_MAX || e->stride > UINT16_MAX) r->bad = true;
+        if (elements > UINT16_MAX || e->stride > UINT16_MAX)
+            r->bad = true;
         return r->bad || !elements ? 0 : (elements - 1) * e->stride + element;
     }
-    case OpTypeStruct: return struct_bytes(r, id, alignment, depth);
-    default: r->bad = true; return 0;
+    case OpTypeStruct:
+        return struct_bytes(r, id, alignment, depth);
+    default:
+        r->bad = true;
+        return 0;
     }
-    if (bytes > *alignment) *alignment = bytes;
+    if (bytes > *alignment)
+        *alignment = bytes;
     return bytes;
 }
 
@@ -220,43 +274,59 @@ static void resolve(struct reader *r)
 {
     if (r->workgroup_id) {
         const uint32_t at = entry(r, r->workgroup_id)->at;
-        if (!at) r->bad = true;
-        for (uint32_t i = 0; i < 3 && !r->bad; ++i) r->out->local_size[i] = constant(r, operand(r, at, 3 + i));
+        if (!at)
+            r->bad = true;
+        for (uint32_t i = 0; i < 3 && !r->bad; ++i)
+            r->out->local_size[i] = constant(r, operand(r, at, 3 + i));
     } else if (r->local_ids[0]) {
-        for (uint32_t i = 0; i < 3; ++i) r->out->local_size[i] = constant(r, r->local_ids[i]);
+        for (uint32_t i = 0; i < 3; ++i)
+            r->out->local_size[i] = constant(r, r->local_ids[i]);
     }
     r->out->push_alignment = 4;
-    if (r->push_struct) r->out->push_bytes = type_bytes(r, r->push_struct, &r->out->push_alignment, 0);
+    if (r->push_struct)
+        r->out->push_bytes = type_bytes(r, r->push_struct, &r->out->push_alignment, 0);
 }
 
 static void read_all(struct reader *r)
 {
     for (size_t at = HEADER_WORDS; at < r->count && !r->bad; at += length(r, (uint32_t)at)) {
         const uint32_t size = r->words[at] >> 16;
-        if (!size || size > r->count - at) r->bad = true;
-        else read_instruction(r, (uint32_t)at);
+        if (!size || size > r->count - at)
+            r->bad = true;
+        else
+            read_instruction(r, (uint32_t)at);
     }
-    if (!r->bad) resolve(r);
+    if (!r->bad)
+        resolve(r);
 }
 
-enum rf_status rf_spirv_read(struct rf_spirv_info *out, const uint32_t *words, size_t count, const uint32_t *specs,
-                             uint32_t spec_count, const char *name, struct rf_error *err)
+enum rf_status rf_spirv_read(struct rf_spirv_info *out, const uint32_t *words, size_t count,
+                             const uint32_t *specs, uint32_t spec_count, const char *name,
+                             struct rf_error *err)
 {
     *out = (struct rf_spirv_info){0};
     if (count < HEADER_WORDS || count > UINT32_MAX || words[0] != Magic)
-        return rf_fail(err, RF_ERROR_FORMAT, "shader %s: no SPIR-V (%zu words, the first is 0x%08x, wanted 0x%08x)", name,
-                       count, count ? words[0] : 0, Magic);
-    struct reader r = {.words = words, .count = count, .bound = words[3], .specs = specs, .spec_count = spec_count,
+        return rf_fail(err, RF_ERROR_FORMAT,
+                       "shader %s: no SPIR-V (%zu words, the first is 0x%08x, wanted 0x%08x)", name, count,
+                       count ? words[0] : 0, Magic);
+    struct reader r = {.words = words,
+                       .count = count,
+                       .bound = words[3],
+                       .specs = specs,
+                       .spec_count = spec_count,
                        .out = out};
     if (!r.bound || r.bound > MOST_IDS)
-        return rf_fail(err, RF_ERROR_FORMAT, "shader %s: SPIR-V with an id bound of %u, wanted 1 to %d", name, r.bound,
-                       MOST_IDS);
+        return rf_fail(err, RF_ERROR_FORMAT, "shader %s: SPIR-V with an id bound of %u, wanted 1 to %d", name,
+                       r.bound, MOST_IDS);
     r.ids = calloc(r.bound, sizeof *r.ids);
-    if (!r.ids) return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for shader %s", name);
+    if (!r.ids)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for shader %s", name);
     read_all(&r);
     free(r.ids);
-    if (r.bad) return rf_fail(err, RF_ERROR_FORMAT, "shader %s: malformed SPIR-V", name);
-    if (!r.entry_found) return rf_fail(err, RF_ERROR_FORMAT, "shader %s: SPIR-V without a compute entry point", name);
+    if (r.bad)
+        return rf_fail(err, RF_ERROR_FORMAT, "shader %s: malformed SPIR-V", name);
+    if (!r.entry_found)
+        return rf_fail(err, RF_ERROR_FORMAT, "shader %s: SPIR-V without a compute entry point", name);
     const uint64_t invocations = (uint64_t)out->local_size[0] * out->local_size[1] * out->local_size[2];
     if (!invocations || out->local_size[0] > UINT16_MAX || out->local_size[1] > UINT16_MAX ||
         out->local_size[2] > UINT16_MAX)

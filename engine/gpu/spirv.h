@@ -12,12 +12,15 @@ struct rf_spirv_info {
     char entry[64];         /* name of the entry point */
     uint32_t local_size[3]; /* with the given specialization constants applied */
     uint32_t push_bytes;    /* end of the last member of the push constant block */
-    uint32_t push_alignment; /* of its widest scalar: 8 with pointers, so that C's struct may be padded up to it */
+    uint32_t
+        push_alignment; /* of its widest scalar: 8 with pointers, so that C's struct may be padded up to it */
     bool float16, storage16, int64, int8, storage8, float64, cooperative_matrix; /* declared capabilities */
 };
 
-/* specs[i] replaces the default of specialization constant i. RF_ERROR_FORMAT when the words are no compute shader. */
-enum rf_status rf_spirv_read(struct rf_spirv_info *out, const uint32_t *words, size_t count, const uint32_t *specs,
-                             uint32_t spec_count, const char *name, struct rf_error *err);
+/* specs[i] replaces the default of specialization constant i. RF_ERROR_FORMAT when the words are no compute
+ * shader. */
+enum rf_status rf_spirv_read(struct rf_spirv_info *out, const uint32_t *words, size_t count,
+                             const uint32_t *specs, uint32_t spec_count, const char *name,
+                             struct rf_error *err);
 
 #endif

@@ -17,7 +17,8 @@ enum rf_status rf_submit_init(struct rf_gpu *gpu, struct rf_error *err)
 
 void rf_submit_destroy(struct rf_gpu *gpu)
 {
-    if (gpu->queue) gpu->vk.vkQueueWaitIdle(gpu->queue);
+    if (gpu->queue)
+        gpu->vk.vkQueueWaitIdle(gpu->queue);
     gpu->vk.vkDestroySemaphore(gpu->device, gpu->timeline, NULL);
     gpu->timeline = VK_NULL_HANDLE;
 }
@@ -25,19 +26,21 @@ void rf_submit_destroy(struct rf_gpu *gpu)
 static enum rf_status fail_lost(struct rf_gpu *gpu, struct rf_error *err)
 {
     atomic_store(&gpu->lost, true);
-    return rf_fail(err, RF_ERROR_DEVICE_LOST, "device %u (%s) was lost: destroy the context", gpu->probe.info.index,
-                   gpu->probe.info.name);
+    return rf_fail(err, RF_ERROR_DEVICE_LOST, "device %u (%s) was lost: destroy the context",
+                   gpu->probe.info.index, gpu->probe.info.name);
 }
 
-enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buffers, size_t count, uint64_t *ticket,
-                                 struct rf_error *err)
+enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buffers, size_t count,
+                                 uint64_t *ticket, struct rf_error *err)
 {
     enum { MOST = 64 };
     VkCommandBufferSubmitInfo infos[MOST];
     *ticket = 0;
-    if (atomic_load(&gpu->lost)) return fail_lost(gpu, err);
+    if (atomic_load(&gpu->lost))
+        return fail_lost(gpu, err);
     if (!count || count > MOST)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "submission of %zu command buffers, wanted 1 to %d", count, MOST);
+        return rf_fail(err, RF_ERROR_ARGUMENT, "submission of %zu command buffers, wanted 1 to %d", count,
+                       MOST);
     for (size_t i = 0; i < count; ++i)
         infos[i] = (VkCommandBufferSubmitInfo){.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
                                                .commandBuffer = buffers[i]};
@@ -52,10 +55,13 @@ enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buff
     pthread_mutex_lock(&gpu->queue_mutex);
     signal.value = atomic_load(&gpu->last_ticket) + 1;
     VkResult result = gpu->vk.vkQueueSubmit2(gpu->queue, 1, &submit, VK_NULL_HANDLE);
-    if (result == VK_SUCCESS) atomic_store(&gpu->last_ticket, signal.value);
+    if (result == VK_SUCCESS)
+        atomic_store(&gpu->last_ticket, signal.value);
     pthread_mutex_unlock(&gpu->queue_mutex);
-    if (result == VK_ERROR_DEVICE_LOST) return fail_lost(gpu, err);
-    if (result != VK_SUCCESS) return rf_vk_fail(err, result, "vkQueueSubmit2");
+    if (result == VK_ERROR_DEVICE_LOST)
+        return fail_lost(gpu, err);
+    if (result != VK_SUCCESS)
+        return rf_vk_fail(err, result, "vkQueueSubmit2");
     *ticket = signal.value;
     return RF_OK;
 }
@@ -69,24 +75,29 @@ static uint64_t nanoseconds(void)
 
 enum rf_status rf_wait_ticket(struct rf_gpu *gpu, uint64_t ticket, struct rf_error *err)
 {
-    if (atomic_load(&gpu->lost)) return fail_lost(gpu, err);
+    if (atomic_load(&gpu->lost))
+        return fail_lost(gpu, err);
     if (ticket > atomic_load(&gpu->last_ticket))
-        return rf_fail(err, RF_ERROR_ARGUMENT, "wait for ticket %llu, the newest is %llu", (unsigned long long)ticket,
-                       (unsigned long long)atomic_load(&gpu->last_ticket));
+        return rf_fail(err, RF_ERROR_ARGUMENT, "wait for ticket %llu, the newest is %llu",
+                       (unsigned long long)ticket, (unsigned long long)atomic_load(&gpu->last_ticket));
     VkResult result;
     uint64_t value = 0;
     const uint64_t start = nanoseconds();
     do {
         result = gpu->vk.vkGetSemaphoreCounterValue(gpu->device, gpu->timeline, &value);
-        if (result == VK_SUCCESS && value >= ticket) return RF_OK;
+        if (result == VK_SUCCESS && value >= ticket)
+            return RF_OK;
     } while (result == VK_SUCCESS && nanoseconds() - start < SPIN_NANOSECONDS);
     VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
                                 .semaphoreCount = 1,
                                 .pSemaphores = &gpu->timeline,
                                 .pValues = &ticket};
-    if (result == VK_SUCCESS) result = gpu->vk.vkWaitSemaphores(gpu->device, &info, UINT64_MAX);
-    if (result == VK_SUCCESS) return RF_OK;
-    if (result == VK_ERROR_DEVICE_LOST) return fail_lost(gpu, err);
+    if (result == VK_SUCCESS)
+        result = gpu->vk.vkWaitSemaphores(gpu->device, &info, UINT64_MAX);
+    if (result == VK_SUCCESS)
+        return RF_OK;
+    if (result == VK_ERROR_DEVICE_LOST)
+        return fail_lost(gpu, err);
     return rf_vk_fail(err, result, "vkWaitSemaphores");
 }
 
@@ -112,13 +123,15 @@ enum rf_status rf_command_pool_create(struct rf_gpu *gpu, VkCommandPool *pool, V
     VkCommandPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                     .queueFamilyIndex = gpu->probe.family};
     VkResult result = gpu->vk.vkCreateCommandPool(gpu->device, &info, NULL, pool);
-    if (result != VK_SUCCESS) return rf_vk_fail(err, result, "vkCreateCommandPool");
+    if (result != VK_SUCCESS)
+        return rf_vk_fail(err, result, "vkCreateCommandPool");
     VkCommandBufferAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
                                             .commandPool = *pool,
                                             .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
                                             .commandBufferCount = 1};
     result = gpu->vk.vkAllocateCommandBuffers(gpu->device, &allocate, buffer);
-    if (result == VK_SUCCESS) return RF_OK;
+    if (result == VK_SUCCESS)
+        return RF_OK;
     gpu->vk.vkDestroyCommandPool(gpu->device, *pool, NULL);
     *pool = VK_NULL_HANDLE;
     return rf_vk_fail(err, result, "vkAllocateCommandBuffers");
@@ -127,17 +140,17 @@ enum rf_status rf_command_pool_create(struct rf_gpu *gpu, VkCommandPool *pool, V
 static void record_barrier(struct rf_gpu *gpu, VkCommandBuffer buffer, VkMemoryBarrier2 barrier)
 {
     barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER_2;
-    VkDependencyInfo info = {.sType = VK_STRUCTURE_TYPE_DEPENDENCY_INFO,
-                             .memoryBarrierCount = 1,
-                             .pMemoryBarriers = &barrier};
+    VkDependencyInfo info = {
+        .sType = VK_STRUCTURE_TYPE_DEPENDENCY_INFO, .memoryBarrierCount = 1, .pMemoryBarriers = &barrier};
     gpu->vk.vkCmdPipelineBarrier2(buffer, &info);
 }
 
-#define DEVICE_STAGES \
-    (VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_2_DRAW_INDIRECT_BIT | \
+#define DEVICE_STAGES                                                                                        \
+    (VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_2_DRAW_INDIRECT_BIT |                        \
      VK_PIPELINE_STAGE_2_ALL_TRANSFER_BIT)
-#define DEVICE_READS \
-    (VK_ACCESS_2_SHADER_STORAGE_READ_BIT | VK_ACCESS_2_INDIRECT_COMMAND_READ_BIT | VK_ACCESS_2_TRANSFER_READ_BIT)
+#define DEVICE_READS                                                                                         \
+    (VK_ACCESS_2_SHADER_STORAGE_READ_BIT | VK_ACCESS_2_INDIRECT_COMMAND_READ_BIT |                           \
+     VK_ACCESS_2_TRANSFER_READ_BIT)
 #define DEVICE_WRITES (VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT | VK_ACCESS_2_TRANSFER_WRITE_BIT)
 
 void rf_record_barrier(struct rf_gpu *gpu, VkCommandBuffer buffer)
@@ -160,9 +173,10 @@ void rf_record_begin_barrier(struct rf_gpu *gpu, VkCommandBuffer buffer)
 
 void rf_record_end_barrier(struct rf_gpu *gpu, VkCommandBuffer buffer)
 {
-    record_barrier(gpu, buffer,
-                   (VkMemoryBarrier2){.srcStageMask = DEVICE_STAGES,
-                                      .srcAccessMask = DEVICE_WRITES,
-                                      .dstStageMask = VK_PIPELINE_STAGE_2_HOST_BIT,
-                                      .dstAccessMask = VK_ACCESS_2_HOST_READ_BIT | VK_ACCESS_2_HOST_WRITE_BIT});
+    record_barrier(
+        gpu, buffer,
+        (VkMemoryBarrier2){.srcStageMask = DEVICE_STAGES,
+                           .srcAccessMask = DEVICE_WRITES,
+                           .dstStageMask = VK_PIPELINE_STAGE_2_HOST_BIT,
+                           .dstAccessMask = VK_ACCESS_2_HOST_READ_BIT | VK_ACCESS_2_HOST_WRITE_BIT});
 }

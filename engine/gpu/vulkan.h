@@ -1,49 +1,50 @@
-/* The only place that includes Vulkan. volk opens the loader; instance and device functions are kept in tables of our
- * own (instance.h and below), because volk's tables go through a pointer that all instances share. */
+/* The only place that includes Vulkan. volk opens the loader; instance and device functions are kept in
+ * tables of our own (instance.h and below), because volk's tables go through a pointer that all instances
+ * share. */
 #ifndef RF_GPU_VULKAN_H
 #define RF_GPU_VULKAN_H
 
 #define VK_NO_PROTOTYPES
 #include <volk.h>
 
-#define RF_DEVICE_FUNCTIONS(X) \
-    X(vkAllocateCommandBuffers) \
-    X(vkAllocateMemory) \
-    X(vkBeginCommandBuffer) \
-    X(vkBindBufferMemory) \
-    X(vkCmdBindPipeline) \
-    X(vkCmdCopyBuffer) \
-    X(vkCmdDispatch) \
-    X(vkCmdDispatchIndirect) \
-    X(vkCmdFillBuffer) \
-    X(vkCmdPipelineBarrier2) \
-    X(vkCmdPushConstants) \
-    X(vkCreateBuffer) \
-    X(vkCreateCommandPool) \
-    X(vkCreateComputePipelines) \
-    X(vkCreatePipelineCache) \
-    X(vkCreatePipelineLayout) \
-    X(vkCreateSemaphore) \
-    X(vkCreateShaderModule) \
-    X(vkDestroyBuffer) \
-    X(vkDestroyCommandPool) \
-    X(vkDestroyDevice) \
-    X(vkDestroyPipeline) \
-    X(vkDestroyPipelineCache) \
-    X(vkDestroyPipelineLayout) \
-    X(vkDestroySemaphore) \
-    X(vkDestroyShaderModule) \
-    X(vkEndCommandBuffer) \
-    X(vkFreeMemory) \
-    X(vkGetBufferDeviceAddress) \
-    X(vkGetBufferMemoryRequirements) \
-    X(vkGetDeviceQueue) \
-    X(vkGetPipelineCacheData) \
-    X(vkGetSemaphoreCounterValue) \
-    X(vkMapMemory) \
-    X(vkQueueSubmit2) \
-    X(vkQueueWaitIdle) \
-    X(vkResetCommandPool) \
+#define RF_DEVICE_FUNCTIONS(X)                                                                               \
+    X(vkAllocateCommandBuffers)                                                                              \
+    X(vkAllocateMemory)                                                                                      \
+    X(vkBeginCommandBuffer)                                                                                  \
+    X(vkBindBufferMemory)                                                                                    \
+    X(vkCmdBindPipeline)                                                                                     \
+    X(vkCmdCopyBuffer)                                                                                       \
+    X(vkCmdDispatch)                                                                                         \
+    X(vkCmdDispatchIndirect)                                                                                 \
+    X(vkCmdFillBuffer)                                                                                       \
+    X(vkCmdPipelineBarrier2)                                                                                 \
+    X(vkCmdPushConstants)                                                                                    \
+    X(vkCreateBuffer)                                                                                        \
+    X(vkCreateCommandPool)                                                                                   \
+    X(vkCreateComputePipelines)                                                                              \
+    X(vkCreatePipelineCache)                                                                                 \
+    X(vkCreatePipelineLayout)                                                                                \
+    X(vkCreateSemaphore)                                                                                     \
+    X(vkCreateShaderModule)                                                                                  \
+    X(vkDestroyBuffer)                                                                                       \
+    X(vkDestroyCommandPool)                                                                                  \
+    X(vkDestroyDevice)                                                                                       \
+    X(vkDestroyPipeline)                                                                                     \
+    X(vkDestroyPipelineCache)                                                                                \
+    X(vkDestroyPipelineLayout)                                                                               \
+    X(vkDestroySemaphore)                                                                                    \
+    X(vkDestroyShaderModule)                                                                                 \
+    X(vkEndCommandBuffer)                                                                                    \
+    X(vkFreeMemory)                                                                                          \
+    X(vkGetBufferDeviceAddress)                                                                              \
+    X(vkGetBufferMemoryRequirements)                                                                         \
+    X(vkGetDeviceQueue)                                                                                      \
+    X(vkGetPipelineCacheData)                                                                                \
+    X(vkGetSemaphoreCounterValue)                                                                            \
+    X(vkMapMemory)                                                                                           \
+    X(vkQueueSubmit2)                                                                                        \
+    X(vkQueueWaitIdle)                                                                                       \
+    X(vkResetCommandPool)                                                                                    \
     X(vkWaitSemaphores)
 
 /* One device's entry points, under their own names. */

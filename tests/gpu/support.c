@@ -14,7 +14,8 @@ void test_log_line(void *user, enum rf_log_level level, const char *line)
 void test_check_status(enum rf_status have, enum rf_status want, const struct rf_error *err, const char *call,
                        const char *file, int line)
 {
-    if (have == want) return;
+    if (have == want)
+        return;
     print_error("%s: %s, wanted %s; message: %s\n", call, rf_status_name(have), rf_status_name(want),
                 have ? err->message : "");
     _fail(file, line);
@@ -22,7 +23,8 @@ void test_check_status(enum rf_status have, enum rf_status want, const struct rf
 
 void assert_message(const struct rf_error *err, const char *part)
 {
-    if (strstr(err->message, part)) return;
+    if (strstr(err->message, part))
+        return;
     print_error("message \"%s\" does not contain \"%s\"\n", err->message, part);
     fail();
 }
@@ -56,7 +58,8 @@ struct rf_dispatch test_dispatch(struct rf_kernel *kernel, struct test_push *pus
                                  struct rf_span target, uint32_t count, uint32_t scale)
 {
     const uint32_t local = rf_kernel_local_size(kernel);
-    *push = (struct test_push){.source = source.address, .target = target.address, .count = count, .scale = scale};
+    *push = (struct test_push){
+        .source = source.address, .target = target.address, .count = count, .scale = scale};
     return (struct rf_dispatch){.kernel = kernel,
                                 .label = "test",
                                 .push = push,
@@ -71,11 +74,15 @@ enum rf_status test_run(struct rf_gpu *gpu, const struct rf_dispatch *dispatch, 
     struct rf_cmd *cmd;
     uint64_t ticket;
     enum rf_status status = rf_cmd_begin(&cmd, gpu, "one dispatch", err);
-    if (status) return status;
+    if (status)
+        return status;
     status = rf_cmd_dispatch(cmd, dispatch, err);
-    if (!status) status = rf_cmd_end(cmd, err);
-    if (!status) status = rf_gpu_submit(gpu, &cmd, 1, &ticket, err);
-    if (!status) status = rf_gpu_wait(gpu, ticket, err);
+    if (!status)
+        status = rf_cmd_end(cmd, err);
+    if (!status)
+        status = rf_gpu_submit(gpu, &cmd, 1, &ticket, err);
+    if (!status)
+        status = rf_gpu_wait(gpu, ticket, err);
     rf_cmd_destroy(cmd);
     return status;
 }

@@ -1,4 +1,5 @@
-/* What the tests of this room share: devices on the driver at hand, one small kernel, log lines that are kept. */
+/* What the tests of this room share: devices on the driver at hand, one small kernel, log lines that are
+ * kept. */
 #ifndef RF_TESTS_GPU_SUPPORT_H
 #define RF_TESTS_GPU_SUPPORT_H
 
@@ -26,7 +27,7 @@ struct test_log {
 
 void test_log_line(void *user, enum rf_log_level level, const char *line);
 
-#define assert_rf_ok(call) assert_rf_status(call, RF_OK)
+#define assert_rf_ok(call)             assert_rf_status(call, RF_OK)
 #define assert_rf_status(call, wanted) test_check_status(call, wanted, &err, #call, __FILE__, __LINE__)
 void test_check_status(enum rf_status have, enum rf_status want, const struct rf_error *err, const char *call,
                        const char *file, int line);

@@ -23,7 +23,8 @@ static struct fixture open_fixture(const char *disable)
     assert_rf_ok(rf_arena_alloc(f.arena, &f.c, COUNT * 4, "c", &err));
     assert_rf_ok(rf_arena_alloc(f.arena, &f.size, 12, "indirect", &err));
     uint32_t values[COUNT];
-    for (uint32_t i = 0; i < COUNT; ++i) values[i] = i;
+    for (uint32_t i = 0; i < COUNT; ++i)
+        values[i] = i;
     assert_rf_ok(rf_gpu_write(f.gpu, f.a, values, sizeof values, &err));
     f.kernel = test_kernel(f.gpu, 5, 64);
     return f;
@@ -41,7 +42,8 @@ static void expect_values(struct fixture *f, struct rf_span span, uint32_t scale
     struct rf_error err;
     uint32_t values[COUNT];
     assert_rf_ok(rf_gpu_read(f->gpu, span, values, sizeof values, &err));
-    for (uint32_t i = 0; i < COUNT; ++i) assert_int_equal(values[i], i * scale + offset);
+    for (uint32_t i = 0; i < COUNT; ++i)
+        assert_int_equal(values[i], i * scale + offset);
 }
 
 /* a -> b -> c, then a copy of c over b: three barriers in all, and a replay gives the same again. */
@@ -112,7 +114,8 @@ static void test_indirect(void **state)
     assert_rf_ok(rf_gpu_wait(f.gpu, ticket, &err));
     uint32_t values[COUNT];
     assert_rf_ok(rf_gpu_read(f.gpu, f.b, values, sizeof values, &err));
-    for (uint32_t i = 0; i < COUNT; ++i) assert_int_equal(values[i], i < 64 ? i + 5 : 77); /* one workgroup */
+    for (uint32_t i = 0; i < COUNT; ++i)
+        assert_int_equal(values[i], i < 64 ? i + 5 : 77); /* one workgroup */
     rf_cmd_destroy(cmd);
     close_fixture(&f);
 }
@@ -127,12 +130,15 @@ static void test_barriers(void **state)
     struct rf_cmd *cmd;
     assert_rf_ok(rf_cmd_begin(&cmd, f.gpu, "barriers", &err));
     const struct rf_span half = rf_span_part(f.b, 0, 512), rest = rf_span_part(f.b, 512, 512);
-    const struct { struct rf_span from, to; uint32_t barriers; } steps[] = {
-        {f.a, half, 0}, {f.a, rest, 0}, /* neighbours */
-        {f.a, half, 1},                 /* write after write */
-        {half, f.c, 2},                 /* read after write */
-        {rest, f.size, 2},              /* was written before the last barrier */
-        {f.a, rest, 3},                 /* write after read */
+    const struct {
+        struct rf_span from, to;
+        uint32_t barriers;
+    } steps[] = {
+        {f.a, half, 0},    {f.a, rest, 0}, /* neighbours */
+        {f.a, half, 1},                    /* write after write */
+        {half, f.c, 2},                    /* read after write */
+        {rest, f.size, 2},                 /* was written before the last barrier */
+        {f.a, rest, 3},                    /* write after read */
     };
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; ++i) {
         struct rf_dispatch dispatch = test_dispatch(f.kernel, &push, steps[i].from, steps[i].to, 2, 1);
@@ -186,7 +192,8 @@ static void test_refusals(void **state)
 
     assert_rf_status(rf_cmd_copy(cmd, f.a, f.b, COUNT * 4 + 1, "too long", &err), RF_ERROR_ARGUMENT);
     assert_message(&err, "too long: 4001 bytes");
-    assert_rf_status(rf_cmd_copy(cmd, f.a, rf_span_part(f.a, 4, 8), 8, "onto itself", &err), RF_ERROR_ARGUMENT);
+    assert_rf_status(rf_cmd_copy(cmd, f.a, rf_span_part(f.a, 4, 8), 8, "onto itself", &err),
+                     RF_ERROR_ARGUMENT);
     assert_message(&err, "overlap");
     assert_rf_status(rf_gpu_submit(f.gpu, &cmd, 1, &ticket, &err), RF_ERROR_ARGUMENT);
     assert_message(&err, "submitted before its end");

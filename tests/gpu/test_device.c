@@ -33,10 +33,10 @@ static void test_list(void **state)
 static void test_masked_features(void **state)
 {
     (void)state;
-    static const char *const required[] = {
-        "computeQueue",     "bufferDeviceAddress", "scalarBlockLayout",  "timelineSemaphore", "synchronization2",
-        "maintenance4",     "subgroupBasic",       "subgroupArithmetic", "sharedMemory32KiB", "invocations256",
-        "pushConstants128", "vulkan1.3"};
+    static const char *const required[] = {"computeQueue",      "bufferDeviceAddress", "scalarBlockLayout",
+                                           "timelineSemaphore", "synchronization2",    "maintenance4",
+                                           "subgroupBasic",     "subgroupArithmetic",  "sharedMemory32KiB",
+                                           "invocations256",    "pushConstants128",    "vulkan1.3"};
     struct rf_error err;
     for (size_t i = 0; i < sizeof required / sizeof required[0]; ++i) {
         struct rf_device_info *infos;
@@ -113,8 +113,8 @@ static void test_choice(void **state)
 
     char part[8] = ""; /* the middle of the name in the other case */
     snprintf(part, sizeof part, "%.5s", infos[0].name + 1);
-    for (char *c = part; *c; ++c) *c = (char)(islower((unsigned char)*c) ? toupper((unsigned char)*c)
-                                                                        : tolower((unsigned char)*c));
+    for (char *c = part; *c; ++c)
+        *c = (char)(islower((unsigned char)*c) ? toupper((unsigned char)*c) : tolower((unsigned char)*c));
     desc.device = part;
     assert_rf_ok(rf_gpu_create(&gpu, &desc, &err));
     rf_gpu_get_info(gpu, &info);
@@ -165,14 +165,16 @@ static void test_context(void **state)
     assert_string_equal(rf_version(), RF_VERSION);
 }
 
-/* The layer is asked for: its messages would be counted, and there are none. Without the layer the wish is refused. */
+/* The layer is asked for: its messages would be counted, and there are none. Without the layer the wish is
+ * refused. */
 static void test_validation(void **state)
 {
     (void)state;
     struct rf_error err;
     rf_context *context;
     static struct test_log log;
-    struct rf_context_desc desc = {.validation = true, .cache_dir = "", .log = test_log_line, .log_user = &log};
+    struct rf_context_desc desc = {
+        .validation = true, .cache_dir = "", .log = test_log_line, .log_user = &log};
     enum rf_status status = rf_context_create(&context, &desc, &err);
     if (status == RF_ERROR_UNSUPPORTED) {
         assert_message(&err, "the layer VK_LAYER_KHRONOS_validation is not installed");
@@ -203,8 +205,10 @@ static void test_no_driver(void **state)
     assert_null(infos);
     assert_int_equal(count, 0);
     for (int i = 0; i < 2; ++i) {
-        if (kept[i][0]) setenv(names[i], kept[i], 1);
-        else unsetenv(names[i]);
+        if (kept[i][0])
+            setenv(names[i], kept[i], 1);
+        else
+            unsetenv(names[i]);
     }
     assert_rf_status(rf_gpu_list(&infos, &count, "loader", &err), RF_ERROR_NO_DEVICE);
     assert_message(&err, "no Vulkan loader (libvulkan.so.1)");
@@ -213,9 +217,10 @@ static void test_no_driver(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),    cmocka_unit_test(test_masked_features), cmocka_unit_test(test_unknown_mask),
-        cmocka_unit_test(test_fp16),    cmocka_unit_test(test_choice),          cmocka_unit_test(test_context),
-        cmocka_unit_test(test_validation), cmocka_unit_test(test_no_driver),
+        cmocka_unit_test(test_list),         cmocka_unit_test(test_masked_features),
+        cmocka_unit_test(test_unknown_mask), cmocka_unit_test(test_fp16),
+        cmocka_unit_test(test_choice),       cmocka_unit_test(test_context),
+        cmocka_unit_test(test_validation),   cmocka_unit_test(test_no_driver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

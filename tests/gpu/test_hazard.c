@@ -1,5 +1,5 @@
-/* The hazard checker against an oracle that keeps the state of every byte, and the barriers that rf_cmd derives against
- * the checker. */
+/* The hazard checker against an oracle that keeps the state of every byte, and the barriers that rf_cmd
+ * derives against the checker. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,11 +35,14 @@ static bool oracle(const struct rf_log_entry *log, size_t count, int without, ui
         for (uint32_t a = 0; a < log[i].access_count; ++a)
             for (uint64_t k = 0; k < log[i].accesses[a].span.size; ++k) {
                 const uint64_t byte = log[i].accesses[a].span.address - base + k;
-                if (log[i].accesses[a].mode & RF_READ) reads[byte] = true;
-                if (log[i].accesses[a].mode & RF_WRITE) writes[byte] = true;
+                if (log[i].accesses[a].mode & RF_READ)
+                    reads[byte] = true;
+                if (log[i].accesses[a].mode & RF_WRITE)
+                    writes[byte] = true;
             }
         for (int k = 0; k < BYTES; ++k) {
-            if ((reads[k] && written[k]) || (writes[k] && (read[k] || written[k]))) return true;
+            if ((reads[k] && written[k]) || (writes[k] && (read[k] || written[k])))
+                return true;
             read[k] = read[k] || reads[k];
             written[k] = written[k] || writes[k];
         }
@@ -59,8 +62,10 @@ static void test_random_logs(void **state)
         for (int i = 0; i < ENTRIES; ++i) {
             log[i].is_barrier = next_random(&seed) % 2 == 0;
             barriers += log[i].is_barrier;
-            if (!log[i].is_barrier) log[i].access_count = next_random(&seed) % 4;
-            for (uint32_t a = 0; a < log[i].access_count; ++a) log[i].accesses[a] = random_access(&seed, 4096);
+            if (!log[i].is_barrier)
+                log[i].access_count = next_random(&seed) % 4;
+            for (uint32_t a = 0; a < log[i].access_count; ++a)
+                log[i].accesses[a] = random_access(&seed, 4096);
         }
         for (int without = RF_KEEP_ALL_BARRIERS; without < barriers; ++without) {
             const bool want = oracle(log, ENTRIES, without, 4096);
@@ -85,8 +90,9 @@ static void test_message(void **state)
     log[0].accesses[0] = (struct rf_access){{.address = 0x1000, .size = 256}, RF_WRITE};
     log[1].accesses[0] = (struct rf_access){{.address = 0x1080, .size = 512}, RF_READ};
     assert_rf_status(rf_hazard_check(log, 2, RF_KEEP_ALL_BARRIERS, &err), RF_ERROR_INTERNAL);
-    assert_string_equal(err.message, "hazard: no barrier between \"L3 norm\", which writes [0x1000, +256), and \"L3 qkv\", "
-                                     "which reads [0x1080, +512)");
+    assert_string_equal(
+        err.message, "hazard: no barrier between \"L3 norm\", which writes [0x1000, +256), and \"L3 qkv\", "
+                     "which reads [0x1080, +512)");
 }
 
 /* Random commands: what rf_cmd records has no hazard, and none of its barriers can be left out. */

@@ -46,9 +46,11 @@ static void remove_folder(const char *path)
     char file[1024];
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
         snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
-        if (entry->d_name[0] != '.') remove(file);
+        if (entry->d_name[0] != '.')
+            remove(file);
     }
-    if (folder) closedir(folder);
+    if (folder)
+        closedir(folder);
     remove(path);
 }
 
@@ -59,7 +61,8 @@ static void only_file(const char *folder, char *path, size_t room)
     int count = 0;
     assert_non_null(dir);
     for (struct dirent *entry; (entry = readdir(dir));) {
-        if (entry->d_name[0] == '.') continue;
+        if (entry->d_name[0] == '.')
+            continue;
         snprintf(path, room, "%s/%s", folder, entry->d_name);
         ++count;
     }
@@ -78,7 +81,8 @@ static void test_identity(void **state)
         ids[i] = (struct rf_kernel_id){.shader = "test_push", .spec_count = 2, .specs = {i % 12, 32}};
     assert_rf_ok(rf_kernels_get(gpu, ids, 24, kernels, &err));
     for (uint32_t i = 0; i < 24; ++i)
-        for (uint32_t j = 0; j < i; ++j) assert_int_equal(kernels[i] == kernels[j], i % 12 == j % 12);
+        for (uint32_t j = 0; j < i; ++j)
+            assert_int_equal(kernels[i] == kernels[j], i % 12 == j % 12);
     assert_rf_ok(rf_kernels_get(gpu, ids, 24, again, &err));
     assert_memory_equal(kernels, again, sizeof kernels);
     assert_string_equal(rf_kernel_name(kernels[0]), "test_push");
@@ -122,7 +126,8 @@ static void test_builtin(void **state)
         assert_rf_ok(rf_spirv_read(&info, blob->words, blob->word_count, NULL, 0, blob->name, &err));
         assert_true(info.push_bytes > 0 && info.push_bytes <= RF_PUSH_BYTES);
         assert_false(info.int64 || info.float64 || info.int8 || info.storage8);
-        if ((info.float16 || info.storage16) && !rf_gpu_get_caps(gpu)->fp16) continue;
+        if ((info.float16 || info.storage16) && !rf_gpu_get_caps(gpu)->fp16)
+            continue;
         ids[count++].shader = blob->name;
     }
     struct timespec start, end;
@@ -136,7 +141,8 @@ static void test_builtin(void **state)
     rf_gpu_destroy(gpu);
 }
 
-/* Files of shader_dir: a good one is taken, a damaged one or one with other push constants is refused by name. */
+/* Files of shader_dir: a good one is taken, a damaged one or one with other push constants is refused by
+ * name. */
 static void test_shader_dir(void **state)
 {
     (void)state;
@@ -156,7 +162,11 @@ static void test_shader_dir(void **state)
     struct rf_kernel_id id = {.shader = "extra"};
     assert_rf_ok(rf_gpu_create(&gpu, &desc, &err));
     snprintf(path, sizeof path, "%s/extra.spv", folder);
-    const struct { size_t size; enum rf_status status; const char *message; } cases[] = {
+    const struct {
+        size_t size;
+        enum rf_status status;
+        const char *message;
+    } cases[] = {
         {0, RF_ERROR_FORMAT, "0 bytes, wanted SPIR-V words"},
         {size - 1, RF_ERROR_FORMAT, "wanted SPIR-V words"},
         {16, RF_ERROR_FORMAT, "no SPIR-V (4 words"},
@@ -180,8 +190,8 @@ static void test_shader_dir(void **state)
     id.shader = blob->name;
     assert_rf_status(rf_kernels_get(gpu, &id, 1, &kernel, &err), RF_ERROR_FORMAT);
     char wanted[160];
-    snprintf(wanted, sizeof wanted, "%s.spv: %u bytes of push constants, the built-in shader has %u", blob->name,
-             half ? 12u : 28u, builtin.push_bytes);
+    snprintf(wanted, sizeof wanted, "%s.spv: %u bytes of push constants, the built-in shader has %u",
+             blob->name, half ? 12u : 28u, builtin.push_bytes);
     assert_message(&err, wanted);
     rf_gpu_destroy(gpu);
     remove_folder(folder);
@@ -236,8 +246,8 @@ static void run_with_cache(const char *folder, struct test_log *log)
 {
     struct rf_error err;
     struct rf_gpu *gpu;
-    struct rf_gpu_desc desc = {.shader_dir = RF_TEST_SHADER_DIR, .cache_dir = folder, .log = test_log_line,
-                               .log_user = log};
+    struct rf_gpu_desc desc = {
+        .shader_dir = RF_TEST_SHADER_DIR, .cache_dir = folder, .log = test_log_line, .log_user = log};
     log->text[0] = '\0';
     assert_rf_ok(rf_gpu_create(&gpu, &desc, &err));
     test_kernel(gpu, 3, 16);
@@ -259,7 +269,9 @@ static void test_cache_file(void **state)
     run_with_cache(folder, &log);
     assert_null(strstr(log.text, "pipeline cache"));
 
-    static const struct { const char *what, *message; } damages[] = {
+    static const struct {
+        const char *what, *message;
+    } damages[] = {
         {"byte", "its checksum is wrong"},
         {"foreign", "written for another device, driver or build"},
         {"truncated", "its length is not what its header says"},
@@ -273,16 +285,23 @@ static void test_cache_file(void **state)
         assert_non_null(bad);
         memcpy(bad, bytes, size);
         bad[size] = 0;
-        if (i == 0) bad[size - 1] ^= 1;
-        if (i == 1) bad[30] ^= 1; /* in the device's UUID */
-        if (i == 2) bad_size = size - 1;
-        if (i == 3) bad_size = size + 1;
-        if (i == 4) bad_size = 20;
-        if (i == 5) bad_size = 0;
+        if (i == 0)
+            bad[size - 1] ^= 1;
+        if (i == 1)
+            bad[30] ^= 1; /* in the device's UUID */
+        if (i == 2)
+            bad_size = size - 1;
+        if (i == 3)
+            bad_size = size + 1;
+        if (i == 4)
+            bad_size = 20;
+        if (i == 5)
+            bad_size = 0;
         write_bytes(path, bad, bad_size);
         free(bad);
         run_with_cache(folder, &log);
-        if (!strstr(log.text, damages[i].message)) fail_msg("%s: log is \"%s\"", damages[i].what, log.text);
+        if (!strstr(log.text, damages[i].message))
+            fail_msg("%s: log is \"%s\"", damages[i].what, log.text);
         free(read_bytes(path, &size_after)); /* written anew, whole */
         run_with_cache(folder, &log);
         assert_null(strstr(log.text, "pipeline cache"));
@@ -312,8 +331,9 @@ static void test_cache_unwritable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_identity),     cmocka_unit_test(test_builtin),    cmocka_unit_test(test_shader_dir),
-        cmocka_unit_test(test_spirv_damage), cmocka_unit_test(test_cache_file), cmocka_unit_test(test_cache_unwritable),
+        cmocka_unit_test(test_identity),   cmocka_unit_test(test_builtin),
+        cmocka_unit_test(test_shader_dir), cmocka_unit_test(test_spirv_damage),
+        cmocka_unit_test(test_cache_file), cmocka_unit_test(test_cache_unwritable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

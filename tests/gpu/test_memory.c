@@ -1,5 +1,5 @@
-/* Arenas, limits, copies of odd sizes, the staging ring, red zones. Everything also with memory that the host cannot
- * reach, which the drivers at hand only have by disable=unifiedMemory. */
+/* Arenas, limits, copies of odd sizes, the staging ring, red zones. Everything also with memory that the
+ * host cannot reach, which the drivers at hand only have by disable=unifiedMemory. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +16,8 @@ static uint32_t next_random(uint32_t *seed)
 
 static void fill_random(unsigned char *bytes, size_t size, uint32_t seed)
 {
-    for (size_t i = 0; i < size; ++i) bytes[i] = (unsigned char)next_random(&seed);
+    for (size_t i = 0; i < size; ++i)
+        bytes[i] = (unsigned char)next_random(&seed);
 }
 
 static void test_arena(void **state)
@@ -39,8 +40,10 @@ static void test_arena(void **state)
                 assert_rf_ok(rf_arena_alloc(arenas[k], span, size, "span", &err));
                 assert_int_equal(span->size, size);
                 assert_int_equal(span->address % 256, 0);
-                assert_true((span->host != NULL) == (kinds[k] != RF_MEMORY_DEVICE || rf_gpu_get_caps(gpu)->unified_memory));
-                if (kinds[k] != RF_MEMORY_DEVICE) memset(span->host, k, size);
+                assert_true((span->host != NULL) ==
+                            (kinds[k] != RF_MEMORY_DEVICE || rf_gpu_get_caps(gpu)->unified_memory));
+                if (kinds[k] != RF_MEMORY_DEVICE)
+                    memset(span->host, k, size);
             }
         }
         for (int i = 0; i < 3 * SPANS; ++i)
@@ -49,7 +52,8 @@ static void test_arena(void **state)
                             spans[j].address + spans[j].size <= spans[i].address);
         assert_rf_ok(rf_gpu_check_red_zones(gpu, &err));
         assert_true(rf_gpu_memory_used(gpu) > before);
-        for (int k = 0; k < 3; ++k) rf_arena_destroy(arenas[k]);
+        for (int k = 0; k < 3; ++k)
+            rf_arena_destroy(arenas[k]);
         rf_arena_destroy(NULL);
         assert_int_equal(rf_gpu_memory_used(gpu), before);
         rf_gpu_destroy(gpu);
@@ -73,7 +77,8 @@ static void test_parts(void **state)
     assert_int_equal(rf_span_part(span, 1, UINT64_MAX).address, 0);
     assert_rf_status(rf_arena_alloc(arena, &span, 0, "nothing", &err), RF_ERROR_ARGUMENT);
     assert_message(&err, "\"nothing\" of \"parts\": zero bytes");
-    assert_rf_status(rf_arena_alloc(arena, &span, rf_gpu_max_span(gpu) + 1, "whale", &err), RF_ERROR_DEVICE_MEMORY);
+    assert_rf_status(rf_arena_alloc(arena, &span, rf_gpu_max_span(gpu) + 1, "whale", &err),
+                     RF_ERROR_DEVICE_MEMORY);
     assert_message(&err, "\"whale\" of \"parts\" wants");
     assert_message(&err, "the device gives at most");
     assert_rf_status(rf_arena_alloc(arena, &span, UINT64_MAX, "ocean", &err), RF_ERROR_DEVICE_MEMORY);
@@ -91,8 +96,9 @@ static void test_limit(void **state)
     assert_rf_ok(rf_gpu_create(&gpu, &desc, &err));
     struct rf_arena *arena = rf_arena_create(gpu, RF_MEMORY_DEVICE, "weights");
     assert_rf_status(rf_arena_alloc(arena, &span, 4 << 20, "layer 7 q", &err), RF_ERROR_DEVICE_MEMORY);
-    assert_message(&err, "\"layer 7 q\" of \"weights\" wants 4194304 bytes; 0 bytes in 0 allocations are in use, "
-                         "the limit is 3145728 bytes");
+    assert_message(&err,
+                   "\"layer 7 q\" of \"weights\" wants 4194304 bytes; 0 bytes in 0 allocations are in use, "
+                   "the limit is 3145728 bytes");
     assert_rf_ok(rf_arena_alloc(arena, &span, 1000, "small", &err));     /* a block of 1 MiB */
     assert_rf_ok(rf_arena_alloc(arena, &span, 1 << 20, "second", &err)); /* 2 MiB, where two are left */
     assert_int_equal(rf_gpu_memory_used(gpu), 3 << 20);
@@ -123,7 +129,8 @@ static void test_round_trips(void **state)
                 const size_t size = sizes[i];
                 fill_random(data, size, (uint32_t)(size + offset));
                 assert_rf_ok(rf_gpu_write(gpu, rf_span_part(span, offset, size), data, size, &err));
-                assert_rf_ok(rf_gpu_copy(gpu, rf_span_part(other, 3, size), rf_span_part(span, offset, size), size, &err));
+                assert_rf_ok(rf_gpu_copy(gpu, rf_span_part(other, 3, size), rf_span_part(span, offset, size),
+                                         size, &err));
                 memset(back, 0, size);
                 assert_rf_ok(rf_gpu_read(gpu, rf_span_part(other, 3, size), back, size, &err));
                 assert_memory_equal(back, data, size);
@@ -131,7 +138,8 @@ static void test_round_trips(void **state)
         assert_rf_ok(rf_gpu_write(gpu, span, data, 408, &err));
         assert_rf_ok(rf_gpu_fill(gpu, rf_span_part(span, 4, 400), 0x01020304, &err));
         assert_rf_ok(rf_gpu_read(gpu, span, back, 408, &err));
-        for (size_t i = 4; i < 404; ++i) assert_int_equal(back[i], 4 - i % 4);
+        for (size_t i = 4; i < 404; ++i)
+            assert_int_equal(back[i], 4 - i % 4);
         assert_memory_equal(back, data, 4);
         assert_memory_equal(back + 404, data + 404, 4);
         rf_arena_destroy(arena);
@@ -157,7 +165,8 @@ static void test_copy_refusals(void **state)
     assert_message(&err, "rf_gpu_read: a null span");
     assert_rf_status(rf_gpu_fill(gpu, span, 0, &err), RF_ERROR_ARGUMENT);
     assert_message(&err, "must be multiples of 4");
-    assert_rf_status(rf_gpu_copy(gpu, rf_span_part(span, 0, 8), rf_span_part(span, 4, 8), 8, &err), RF_ERROR_ARGUMENT);
+    assert_rf_status(rf_gpu_copy(gpu, rf_span_part(span, 0, 8), rf_span_part(span, 4, 8), 8, &err),
+                     RF_ERROR_ARGUMENT);
     assert_message(&err, "overlap");
     rf_arena_destroy(arena);
     rf_gpu_destroy(gpu);
@@ -186,7 +195,8 @@ static void test_upload(void **state)
         assert_true(rf_upload_piece_bytes(up) >= 1 << 20);
         for (size_t done = 0; done < total;) {
             size_t size = 1 + next_random(&seed) % (done % 3 ? 100000 : rf_upload_piece_bytes(up));
-            if (size > total - done) size = total - done;
+            if (size > total - done)
+                size = total - done;
             assert_rf_ok(rf_upload_place(up, span, done, size, &place, &err));
             memcpy(place, image + done, size);
             done += size;
@@ -227,7 +237,8 @@ static void test_upload_given_up(void **state)
     rf_gpu_destroy(gpu);
 }
 
-/* A kernel writes one word too far, or one before its span: found once, with the label, and the zone is whole again. */
+/* A kernel writes one word too far, or one before its span: found once, with the label, and the zone is
+ * whole again. */
 static void test_red_zones(void **state)
 {
     (void)state;
@@ -275,7 +286,8 @@ static void test_red_zone_byte(void **state)
     struct rf_arena *arena = rf_arena_create(gpu, RF_MEMORY_UPLOAD, "host");
     struct rf_span span;
     assert_rf_ok(rf_arena_alloc(arena, &span, 397, "odd", &err));
-    for (size_t i = 0; i < 397; ++i) assert_int_equal(((unsigned char *)span.host)[i], 0xCD); /* poisoned */
+    for (size_t i = 0; i < 397; ++i)
+        assert_int_equal(((unsigned char *)span.host)[i], 0xCD); /* poisoned */
     ((unsigned char *)span.host)[397] = 1;
     assert_rf_status(rf_gpu_check_red_zones(gpu, &err), RF_ERROR_INTERNAL);
     assert_message(&err, "\"odd\" of \"host\" (397 bytes) was overrun: 1 bytes changed");
@@ -287,9 +299,9 @@ static void test_red_zone_byte(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arena),         cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_limit),         cmocka_unit_test(test_round_trips),
-        cmocka_unit_test(test_copy_refusals), cmocka_unit_test(test_upload),
+        cmocka_unit_test(test_arena),           cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_limit),           cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_copy_refusals),   cmocka_unit_test(test_upload),
         cmocka_unit_test(test_upload_given_up), cmocka_unit_test(test_red_zones),
         cmocka_unit_test(test_red_zone_byte),
     };

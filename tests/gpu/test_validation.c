@@ -18,7 +18,8 @@ static void test_planted(void **state)
     }
     assert_rf_ok(status);
     assert_int_equal(rf_gpu_complaints(gpu), 0);
-    VkSemaphoreCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .flags = 1}; /* must be 0 */
+    VkSemaphoreCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO,
+                                  .flags = 1}; /* must be 0 */
     VkSemaphore semaphore;
     if (gpu->vk.vkCreateSemaphore(gpu->device, &info, NULL, &semaphore) == VK_SUCCESS)
         gpu->vk.vkDestroySemaphore(gpu->device, semaphore, NULL);
