@@ -30,12 +30,15 @@ plant(NAME reduce_misses_a_split SHADER attention_reduce SOURCE attention_reduce
     FROM "s < splits" TO "s < max(splits, 2u) - 1" REASON "y +")
 plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE matmul.glsl
     DEFINES WEIGHT_BF16=1
-    FROM "SUM += high.w * x_high[r].w" TO "SUM += 0.0" REASON "")
+    FROM "acc[R].SUM += w_high.w * x_high[R].w" TO "acc[R].SUM += 0.0" REASON "")
 plant(NAME weights_swapped SHADER matmul_few_f16 SOURCE matmul_few.comp FILE weights.glsl DEFINES WEIGHT_F16=1
     FROM "unpackHalf2x16(v.y)" TO "unpackHalf2x16(v.y).yx" REASON "")
 plant(NAME residual_overwrites SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul.glsl
     DEFINES WEIGHT_BF16=1
-    FROM "uintBitsToFloat(push.y.x[at + c]) + push.scale" TO "push.scale" REASON "")
+    FROM "uintBitsToFloat(push.y.x[at + C]) + push.scale" TO "push.scale" REASON "")
+plant(NAME swiglu_overflows SHADER matmul_bf16_act16 SOURCE matmul.comp FILE matmul.glsl
+    DEFINES WEIGHT_BF16=1 ACT_F16=1
+    FROM "product = clamp(product, vec4(-65504.0), vec4(65504.0))" TO "product = product" REASON "amplitude=200")
 plant(NAME ties_take_the_highest SHADER matmul_bf16 SOURCE matmul.comp FILE matmul.glsl DEFINES WEIGHT_BF16=1
     FROM "key > p.best_key" TO "key >= p.best_key" REASON "partials +")
 plant(NAME probability_above_one SHADER logits_reduce SOURCE logits_reduce.comp
@@ -55,17 +58,17 @@ plant(NAME commit_shifts_a_row SHADER kv_commit SOURCE kv_commit.comp
     FROM "scratch_first + i, to" TO "scratch_first + i + 1, to" REASON "pages +")
 
 # Outputs left out, memory that is not the kernel's, inputs that it was not given.
-plant(NAME matmul_skips_last_column SHADER matmul_f32 SOURCE matmul.comp FILE matmul.glsl DEFINES WEIGHT_F32=1
-    FROM "if (n + c < push.columns) {\\n            float value"
-    TO "if (n + c + 1 < push.columns) {\\n            float value"
+plant(NAME matmul_skips_last_column SHADER matmul_f32 SOURCE matmul.comp FILE matmul.glsl
+    DEFINES WEIGHT_F32=1
+    FROM "push.y.x[at + C] = floatBitsToUint(add"
+    TO "if (n + C + 1 < push.columns) push.y.x[at + C] = floatBitsToUint(add"
     REASON "leaves an output unwritten: y")
 plant(NAME matmul_writes_padding SHADER matmul_f32 SOURCE matmul.comp FILE matmul.glsl DEFINES WEIGHT_F32=1
-    FROM "if (n + c < push.columns) {\\n            float value"
-    TO "if (n + c <= push.columns) {\\n            float value"
+    FROM "push.y.x[at + C] = floatBitsToUint(add" TO "push.y.x[at + C + 1] = floatBitsToUint(add"
     REASON "writes what it does not declare: y")
 plant(NAME maximum_over_padding SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul.glsl
     DEFINES WEIGHT_BF16=1
-    FROM "top = n + c < push.columns ?" TO "top = true ?" REASON "")
+    FROM "top = n + C < push.columns ?" TO "top = true ?" REASON "")
 plant(NAME embed_writes_every_row SHADER embed_f32 SOURCE embed.comp DEFINES WEIGHT_F32=1
     FROM "push.count) {\\n        return" TO "push.count) {\\n        token = push.first"
     REASON "writes what it does not declare: h")
