@@ -47,6 +47,8 @@ static void on_result(void *user, const struct rf_selftest_result *result)
     tally->cases++;
     if (!result->passed)
         worst->failures++;
+    if (result->passed && strstr(result->shape, "chi-square"))
+        return; /* not an error in the numbers */
     if (!(ratio <= worst->ratio)) {
         worst->ratio = ratio;
         worst->error = result->error;
