@@ -71,7 +71,7 @@ static struct rf_row plan_row(const struct rf_session *s, uint32_t i)
         return row;
     }
     uint32_t m = i - prompt;
-    row.token = s->model->mask_token;
+    row.token = s->mask_token;
     row.position = s->prompt_count + s->remaining[m / k] + m % k;
     row.kv_row = s->scratch_first + m;
     row.ctx_rows = s->committed + prompt;

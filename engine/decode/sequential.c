@@ -11,7 +11,7 @@
 
 static bool has_mask(const struct rf_session *s)
 {
-    return s->model->mask_token != RF_NONE;
+    return s->mask_token != RF_NONE;
 }
 
 /* Does the token that this pass predicts open a slot? */
@@ -57,7 +57,7 @@ enum rf_status rf_sequential_prepare(struct rf_session *s, uint32_t count, uint3
         uint32_t r = s->pass_row + i, position = s->committed + r;
         bool mask = r == tokens, asked = mask || (r + 1 == tokens && !opens_slot(s));
         rows[i] = (struct rf_row){
-            .token = mask ? s->model->mask_token
+            .token = mask ? s->mask_token
                      : position < s->prompt_count ? s->prompt[position] : s->response[position - s->prompt_count],
             .position = position,
             .kv_row = mask ? s->scratch_first : position,

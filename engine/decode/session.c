@@ -69,7 +69,7 @@ static void write_seq(struct rf_session *s)
     seq->slot_size = s->settings.slot_size;
     seq->slot_threshold = s->settings.slot_threshold;
     seq->token_threshold = s->settings.token_threshold;
-    seq->mask_token = s->model->mask_token;
+    seq->mask_token = s->mask_token;
     seq->eos_count = s->eos_count;
     memcpy(seq->eos, s->eos, sizeof seq->eos);
     seq->inverse_temperature = s->settings.temperature > 0.0f ? 1.0f / s->settings.temperature : 0.0f;
@@ -80,7 +80,7 @@ static void write_seq(struct rf_session *s)
 static void write_page_table(struct rf_session *s)
 {
     uint64_t *table = s->memory.pages.host;
-    for (uint32_t p = 0; p < s->page_slots; p++) table[p] = s->pages[p] ? rf_kv_address(s->pages[p]) : 0;
+    for (uint32_t p = 0; p < s->page_slots; p++) table[p] = s->pages[p] ? rf_kv_span(s->pages[p]).address : 0;
 }
 
 /* Room for `rows` pending rows, results and slots. Keeps what the session has when it is enough. */
@@ -120,7 +120,7 @@ enum rf_status rf_session_cover(struct rf_session *s, uint32_t first, uint32_t e
         enum rf_status status = s->pages[p] ? rf_kv_own(s->model->pool, &s->pages[p], err)
                                             : rf_kv_take(s->model->pool, &s->pages[p], err);
         if (status) return status;
-        table[p] = rf_kv_address(s->pages[p]);
+        table[p] = rf_kv_span(s->pages[p]).address;
     }
     return RF_OK;
 }
@@ -135,9 +135,10 @@ static void release_pages(struct rf_session *s, uint32_t first_page)
 
 /* ---- Creation ---------------------------------------------------------------------------------------------------- */
 
-static void pick_eos(struct rf_session *s)
+static void pick_tokens(struct rf_session *s)
 {
     const rf_model *model = s->model;
+    s->mask_token = model->mask_token;
     bool original = s->settings.reference && model->eos_count > 0;
     s->eos_count = original ? 1 : model->eos_count;
     memcpy(s->eos, model->eos_tokens, sizeof s->eos);
@@ -145,7 +146,7 @@ static void pick_eos(struct rf_session *s)
 
 static enum rf_status check_model(const struct rf_session *s, struct rf_error *err)
 {
-    if (s->settings.decode == RF_DECODE_REFUSION && s->model->mask_token == RF_NONE)
+    if (s->settings.decode == RF_DECODE_REFUSION && s->mask_token == RF_NONE)
         return rf_fail(err, RF_ERROR_UNSUPPORTED, "this model has no mask token, so it is no ReFusion model: decode it with "
                        "--decode ar");
     return RF_OK;
@@ -155,10 +156,11 @@ static enum rf_status build(struct rf_session *s, const struct rf_session_desc *
 {
     uint32_t context = s->model->context_length, pages = divide_up(context, RF_PAGE_ROWS);
     enum rf_status status = rf_settings_resolve(&s->settings, &desc->settings, err);
-    if (!status) status = check_model(s, err);
+    if (status) return status;
+    pick_tokens(s);
+    status = check_model(s, err);
     if (!status) status = rf_text_stream_create(&s->text, desc->stops, desc->stop_count, err);
     if (status) return status;
-    pick_eos(s);
     s->deterministic = desc->deterministic;
     s->scratch_first = pages * RF_PAGE_ROWS;
     s->page_slots = 2 * pages + 1;

@@ -113,9 +113,9 @@ enum rf_status rf_kv_own(struct rf_kv_pool *pool, struct rf_kv_page **page, stru
     return status;
 }
 
-uint64_t rf_kv_address(const struct rf_kv_page *page)
+struct rf_span rf_kv_span(const struct rf_kv_page *page)
 {
-    return page->span.address;
+    return page->span;
 }
 
 uint32_t rf_kv_pages_used(struct rf_kv_pool *pool)

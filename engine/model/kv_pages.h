@@ -9,7 +9,7 @@
 
 struct rf_kv_pool; /* thread-safe */
 
-struct rf_kv_page; /* device address: rf_kv_address */
+struct rf_kv_page;
 
 /* page_bytes: layers * kv_heads * 2 * RF_PAGE_ROWS * head_dim * element bytes. */
 enum rf_status rf_kv_pool_create(struct rf_kv_pool **out, struct rf_gpu *gpu, uint64_t page_bytes, struct rf_error *err);
@@ -20,7 +20,7 @@ void rf_kv_share(struct rf_kv_pool *pool, struct rf_kv_page *page); /* one more 
 void rf_kv_release(struct rf_kv_pool *pool, struct rf_kv_page *page); /* NULL is fine */
 /* Makes *page writable for its caller: if others use it too, replaces it with a copy. Blocks on the copy. */
 enum rf_status rf_kv_own(struct rf_kv_pool *pool, struct rf_kv_page **page, struct rf_error *err);
-uint64_t rf_kv_address(const struct rf_kv_page *page);
+struct rf_span rf_kv_span(const struct rf_kv_page *page);
 uint32_t rf_kv_pages_used(struct rf_kv_pool *pool);
 /* Allocates `count` pages ahead and puts the free list in a random order (tests: pages are pages). */
 enum rf_status rf_kv_shuffle(struct rf_kv_pool *pool, uint32_t count, uint64_t seed, struct rf_error *err);

@@ -1,0 +1,315 @@
+/* Sessions in each other's company, on the tiny model: the original program's tokens come out whoever else is in the forward,
+ * wherever the pages lie, and after forks and further turns.
+ *
+ * usage: test_sessions [pattern of test names]. RF_PRECISION=f32|f16 picks the path, RF_TEST_STRIDE=n takes every n-th golden run (slow drivers), RF_TEST_SEED=n repeats a
+ * shuffle. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "tests/decode/engine.h"
+#include "tests/decode/golden.h"
+
+enum { COMPANY = 6, PROBES = 4, MAX_ROUNDS = 64, RESULT_ROWS = 128 };
+
+static struct engine engine;
+static uint64_t seed;
+
+static uint32_t random_below(uint32_t bound)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(seed >> 33) % bound;
+}
+
+static size_t stride(void)
+{
+    const char *text = getenv("RF_TEST_STRIDE");
+    return text ? (size_t)strtoul(text, NULL, 10) : 1;
+}
+
+static rf_session *begin_golden(const struct golden_case *c, bool reference, bool deterministic)
+{
+    struct rf_session_desc desc = {.settings = c->settings, .deterministic = deterministic};
+    desc.settings.reference = reference;
+    rf_session *session = NULL;
+    require_ok(rf_session_create(&session, engine.model, &desc, err));
+    require_ok(rf_session_begin(session, c->prompt.ids, c->prompt.count, err));
+    return session;
+}
+
+static void compare_golden(const rf_session *session, const struct golden_case *c, bool reference)
+{
+    const struct golden_tokens *want = reference ? &c->output : &c->shown;
+    size_t count;
+    const uint32_t *tokens = rf_session_tokens(session, &count);
+    struct rf_session_stats stats;
+    rf_session_get_stats(session, &stats);
+    uint64_t forwards = reference ? c->forwards : c->default_forwards;
+    if (count != want->count || memcmp(tokens, want->ids, count * sizeof *tokens) != 0)
+        fail_msg("%s:%u %s: tokens differ from the original's (%zu, wanted %zu)", c->file, c->line,
+                 reference ? "reference" : "default", count, want->count);
+    if ((forwards && stats.forwards != forwards) || (reference && stats.rows != c->rows))
+        fail_msg("%s:%u %s: %llu forwards of %llu rows, wanted %llu of %llu", c->file, c->line,
+                 reference ? "reference" : "default", (unsigned long long)stats.forwards, (unsigned long long)stats.rows,
+                 (unsigned long long)forwards, (unsigned long long)c->rows);
+}
+
+/* Keeps COMPANY sessions going, one step for all, replacing those that finish; their phases drift apart. */
+static void run_goldens(bool reference)
+{
+    const struct golden_case *cases;
+    size_t count = golden_cases(&cases), next = 0, compared = 0;
+    rf_session *running[COMPANY] = {0};
+    const struct golden_case *of[COMPANY] = {0};
+    for (bool any = true; any;) {
+        rf_session *sessions[COMPANY];
+        size_t n = 0;
+        for (int i = 0; i < COMPANY; i++) {
+            if (!running[i] && next < count) {
+                of[i] = &cases[next];
+                running[i] = begin_golden(of[i], reference, false);
+                next += stride();
+            }
+            if (running[i]) sessions[n++] = running[i];
+        }
+        any = n > 0;
+        if (any) require_ok(rf_sessions_step(sessions, n, err));
+        for (int i = 0; i < COMPANY; i++) {
+            if (!running[i] || !rf_session_finished(running[i])) continue;
+            compare_golden(running[i], of[i], reference);
+            rf_session_destroy(running[i]);
+            running[i] = NULL;
+            compared++;
+        }
+    }
+    printf("%zu of %zu golden runs compared\n", compared, count);
+    assert_true(compared > 0);
+}
+
+static void goldens_in_company_default(void **state)
+{
+    (void)state;
+    run_goldens(false);
+}
+
+static void goldens_in_company_reference(void **state)
+{
+    (void)state;
+    run_goldens(true);
+}
+
+/* What a session computed, bit for bit: the row results that each round left. */
+struct trace {
+    struct rf_result results[MAX_ROUNDS][RESULT_ROWS];
+    uint32_t rounds;
+};
+
+static void step_and_record(rf_session *session, struct trace *trace, rf_session *const *all, size_t count)
+{
+    require_ok(rf_sessions_step(all, count, err));
+    if (trace->rounds == MAX_ROUNDS) return;
+    require_ok(rf_gpu_read(engine.model->gpu, session->memory.results, trace->results[trace->rounds++],
+                           sizeof trace->results[0], err));
+}
+
+static void deterministic_rows_do_not_know_their_company(void **state)
+{
+    (void)state;
+    const struct golden_case *cases;
+    size_t count = golden_cases(&cases);
+    static struct trace alone, together;
+    for (size_t probe = 0; probe < PROBES; probe++) {
+        const struct golden_case *c = &cases[(probe * 23 + 3) % count];
+        memset(&alone, 0, sizeof alone);
+        memset(&together, 0, sizeof together);
+        rf_session *session = begin_golden(c, false, true);
+        while (!rf_session_finished(session)) step_and_record(session, &alone, &session, 1);
+        rf_session_destroy(session);
+        rf_session *company[4];
+        for (size_t i = 0; i < 4; i++) company[i] = begin_golden(&cases[(probe * 7 + i * 5) % count], false, i == 3);
+        session = company[2];
+        rf_session_destroy(session);
+        company[2] = session = begin_golden(c, false, true);
+        while (!rf_session_finished(session)) {
+            step_and_record(session, &together, company, 4);
+            for (size_t i = 0; i < 4; i++) { /* whoever is done begins something else */
+                if (i == 2 || !rf_session_finished(company[i])) continue;
+                const struct golden_case *other = &cases[random_below((uint32_t)count)];
+                rf_session_destroy(company[i]);
+                company[i] = begin_golden(other, false, false);
+            }
+        }
+        compare_golden(session, c, false);
+        for (size_t i = 0; i < 4; i++) rf_session_destroy(company[i]);
+        assert_int_equal(alone.rounds, together.rounds);
+        assert_memory_equal(&alone, &together, sizeof alone);
+    }
+}
+
+/* Runs to its end while others come and go. */
+static void finish(rf_session *session)
+{
+    while (!rf_session_finished(session)) require_ok(rf_session_step(session, NULL, NULL, err));
+}
+
+static void pages_are_pages(void **state)
+{
+    (void)state;
+    const struct golden_case *cases;
+    size_t count = golden_cases(&cases);
+    require_ok(rf_kv_shuffle(engine.model->pool, 100, seed, err));
+    rf_session *live[COMPANY] = {0};
+    const struct golden_case *of[COMPANY];
+    for (uint32_t act = 0; act < 150 / stride(); act++) {
+        uint32_t i = random_below(COMPANY);
+        if (!live[i]) {
+            of[i] = &cases[random_below((uint32_t)count)];
+            live[i] = begin_golden(of[i], false, false);
+        } else if (random_below(8) == 0) { /* ended in the middle of a response */
+            rf_session_destroy(live[i]);
+            live[i] = NULL;
+        } else {
+            require_ok(rf_session_step(live[i], NULL, NULL, err));
+            if (!rf_session_finished(live[i])) continue;
+            compare_golden(live[i], of[i], false);
+            rf_session *fork = NULL; /* shares the prompt's pages; parent and fork both write behind them */
+            const struct rf_session_desc desc = {.settings = of[i]->settings};
+            require_ok(rf_session_fork(&fork, live[i], &desc, err));
+            require_ok(rf_session_begin(fork, of[i]->prompt.ids, of[i]->prompt.count, err));
+            require_ok(rf_session_begin(live[i], of[i]->prompt.ids, of[i]->prompt.count, err));
+            rf_session *pair[] = {fork, live[i]};
+            while (!rf_session_finished(fork) || !rf_session_finished(live[i])) require_ok(rf_sessions_step(pair, 2, err));
+            assert_int_equal(fork->stats.cached_tokens, of[i]->prompt.count);
+            struct golden_case tokens_only = *of[i]; /* a cached prompt makes no rows */
+            compare_golden(fork, &tokens_only, false);
+            compare_golden(live[i], &tokens_only, false);
+            rf_session_destroy(live[i]);
+            live[i] = fork;
+            rf_session_destroy(live[i]);
+            live[i] = NULL;
+        }
+    }
+    for (int i = 0; i < COMPANY; i++) rf_session_destroy(live[i]);
+}
+
+static void a_further_turn_reuses_the_common_prefix(void **state)
+{
+    (void)state;
+    const struct golden_case *cases;
+    golden_cases(&cases);
+    const struct golden_case *first = &cases[0], *other = &cases[5];
+    rf_session *session = begin_golden(first, false, false);
+    finish(session);
+    size_t shown, length = 0;
+    const uint32_t *answer = rf_session_tokens(session, &shown);
+    uint32_t conversation[1024];
+    memcpy(conversation, first->prompt.ids, first->prompt.count * sizeof *conversation);
+    length = first->prompt.count;
+    memcpy(conversation + length, answer, shown * sizeof *conversation);
+    length += shown;
+    memcpy(conversation + length, other->prompt.ids, other->prompt.count * sizeof *conversation);
+    length += other->prompt.count;
+    require_ok(rf_session_begin(session, conversation, length, err));
+    finish(session);
+    assert_int_equal(session->stats.cached_tokens, first->prompt.count); /* the answer's rows lie in commit order */
+    rf_session *fresh = NULL;
+    require_ok(rf_session_create(&fresh, engine.model, &(struct rf_session_desc){.settings = first->settings}, err));
+    require_ok(rf_session_begin(fresh, conversation, length, err));
+    finish(fresh);
+    size_t fresh_shown;
+    const uint32_t *want = rf_session_tokens(fresh, &fresh_shown);
+    answer = rf_session_tokens(session, &shown);
+    assert_int_equal(shown, fresh_shown);
+    assert_memory_equal(answer, want, shown * sizeof *want);
+    require_ok(rf_session_begin(session, conversation, length, err)); /* the same again: nothing left to prefill */
+    assert_int_equal(session->stats.cached_tokens, length);
+    finish(session);
+    answer = rf_session_tokens(session, &shown);
+    assert_int_equal(shown, fresh_shown);
+    assert_memory_equal(answer, want, shown * sizeof *want);
+    rf_session_destroy(fresh);
+    rf_session_destroy(session);
+}
+
+static void a_cancelled_response_can_go_on(void **state)
+{
+    (void)state;
+    const struct golden_case *cases;
+    golden_cases(&cases);
+    rf_session *session = begin_golden(&cases[20], false, false);
+    struct rf_error err;
+    int steps = 0;
+    while (!rf_session_finished(session)) {
+        rf_session_cancel(session);
+        assert_int_equal(rf_session_step(session, NULL, NULL, &err), RF_ERROR_CANCELLED);
+        assert_int_equal(rf_session_step(session, NULL, NULL, &err), RF_OK);
+        steps++;
+    }
+    assert_true(steps > 0);
+    compare_golden(session, &cases[20], false);
+    rf_session_destroy(session);
+}
+
+/* Gumbel-max at a temperature: the same seed gives the same text, another one does not, and both differ from greedy. */
+static void a_seed_names_a_text(void **state)
+{
+    (void)state;
+    const struct golden_case *cases;
+    golden_cases(&cases);
+    uint32_t tokens[4][512];
+    size_t counts[4];
+    const struct { float temperature; uint64_t seed; } runs[] = {{20.0f, 7}, {20.0f, 7}, {20.0f, 8}, {0.0f, 7}};
+    for (int i = 0; i < 4; i++) {
+        rf_session *session = NULL;
+        struct rf_session_desc desc = {.settings = cases[1].settings, .deterministic = true};
+        desc.settings.temperature = runs[i].temperature;
+        desc.settings.seed = runs[i].seed;
+        require_ok(rf_session_create(&session, engine.model, &desc, err));
+        require_ok(rf_session_begin(session, cases[1].prompt.ids, cases[1].prompt.count, err));
+        finish(session);
+        const uint32_t *shown = rf_session_tokens(session, &counts[i]);
+        memcpy(tokens[i], shown, counts[i] * sizeof *shown);
+        rf_session_destroy(session);
+    }
+    assert_int_equal(counts[0], counts[1]);
+    assert_memory_equal(tokens[0], tokens[1], counts[0] * sizeof **tokens);
+    assert_false(counts[0] == counts[2] && memcmp(tokens[0], tokens[2], counts[0] * sizeof **tokens) == 0);
+    assert_false(counts[0] == counts[3] && memcmp(tokens[0], tokens[3], counts[0] * sizeof **tokens) == 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    const char *text = getenv("RF_TEST_SEED");
+    seed = text ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
+    printf("RF_TEST_SEED=%llu\n", (unsigned long long)seed);
+    engine_open(&engine);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    engine_close(&engine);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(goldens_in_company_default),
+        cmocka_unit_test(goldens_in_company_reference),
+        cmocka_unit_test(deterministic_rows_do_not_know_their_company),
+        cmocka_unit_test(pages_are_pages),
+        cmocka_unit_test(a_further_turn_reuses_the_common_prefix),
+        cmocka_unit_test(a_cancelled_response_can_go_on),
+        cmocka_unit_test(a_seed_names_a_text),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,288 @@
+/* The forward as it is recorded and as it computes: logits against the original network, barriers against the hazard checker,
+ * dispatches against the architecture's budget, red zones and memory limits. RF_PRECISION=f32|f16 picks the path. */
+#include <malloc.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/gpu/hazard.h"
+#include "engine/model/forward_internal.h"
+#include "tests/decode/engine.h"
+#include "tests/decode/golden.h"
+#include "tests/reference/ref_model.h"
+
+enum { LAST_ROWS = 12, DISPATCHES_PER_LAYER = 9 /* 8 and the attention's reduce */, DISPATCHES_AROUND = 4 };
+
+static struct engine engine;
+
+/* The last `asked` rows' logits [asked][vocab] of one segment that begins the sequence. */
+static void forward_logits(rf_session *s, const struct golden_tokens *tokens, const uint32_t *positions, uint32_t asked,
+                           uint32_t flags, float *logits)
+{
+    struct rf_forward *f = engine.model->forward;
+    struct rf_row *rows = s->memory.rows.host;
+    uint32_t count = (uint32_t)tokens->count;
+    require_ok(rf_session_cover(s, 0, count, err));
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = (struct rf_row){.token = tokens->ids[i], .position = positions[i], .kv_row = i, .want = RF_NONE,
+                                  .result = i + asked >= count ? i + asked - count : RF_NONE};
+    *rf_forward_work(f, 0) = (struct rf_work){.piece_count = 1, .pieces = {{s->seq, 0, count}}};
+    struct rf_cmd *cmds[2];
+    uint64_t ticket;
+    require_ok(rf_forward_get(f, count, flags | RF_FORWARD_LOGITS, 0, cmds, err));
+    require_ok(rf_gpu_submit(engine.model->gpu, cmds, 2, &ticket, err));
+    require_ok(rf_gpu_wait(engine.model->gpu, ticket, err));
+    uint64_t bytes = (uint64_t)asked * engine.model->config.vocab * 4;
+    require_ok(rf_gpu_read(engine.model->gpu, rf_forward_logits(f), logits, bytes, err));
+}
+
+static rf_session *any_session(void)
+{
+    rf_session *session = NULL;
+    const uint32_t prompt[] = {0};
+    require_ok(rf_session_create(&session, engine.model, NULL, err));
+    require_ok(rf_session_begin(session, prompt, 1, err)); /* fills in its entry of the sequence table */
+    return session;
+}
+
+static double relative_error(const float *have, const double *want, size_t count)
+{
+    double difference = 0.0, norm = 0.0;
+    for (size_t i = 0; i < count; i++) {
+        difference += (have[i] - want[i]) * (have[i] - want[i]);
+        norm += want[i] * want[i];
+    }
+    return sqrt(difference / norm);
+}
+
+/* 1e-5: f32 sums of up to 768 products and a softmax, six layers deep, are measured at a tenth of that. 2e-3: matmul inputs
+ * and KV rounded to 11 bits (4.9e-4 each) add up as a random walk over 6 layers. */
+static double tolerance(void)
+{
+    return engine.model->fp16 ? 2e-3 : 1e-5;
+}
+
+static void logits_equal_the_original_network(void **state)
+{
+    (void)state;
+    const struct golden_logits *passes;
+    size_t count = golden_logits(&passes);
+    for (size_t i = 0; i < count; i++) {
+        for (uint32_t flags = 0; flags <= RF_FORWARD_DETERMINISTIC; flags++) {
+            const struct golden_logits *g = &passes[i];
+            assert_int_equal(g->rows, LAST_ROWS);
+            assert_int_equal(g->vocab, engine.model->config.vocab);
+            float *logits = malloc(g->rows * g->vocab * sizeof *logits);
+            rf_session *s = any_session();
+            forward_logits(s, &g->tokens, g->positions.ids, LAST_ROWS, flags, logits);
+            double error = relative_error(logits, g->logits, g->rows * g->vocab);
+            printf("%s, %s pipelines: relative error %.2e (tolerance %.0e)\n", g->kind, flags ? "deterministic" : "fast",
+                   error, tolerance());
+            assert_true(error < tolerance());
+            rf_session_destroy(s);
+            free(logits);
+        }
+    }
+}
+
+/* Far positions: the golden logits stop at 88, so the f64 network of tests/reference is the judge. */
+static void logits_at_the_end_of_the_context(void **state)
+{
+    (void)state;
+    const struct golden_logits *passes;
+    golden_logits(&passes);
+    const struct golden_tokens *tokens = &passes[0].tokens;
+    uint32_t first = 4096 - (uint32_t)tokens->count, vocab = engine.model->config.vocab;
+    struct ref_model *network;
+    require_ok(ref_model_load(&network, RF_SOURCE_DIR "/models/tiny", err));
+    struct ref_row *rows = calloc(tokens->count, sizeof *rows);
+    uint32_t *positions = malloc(tokens->count * sizeof *positions);
+    for (uint32_t i = 0; i < tokens->count; i++) {
+        positions[i] = first + i;
+        rows[i] = (struct ref_row){.token = tokens->ids[i], .position = first + i, .index = i,
+                                   .wants_result = i + LAST_ROWS >= tokens->count};
+    }
+    double *want = malloc(LAST_ROWS * vocab * sizeof *want);
+    float *have = malloc(LAST_ROWS * vocab * sizeof *have);
+    struct ref_session *reference = ref_session_create(network, 256, 32);
+    ref_session_logits(reference, rows, tokens->count, want);
+    rf_session *s = any_session();
+    forward_logits(s, tokens, positions, LAST_ROWS, 0, have);
+    double error = relative_error(have, want, LAST_ROWS * vocab);
+    printf("positions %u..4095: relative error %.2e\n", first, error);
+    assert_true(error < tolerance());
+    rf_session_destroy(s);
+    ref_session_free(reference);
+    ref_model_free(network);
+    free(rows);
+    free(positions);
+    free(want);
+    free(have);
+}
+
+/* Records every bucket in every variant, and the slot shaders. */
+static void record_all(void)
+{
+    struct rf_cmd *cmds[2];
+    for (uint32_t rows = 1; rows <= RF_MAX_ROWS; rows *= 2)
+        for (uint32_t flags = 0; flags < RF_FORWARD_VARIANTS; flags++)
+            require_ok(rf_forward_get(engine.model->forward, rows, flags, 0, cmds, err));
+    for (int which = 0; which < RF_SLOT_SHADERS; which++)
+        require_ok(rf_forward_slots(engine.model->forward, (enum rf_slot_shader)which, cmds, err));
+}
+
+struct hazard_tally {
+    size_t buffers, barriers;
+};
+
+static void check_hazards(void *user, const struct rf_cmd *cmd, const char *label)
+{
+    struct hazard_tally *tally = user;
+    size_t count;
+    const struct rf_log_entry *log = rf_cmd_log(cmd, &count);
+    struct rf_error err = {0};
+    if (rf_hazard_check(log, count, RF_KEEP_ALL_BARRIERS, &err)) fail_msg("%s: %s", label, err.message);
+    for (uint32_t b = 0; b < rf_cmd_barrier_count(cmd); b++)
+        if (!rf_hazard_check(log, count, (int)b, &err)) fail_msg("%s: nobody misses barrier %u", label, b);
+    tally->buffers++;
+    tally->barriers += rf_cmd_barrier_count(cmd);
+}
+
+static void every_barrier_is_needed_and_none_is_missing(void **state)
+{
+    (void)state;
+    struct hazard_tally tally = {0};
+    record_all();
+    rf_forward_visit(engine.model->forward, check_hazards, &tally);
+    printf("%zu command buffers, %zu barriers, each removed in turn\n", tally.buffers, tally.barriers);
+    assert_true(tally.barriers > 0);
+}
+
+static void check_budget(void *user, const struct rf_cmd *cmd, const char *label)
+{
+    (void)user;
+    uint32_t layers = engine.model->config.layers, dispatches = rf_cmd_dispatch_count(cmd);
+    if (dispatches < layers) return; /* a gather or a slot shader */
+    if (dispatches > layers * DISPATCHES_PER_LAYER + DISPATCHES_AROUND)
+        fail_msg("%s: %u dispatches for %u layers", label, dispatches, layers);
+    if (rf_cmd_barrier_count(cmd) > dispatches) fail_msg("%s: more barriers than dispatches", label);
+}
+
+static void a_layer_is_eight_dispatches_and_the_reduce(void **state)
+{
+    (void)state;
+    record_all();
+    rf_forward_visit(engine.model->forward, check_budget, NULL);
+}
+
+static void a_replay_records_nothing(void **state)
+{
+    (void)state;
+    struct rf_cmd *first[2], *again[2];
+    require_ok(rf_forward_get(engine.model->forward, 20, 0, 0, first, err));
+    uint64_t recorded = rf_gpu_recorded_count(engine.model->gpu);
+    require_ok(rf_forward_get(engine.model->forward, 31, 0, 1, again, err));
+    assert_ptr_equal(first[1], again[1]);
+    assert_int_equal(rf_gpu_recorded_count(engine.model->gpu), recorded);
+}
+
+/* A cap 4 MiB above what loading takes: sessions are refused with the numbers once it is reached, and room that is given back
+ * can be taken again. */
+static void a_full_device_refuses_and_recovers(void **state)
+{
+    (void)state;
+    rf_context *context = NULL;
+    rf_model *model = NULL;
+    rf_session *sessions[64] = {0};
+    const uint32_t prompt[] = {1, 2, 3};
+    struct rf_error failure = {0};
+    require_ok(rf_context_create(&context, NULL, err));
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
+    const struct rf_context_desc desc = {.memory_limit = rf_gpu_memory_used(rf_context_gpu(context)) + (4u << 20)};
+    rf_model_destroy(model);
+    rf_context_destroy(context);
+    require_ok(rf_context_create(&context, &desc, err));
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
+    int count = 0;
+    for (enum rf_status status = RF_OK; !status && count < 64; count++) {
+        status = rf_session_create(&sessions[count], model, NULL, &failure);
+        if (!status) status = rf_session_begin(sessions[count], prompt, 3, &failure);
+    }
+    printf("session %d: %s\n", count, failure.message);
+    assert_int_equal(failure.status, RF_ERROR_DEVICE_MEMORY);
+    assert_non_null(strstr(failure.message, "limit"));
+    for (int i = 0; i < 64; i++) rf_session_destroy(sessions[i]);
+    require_ok(rf_session_create(&sessions[0], model, NULL, err));
+    require_ok(rf_session_begin(sessions[0], prompt, 3, err));
+    require_ok(rf_session_step(sessions[0], NULL, NULL, err));
+    rf_session_destroy(sessions[0]);
+    rf_model_destroy(model);
+    rf_context_destroy(context);
+}
+
+/* What malloc has given out and not got back. Sanitizers bring their own malloc: there the leak report tells. */
+static size_t allocated_bytes(void)
+{
+    const struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+/* 100 lives of context, model and session: what the device and the heap hold does not grow. The drivers keep a few
+ * hundred bytes a life. */
+static void a_hundred_lives_leave_nothing(void **state)
+{
+    (void)state;
+    const uint32_t prompt[] = {1, 2, 3};
+    size_t yardstick = 0;
+    for (int life = 0; life < 100; life++) {
+        rf_context *context = NULL;
+        rf_model *model = NULL;
+        rf_session *session = NULL;
+        require_ok(rf_context_create(&context, NULL, err));
+        require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
+        require_ok(rf_session_create(&session, model, NULL, err));
+        require_ok(rf_session_begin(session, prompt, 3, err));
+        rf_session_destroy(session);
+        rf_model_destroy(model);
+        assert_int_equal(rf_gpu_memory_used(rf_context_gpu(context)), 0);
+        rf_context_destroy(context);
+        if (life == 20) yardstick = allocated_bytes();
+    }
+    size_t end = allocated_bytes();
+    printf("heap after 20 lives %zu bytes, after 100 %zu\n", yardstick, end);
+    assert_true(end < yardstick + (128u << 10));
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    engine_open(&engine);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    engine_close(&engine);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logits_equal_the_original_network),
+        cmocka_unit_test(logits_at_the_end_of_the_context),
+        cmocka_unit_test(every_barrier_is_needed_and_none_is_missing),
+        cmocka_unit_test(a_layer_is_eight_dispatches_and_the_reduce),
+        cmocka_unit_test(a_replay_records_nothing),
+        cmocka_unit_test(a_full_device_refuses_and_recovers),
+        cmocka_unit_test(a_hundred_lives_leave_nothing),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
