@@ -1,6 +1,6 @@
 #version 450
-// target[first + i] = source[i] * scale + offset for i < count: the smallest kernel with pointers, scalars and a
-// workgroup size from a specialization constant. Used by the tests of engine/gpu alone.
+// target[first + i] = source[i] * scale + offset for i < count: the smallest kernel with pointers, scalars and
+// a workgroup size from a specialization constant. Used by the tests of engine/gpu alone.
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_scalar_block_layout : require
 
