@@ -122,10 +122,13 @@ def main():
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         try:
-            for case, difference in zip(cases, pool.map(lambda case: run_case(arguments, case), cases)):
+            results = pool.map(lambda case: run_case(arguments, case), cases)
+            for number, (case, difference) in enumerate(zip(cases, results), 1):
                 if difference:
                     failed += 1
                     print(f"FAILED {case['label']}: {difference}", flush=True)
+                if number % 20 == 0:
+                    print(f"{number} of {len(cases)} after {time.monotonic() - start:.0f} s", flush=True)
         except SystemExit as end:
             pool.shutdown(cancel_futures=True)
             return end.code
