@@ -20,51 +20,51 @@
 void main()
 {
     uint count = row_count();
-    uint first = gl_WorkGroupID.y * gl_WorkGroupSize.x * ROWS + gl_LocalInvocationID.x;
+    uint first = gl_WorkGroupID.y * gl_WorkGroupSize.x * rows() + gl_LocalInvocationID.x;
     if (first >= count) {
         return;
     }
-    // Rows past the last read the last row again and are not written.
-    uint m[ROWS];
-    [[unroll]] for (uint r = 0; r < ROWS; r++) {
-        m[r] = min(first + r * gl_WorkGroupSize.x, count - 1);
-    }
-    uint tile = EPILOGUE == RF_EPILOGUE_REDUCE ? RF_LOGIT_TILE : RF_COLUMNS;
+    uint tile = epilogue() == RF_EPILOGUE_REDUCE ? RF_LOGIT_TILE : RF_COLUMNS;
     uint tile_first = gl_WorkGroupID.x * tile;
     uint tile_end = min(tile_first + tile, push.columns);
-
-    draw draws[ROWS];
-    rf_partial partials[ROWS];
-    if (EPILOGUE == RF_EPILOGUE_REDUCE) {
-        [[unroll]] for (uint r = 0; r < ROWS; r++) {
-            draws[r] = row_draw(m[r]);
-            partials[r] = empty_partial(push.column_first + tile_first);
-        }
+    if (tile_first >= tile_end) {
+        return;
     }
+
+    // Rows past the last read the last row again and are not written.
+    uint m[MAX_ROWS];
+    draw draws[MAX_ROWS];
+    rf_partial partials[MAX_ROWS];
+#define BEGIN_ROW(R) \
+    m[R] = min(first + R * gl_WorkGroupSize.x, count - 1); \
+    if (epilogue() == RF_EPILOGUE_REDUCE) { \
+        draws[R] = row_draw(m[R]); \
+        partials[R] = empty_partial(push.column_first + tile_first); \
+    }
+    FOR_ROWS(BEGIN_ROW)
+
     for (uint n = tile_first; n < tile_end; n += RF_COLUMNS) {
-        sums acc[ROWS];
-        [[unroll]] for (uint r = 0; r < ROWS; r++) {
-            acc[r] = sums(vec4(0.0), vec4(0.0));
-        }
+        sums acc[MAX_ROWS];
+#define CLEAR_ROW(R) \
+        acc[R] = sums(vec4(0.0), vec4(0.0));
+        FOR_ROWS(CLEAR_ROW)
         for (uint o = 0; o < push.k / 8; o++) {
             add_octet(acc, m, n, o);
         }
-        [[unroll]] for (uint r = 0; r < ROWS; r++) {
-            bool present = first + r * gl_WorkGroupSize.x < count;
-            if (EPILOGUE == RF_EPILOGUE_REDUCE) {
-                take_logits(partials[r], draws[r], acc[r], n);
-            } else if (present && EPILOGUE == RF_EPILOGUE_SWIGLU) {
-                write_swiglu(acc[r], m[r], n);
-            } else if (present) {
-                write_columns(acc[r], m[r], n);
-            }
+#define FINISH_ROW(R) \
+        if (epilogue() == RF_EPILOGUE_REDUCE) { \
+            take_logits(partials[R], draws[R], acc[R], n); \
+        } else if (first + R * gl_WorkGroupSize.x < count) { \
+            write_sums(acc[R], m[R], n); \
         }
+        FOR_ROWS(FINISH_ROW)
     }
-    if (EPILOGUE == RF_EPILOGUE_REDUCE && tile_first < push.columns) {
-        [[unroll]] for (uint r = 0; r < ROWS; r++) {
-            if (first + r * gl_WorkGroupSize.x < count) {
-                write_partial(partials[r], m[r], tile_first);
-            }
+
+    if (epilogue() == RF_EPILOGUE_REDUCE) {
+#define END_ROW(R) \
+        if (first + R * gl_WorkGroupSize.x < count) { \
+            write_partial(partials[R], m[R], tile_first); \
         }
+        FOR_ROWS(END_ROW)
     }
 }

@@ -10,6 +10,18 @@ layout(local_size_x_id = RF_SPEC_LOCAL) in;
 
 layout(push_constant, scalar) uniform Push { rf_push_matmul push; };
 
+// Rows and columns are unrolled by macros with constant indices: SwiftShader does not unroll loops, and an array that is
+// indexed by a variable costs it ten times what registers do. Conditions go through functions, because glslang would make
+// OpSpecConstantOp of an expression of specialization constants, which SwiftShader does not fold.
+const uint MAX_ROWS = 8;
+#define FOR_ROWS(DO) \
+    DO(0) \
+    if (rows() > 1) { DO(1) } \
+    if (rows() > 2) { DO(2) DO(3) } \
+    if (rows() > 4) { DO(4) DO(5) DO(6) DO(7) }
+#define FOR_COLUMNS(DO) \
+    DO(0, low.x) DO(1, low.y) DO(2, low.z) DO(3, low.w) DO(4, high.x) DO(5, high.y) DO(6, high.z) DO(7, high.w)
+
 // Sums of one row over RF_COLUMNS columns: low has columns 0..3, high 4..7.
 struct sums {
     vec4 low, high;
@@ -17,9 +29,19 @@ struct sums {
 
 const float LOWEST = -3.4028234e38;
 
+uint rows()
+{
+    return ROWS;
+}
+
+uint epilogue()
+{
+    return EPILOGUE;
+}
+
 bool makes_logits()
 {
-    return EPILOGUE == RF_EPILOGUE_REDUCE || EPILOGUE == RF_EPILOGUE_LOGITS;
+    return epilogue() == RF_EPILOGUE_REDUCE || epilogue() == RF_EPILOGUE_LOGITS;
 }
 
 uint row_count()
@@ -27,60 +49,45 @@ uint row_count()
     return makes_logits() ? push.counts.x.outputs : push.counts.x.rows;
 }
 
-#define COLUMN(C, SUM) \
-    { \
-        vec4 low, high; \
-        load_octet(push.w, first + C * octets, low, high); \
-        [[unroll]] for (uint r = 0; r < ROWS; r++) { \
-            SUM += low.x * x_low[r].x; \
-            SUM += low.y * x_low[r].y; \
-            SUM += low.z * x_low[r].z; \
-            SUM += low.w * x_low[r].w; \
-            SUM += high.x * x_high[r].x; \
-            SUM += high.y * x_high[r].y; \
-            SUM += high.z * x_high[r].z; \
-            SUM += high.w * x_high[r].w; \
-        } \
-    }
-
 // acc[r] += octet o of the columns n..n+7 times octet o of the rows m[r].
-void add_octet(inout sums acc[ROWS], uint m[ROWS], uint n, uint o)
+void add_octet(inout sums acc[MAX_ROWS], uint m[MAX_ROWS], uint n, uint o)
 {
-    vec4 x_low[ROWS], x_high[ROWS];
-    [[unroll]] for (uint r = 0; r < ROWS; r++) {
-        x_low[r] = vec4(push.x.x[2 * o * push.ldx + m[r]]);
-        x_high[r] = vec4(push.x.x[(2 * o + 1) * push.ldx + m[r]]);
-    }
-    uint octets = push.k / 8;
-    uint first = n * octets + o;
-    COLUMN(0, acc[r].low.x)
-    COLUMN(1, acc[r].low.y)
-    COLUMN(2, acc[r].low.z)
-    COLUMN(3, acc[r].low.w)
-    COLUMN(4, acc[r].high.x)
-    COLUMN(5, acc[r].high.y)
-    COLUMN(6, acc[r].high.z)
-    COLUMN(7, acc[r].high.w)
-}
-
-float column(sums s, uint c)
-{
-    return c < 4 ? s.low[c] : s.high[c - 4];
+    uint octets = push.k / 8, first = n * octets + o;
+    uint x_first = 2 * o * push.ldx;
+    vec4 x_low[MAX_ROWS], x_high[MAX_ROWS];
+#define LOAD_ROW(R) \
+    x_low[R] = vec4(push.x.x[x_first + m[R]]); \
+    x_high[R] = vec4(push.x.x[x_first + push.ldx + m[R]]);
+    FOR_ROWS(LOAD_ROW)
+#define ADD_ROW(R, SUM) \
+    acc[R].SUM += w_low.x * x_low[R].x; \
+    acc[R].SUM += w_low.y * x_low[R].y; \
+    acc[R].SUM += w_low.z * x_low[R].z; \
+    acc[R].SUM += w_low.w * x_low[R].w; \
+    acc[R].SUM += w_high.x * x_high[R].x; \
+    acc[R].SUM += w_high.y * x_high[R].y; \
+    acc[R].SUM += w_high.z * x_high[R].z; \
+    acc[R].SUM += w_high.w * x_high[R].w;
+#define ADD_COLUMN(C, SUM) \
+    load_octet(push.w, first + C * octets, w_low, w_high); \
+    ADD_ROW(0, SUM) \
+    if (rows() > 1) { ADD_ROW(1, SUM) } \
+    if (rows() > 2) { ADD_ROW(2, SUM) ADD_ROW(3, SUM) } \
+    if (rows() > 4) { ADD_ROW(4, SUM) ADD_ROW(5, SUM) ADD_ROW(6, SUM) ADD_ROW(7, SUM) }
+    vec4 w_low, w_high;
+    FOR_COLUMNS(ADD_COLUMN)
 }
 
 // STORE, RESIDUAL, LOGITS: columns n..n+7 of row m, those past the last column left out.
 void write_columns(sums s, uint m, uint n)
 {
     uint at = m * push.ldy + push.column_first + n;
-    [[unroll]] for (uint c = 0; c < RF_COLUMNS; c++) {
-        if (n + c < push.columns) {
-            float value = column(s, c);
-            if (EPILOGUE == RF_EPILOGUE_RESIDUAL) {
-                value = uintBitsToFloat(push.y.x[at + c]) + push.scale * value;
-            }
-            push.y.x[at + c] = floatBitsToUint(value);
-        }
+    bool add = epilogue() == RF_EPILOGUE_RESIDUAL;
+#define WRITE_COLUMN(C, SUM) \
+    if (n + C < push.columns) { \
+        push.y.x[at + C] = floatBitsToUint(add ? uintBitsToFloat(push.y.x[at + C]) + push.scale * s.SUM : s.SUM); \
     }
+    FOR_COLUMNS(WRITE_COLUMN)
 }
 
 // SWIGLU: one activation quad. The exponent is bounded, so that exp stays finite for gates of any size.
@@ -93,10 +100,20 @@ void write_swiglu(sums s, uint m, uint n)
     push.y.x[2 * quad] = packHalf2x16(product.xy);
     push.y.x[2 * quad + 1] = packHalf2x16(product.zw);
 #else
-    [[unroll]] for (uint c = 0; c < 4; c++) {
-        push.y.x[4 * quad + c] = floatBitsToUint(product[c]);
-    }
+    push.y.x[4 * quad] = floatBitsToUint(product.x);
+    push.y.x[4 * quad + 1] = floatBitsToUint(product.y);
+    push.y.x[4 * quad + 2] = floatBitsToUint(product.z);
+    push.y.x[4 * quad + 3] = floatBitsToUint(product.w);
 #endif
+}
+
+void write_sums(sums s, uint m, uint n)
+{
+    if (epilogue() == RF_EPILOGUE_SWIGLU) {
+        write_swiglu(s, m, n);
+    } else {
+        write_columns(s, m, n);
+    }
 }
 
 // REDUCE: what a row needs to know beside its logits.
@@ -125,31 +142,34 @@ rf_partial empty_partial(uint first)
 }
 
 // Takes the logits of the columns n..n+7 into a partial, in ascending order: the first of equal keys stays.
-void take_logits(inout rf_partial p, draw d, sums logits, uint n)
+void take_logit(inout rf_partial p, draw d, float logit, uint token)
+{
+    float key = logit;
+    if (d.inverse_temperature > 0.0) {
+        key = logit * d.inverse_temperature + rf_gumbel(d.noise, token);
+    }
+    p.sum += exp(logit - p.max);
+    if (key > p.best_key) {
+        p.best = token;
+        p.best_key = key;
+        p.best_logit = logit;
+    }
+    p.want_logit = token == d.want ? logit : p.want_logit;
+}
+
+void take_logits(inout rf_partial p, draw d, sums s, uint n)
 {
     float top = p.max;
-    [[unroll]] for (uint c = 0; c < RF_COLUMNS; c++) {
-        top = n + c < push.columns ? max(top, column(logits, c)) : top;
-    }
+#define TOP_COLUMN(C, SUM) \
+    top = n + C < push.columns ? max(top, s.SUM) : top;
+    FOR_COLUMNS(TOP_COLUMN)
     p.sum *= exp(p.max - top);
     p.max = top;
-    [[unroll]] for (uint c = 0; c < RF_COLUMNS; c++) {
-        if (n + c < push.columns) {
-            uint token = push.column_first + n + c;
-            float logit = column(logits, c);
-            float key = logit;
-            if (d.inverse_temperature > 0.0) {
-                key = logit * d.inverse_temperature + rf_gumbel(d.noise, token);
-            }
-            p.sum += exp(logit - top);
-            if (key > p.best_key) {
-                p.best = token;
-                p.best_key = key;
-                p.best_logit = logit;
-            }
-            p.want_logit = token == d.want ? logit : p.want_logit;
-        }
+#define TAKE_COLUMN(C, SUM) \
+    if (n + C < push.columns) { \
+        take_logit(p, d, s.SUM, push.column_first + n + C); \
     }
+    FOR_COLUMNS(TAKE_COLUMN)
 }
 
 // In the order of rf_partial's members.

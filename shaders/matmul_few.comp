@@ -2,7 +2,7 @@
 // then over the lanes. Every product of the network when a forward has few rows: each weight is read once.
 // A subgroup makes RF_COLUMNS columns of ROWS rows, its lanes stride over k. Columns are strided over all subgroups of the
 // grid, in groups of RF_COLUMNS, or in tiles of RF_LOGIT_TILE with REDUCE. No shared memory, no barrier.
-// Grid: (any, 1).  -D: ACT_F16 (activations), WEIGHT_BF16 | WEIGHT_F16 | WEIGHT_F32
+// Grid: (any, any): rows are strided over y in blocks of ROWS; 1 is enough when ROWS covers them.  -D: ACT_F16 (activations), WEIGHT_BF16 | WEIGHT_F16 | WEIGHT_F32
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -21,43 +21,41 @@
 // written.
 void make_tile(uint tile_first, uint tile_end, uint first, uint count, uint lane, uint lanes)
 {
-    uint m[ROWS];
-    draw draws[ROWS];
-    rf_partial partials[ROWS];
-    [[unroll]] for (uint r = 0; r < ROWS; r++) {
-        m[r] = min(first + r, count - 1);
-        if (EPILOGUE == RF_EPILOGUE_REDUCE) {
-            draws[r] = row_draw(m[r]);
-            partials[r] = empty_partial(push.column_first + tile_first);
-        }
+    uint m[MAX_ROWS];
+    draw draws[MAX_ROWS];
+    rf_partial partials[MAX_ROWS];
+#define BEGIN_ROW(R) \
+    m[R] = min(first + R, count - 1); \
+    if (epilogue() == RF_EPILOGUE_REDUCE) { \
+        draws[R] = row_draw(m[R]); \
+        partials[R] = empty_partial(push.column_first + tile_first); \
     }
+    FOR_ROWS(BEGIN_ROW)
+
     for (uint n = tile_first; n < tile_end; n += RF_COLUMNS) {
-        sums acc[ROWS];
-        [[unroll]] for (uint r = 0; r < ROWS; r++) {
-            acc[r] = sums(vec4(0.0), vec4(0.0));
-        }
+        sums acc[MAX_ROWS];
+#define CLEAR_ROW(R) \
+        acc[R] = sums(vec4(0.0), vec4(0.0));
+        FOR_ROWS(CLEAR_ROW)
         for (uint o = lane; o < push.k / 8; o += lanes) {
             add_octet(acc, m, n, o);
         }
-        [[unroll]] for (uint r = 0; r < ROWS; r++) {
-            sums s = sums(subgroupAdd(acc[r].low), subgroupAdd(acc[r].high));
-            if (EPILOGUE == RF_EPILOGUE_REDUCE) {
-                take_logits(partials[r], draws[r], s, n);
-            } else if (lane == 0 && first + r < count) {
-                if (EPILOGUE == RF_EPILOGUE_SWIGLU) {
-                    write_swiglu(s, m[r], n);
-                } else {
-                    write_columns(s, m[r], n);
-                }
-            }
+#define FINISH_ROW(R) \
+        acc[R] = sums(subgroupAdd(acc[R].low), subgroupAdd(acc[R].high)); \
+        if (epilogue() == RF_EPILOGUE_REDUCE) { \
+            take_logits(partials[R], draws[R], acc[R], n); \
+        } else if (lane == 0 && first + R < count) { \
+            write_sums(acc[R], m[R], n); \
         }
+        FOR_ROWS(FINISH_ROW)
     }
-    if (EPILOGUE == RF_EPILOGUE_REDUCE && lane == 0) {
-        [[unroll]] for (uint r = 0; r < ROWS; r++) {
-            if (first + r < count) {
-                write_partial(partials[r], m[r], tile_first);
-            }
+
+    if (epilogue() == RF_EPILOGUE_REDUCE && lane == 0) {
+#define END_ROW(R) \
+        if (first + R < count) { \
+            write_partial(partials[R], m[R], tile_first); \
         }
+        FOR_ROWS(END_ROW)
     }
 }
 
@@ -65,11 +63,11 @@ void main()
 {
     uint count = row_count();
     uint lanes = subgroupAdd(1u); // those that exist: a subgroup may be larger than the workgroup
-    uint tile = EPILOGUE == RF_EPILOGUE_REDUCE ? RF_LOGIT_TILE : RF_COLUMNS;
+    uint tile = epilogue() == RF_EPILOGUE_REDUCE ? RF_LOGIT_TILE : RF_COLUMNS;
     uint step = gl_NumWorkGroups.x * gl_NumSubgroups * tile;
     uint start = (gl_WorkGroupID.x * gl_NumSubgroups + gl_SubgroupID) * tile;
     for (uint n = start; n < push.columns; n += step) {
-        for (uint first = 0; first < count; first += ROWS) {
+        for (uint first = gl_WorkGroupID.y * rows(); first < count; first += gl_NumWorkGroups.y * rows()) {
             make_tile(n, min(n + tile, push.columns), first, count, gl_SubgroupInvocationID, lanes);
         }
     }

@@ -214,7 +214,7 @@ RF_CHECK_PUSH(rf_push_rmsnorm);
 RF_CONST(RF_SPEC_EPILOGUE, 0)
 RF_CONST(RF_SPEC_LOCAL, 1)       /* invocations per workgroup */
 RF_CONST(RF_SPEC_ROWS, 2)        /* matmul_few: rows that a subgroup handles at once (1, 2, 4, 8);
-                                  * matmul: rows per invocation (1, 2, 4) */
+                                  * matmul: rows per invocation (1, 2, 4, 8) */
 RF_CONST(RF_EPILOGUE_STORE, 0)    /* y f32 [m][ldy], column n_first + n */
 RF_CONST(RF_EPILOGUE_RESIDUAL, 1) /* the same, added to what is there, times `scale` */
 RF_CONST(RF_EPILOGUE_SWIGLU, 2)   /* columns come as 4 gates then their 4 ups: y = activation quads, silu(g) * u * scale */
