@@ -140,7 +140,8 @@ static int split_words(char *words, char **out, int most)
     return count;
 }
 
-/* The new session shares the rows of the old one, so that the conversation's prefix stays cached. */
+/* The new session shares the rows of the old one, so that the conversation's prefix stays cached; between
+ * responses that is, so not after an answer that Ctrl-C cut short. */
 static enum rf_status change_settings(struct chat *chat, const char *line, struct rf_error *err)
 {
     enum { MOST_WORDS = 64 };
@@ -165,7 +166,9 @@ static enum rf_status change_settings(struct chat *chat, const char *line, struc
         return RF_OK; /* said already; nothing was changed */
     rf_session *session;
     struct rf_session_desc desc = session_desc(&changed);
-    enum rf_status status = rf_session_fork(&session, chat->session, &desc, err);
+    enum rf_status status = rf_session_finished(chat->session)
+                                ? rf_session_fork(&session, chat->session, &desc, err)
+                                : rf_session_create(&session, chat->engine->model, &desc, err);
     if (status)
         return status;
     rf_session_destroy(chat->session);
@@ -296,6 +299,8 @@ static int talk_on_terminal(struct chat *chat)
         if (!going_on)
             break;
     }
+    if (!typed)
+        putchar('\n'); /* the shell's prompt stands on a line of its own */
     history_end(past);
     el_end(editor);
     return worst;

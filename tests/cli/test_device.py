@@ -244,6 +244,13 @@ def read_until(fd, buffer, pattern, seconds):
             buffer += piece
 
 
+def wait_for_editing(fd):
+    """The prompt is printed just before line editing takes the terminal."""
+    end = time.monotonic() + 60
+    while termios.tcgetattr(fd)[3] & termios.ICANON and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def talk_on_terminal(test, arguments, script, rows=24, columns=80):
     """Runs the program on a terminal; script: (pattern to wait for behind the one before, then type). Returns all output."""
     main, terminal = pty.openpty()
@@ -263,6 +270,8 @@ def talk_on_terminal(test, arguments, script, rows=24, columns=80):
                 buffer, match = read_until(main, buffer, pattern, 120)
                 test.assertTrue(match, f"waited for {pattern}, found {output + buffer}")
                 output, buffer = output + buffer[:match.end()], buffer[match.end():]
+                if pattern.endswith(b"> "):
+                    wait_for_editing(main)
                 os.write(main, typed)
             buffer, _ = read_until(main, buffer, None, 120)
             output += buffer
@@ -357,6 +366,8 @@ class Chat(ProgramTest):
         output = talk_on_terminal(self, ["chat"] + [word for word in ENDLESS if word != "--raw"], [
             (rb"> ", b"x\n"),
             (rb"x\r\n[^>]", b"\x03"),
+            (rb"tokens/forward[^>]*> ", b"/settings --temperature 0\n"),
+            (rb"> ", QUESTION.encode() + b"\n"),
             (rb"tokens/forward[^>]*> ", b"/exit\n"),
         ])
         shown = re.search(r", (\d+) tokens \d", output)
