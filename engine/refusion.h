@@ -1,18 +1,21 @@
-/* refusion: runs ReFusion language models (Qwen3 architecture, slot-level plan-and-infill decoding) as Vulkan compute.
+/* refusion: runs ReFusion language models (Qwen3 architecture, slot-level plan-and-infill decoding) as Vulkan
+ * compute.
  *
  * Three objects, each owned by the caller and destroyed by it, children before parents:
  *   rf_context  one Vulkan device; may be used from several threads (calls are serialised inside)
  *   rf_model    weights on that device; immutable after loading, shared by any number of sessions
- *   rf_session  one conversation: committed tokens, their KV rows, the response being decoded; one thread at a time
- * and rf_tokenizer, which needs no device.
+ *   rf_session  one conversation: committed tokens, their KV rows, the response being decoded; one thread at
+ * a time and rf_tokenizer, which needs no device.
  *
  * Conventions.
- *   - Every fallible call returns enum rf_status, 0 = RF_OK, and takes a caller-owned `struct rf_error *` last (NULL
- *     is allowed): one line that names what was wrong, what was found and what was wanted. No state is global.
- *   - Desc structs: zero means default, so `(struct rf_session_desc){0}` is valid. Pointers inside are only read
- *     during the call, except where a comment says otherwise.
+ *   - Every fallible call returns enum rf_status, 0 = RF_OK, and takes a caller-owned `struct rf_error *`
+ * last (NULL is allowed): one line that names what was wrong, what was found and what was wanted. No state is
+ * global.
+ *   - Desc structs: zero means default, so `(struct rf_session_desc){0}` is valid. Pointers inside are only
+ * read during the call, except where a comment says otherwise.
  *   - The library never prints, never exits, never aborts on bad input and installs no signal handlers.
- *   - Text is UTF-8. Token ids are uint32_t. Positions are 0-based; in events they count from the response's start.
+ *   - Text is UTF-8. Token ids are uint32_t. Positions are 0-based; in events they count from the response's
+ * start.
  *
  * In short:
  *   rf_context_create(&context, NULL, &err);
@@ -39,14 +42,14 @@ extern "C" {
 #define RF_API __attribute__((visibility("default")))
 #endif
 
-/* ---- Status ------------------------------------------------------------------------------------------------- */
+/* ---- Status ----------------------------------------------------------------------------------------- */
 
 enum rf_status {
     RF_OK = 0,
-    RF_ERROR_ARGUMENT,      /* a value outside its range, a combination that makes no sense */
-    RF_ERROR_IO,            /* a file or folder is missing or cannot be read */
-    RF_ERROR_FORMAT,        /* a file's content is damaged or contradicts itself */
-    RF_ERROR_UNSUPPORTED,   /* well formed, but this program does not run it */
+    RF_ERROR_ARGUMENT,    /* a value outside its range, a combination that makes no sense */
+    RF_ERROR_IO,          /* a file or folder is missing or cannot be read */
+    RF_ERROR_FORMAT,      /* a file's content is damaged or contradicts itself */
+    RF_ERROR_UNSUPPORTED, /* well formed, but this program does not run it */
     RF_ERROR_HOST_MEMORY,
     RF_ERROR_DEVICE_MEMORY, /* the device, or the memory limit that was set, has no room */
     RF_ERROR_NO_DEVICE,     /* no Vulkan loader, no device, or none with the required features */
@@ -64,19 +67,19 @@ struct rf_error {
 RF_API const char *rf_status_name(enum rf_status status);
 RF_API const char *rf_version(void); /* "0.1.0" */
 
-/* ---- Devices and contexts ----------------------------------------------------------------------------------- */
+/* ---- Devices and contexts --------------------------------------------------------------------------- */
 
 enum { RF_NAME_LENGTH = 256 };
 
 /* What one Vulkan device offers. Filled by rf_devices_list; strings live inside the struct. */
 struct rf_device_info {
-    uint32_t index;               /* what rf_context_desc.device takes as a number */
+    uint32_t index; /* what rf_context_desc.device takes as a number */
     char name[RF_NAME_LENGTH];
-    char driver[RF_NAME_LENGTH];  /* driver name and version text */
-    char type[32];                /* "discrete", "integrated", "virtual", "cpu", "other" */
-    char tiers[128];              /* usable paths, best first, e.g. "fp16, portable"; empty when not usable */
-    char missing[512];            /* required features that it lacks, comma separated; empty when usable */
-    uint32_t api_version;         /* as Vulkan packs it */
+    char driver[RF_NAME_LENGTH]; /* driver name and version text */
+    char type[32];               /* "discrete", "integrated", "virtual", "cpu", "other" */
+    char tiers[128];             /* usable paths, best first, e.g. "fp16, portable"; empty when not usable */
+    char missing[512];           /* required features that it lacks, comma separated; empty when usable */
+    uint32_t api_version;        /* as Vulkan packs it */
     uint32_t subgroup_size;
     uint32_t subgroup_size_min, subgroup_size_max;
     uint32_t shared_memory_bytes; /* per workgroup */
@@ -85,8 +88,8 @@ struct rf_device_info {
     bool has_fp16, has_int8_dot, has_coopmat, has_coopmat2, unified_memory;
 };
 
-/* Lists every Vulkan device, usable or not. *infos is malloc'ed, the caller frees it. RF_ERROR_NO_DEVICE when there is
- * no Vulkan loader or no device at all. Thread-safe. */
+/* Lists every Vulkan device, usable or not. *infos is malloc'ed, the caller frees it. RF_ERROR_NO_DEVICE when
+ * there is no Vulkan loader or no device at all. Thread-safe. */
 RF_API enum rf_status rf_devices_list(struct rf_device_info **infos, size_t *count, struct rf_error *err);
 
 enum rf_log_level { RF_LOG_DEBUG, RF_LOG_INFO, RF_LOG_WARNING, RF_LOG_ERROR };
@@ -95,27 +98,32 @@ typedef void (*rf_log_fn)(void *user, enum rf_log_level level, const char *line)
 typedef struct rf_context rf_context;
 
 struct rf_context_desc {
-    const char *device;      /* index ("0") or a part of the name, any case; NULL: RF_DEVICE from the environment, else the
-                              * best: discrete, integrated, virtual, CPU, in that order */
-    const char *disable;     /* tiers or capabilities not to use, comma separated: coopmat2, coopmat, int8dot, fp16 and,
-                              * to simulate a lesser device, any name that `devices` lists as required; NULL: RF_DISABLE
-                              * from the environment */
-    const char *cache_dir;   /* for the pipeline cache; NULL: $XDG_CACHE_HOME/refusion or ~/.cache/refusion; "": none */
-    const char *shader_dir;  /* NAME.spv in it replaces the built-in shader NAME (for tests and shader work); NULL: none */
-    uint64_t memory_limit;   /* bytes of device memory that may be allocated; 0: what the device has */
-    bool debug_checks;       /* red zones round every suballocation, hazard check of every recorded command buffer */
-    bool validation;         /* enable VK_LAYER_KHRONOS_validation with synchronization validation, messages to log */
-    rf_log_fn log;           /* may be called from any thread that is inside a call; NULL: silence */
+    const char *device;  /* index ("0") or a part of the name, any case; NULL: RF_DEVICE from the environment,
+                          * else the  best: discrete, integrated, virtual, CPU, in that order */
+    const char *disable; /* tiers or capabilities not to use, comma separated: coopmat2, coopmat, int8dot,
+                          * fp16 and, to simulate a lesser device, any name that `devices` lists as required;
+                          * NULL: RF_DISABLE from the environment */
+    const char *
+        cache_dir; /* for the pipeline cache; NULL: $XDG_CACHE_HOME/refusion or ~/.cache/refusion; "": none */
+    const char *shader_dir; /* NAME.spv in it replaces the built-in shader NAME (for tests and shader work);
+                               NULL: none */
+    uint64_t memory_limit;  /* bytes of device memory that may be allocated; 0: what the device has */
+    bool
+        debug_checks; /* red zones round every suballocation, hazard check of every recorded command buffer */
+    bool validation; /* enable VK_LAYER_KHRONOS_validation with synchronization validation, messages to log */
+    rf_log_fn log;   /* may be called from any thread that is inside a call; NULL: silence */
     void *log_user;
 };
 
-RF_API enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc *desc, struct rf_error *err);
+RF_API enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc *desc,
+                                        struct rf_error *err);
 RF_API void rf_context_destroy(rf_context *context); /* NULL is fine; models must be gone */
 RF_API void rf_context_device(const rf_context *context, struct rf_device_info *info);
-/* Validation messages of warning level or above seen so far (0 unless desc.validation), plus failed debug checks. */
+/* Validation messages of warning level or above seen so far (0 unless desc.validation), plus failed debug
+ * checks. */
 RF_API uint64_t rf_context_complaints(const rf_context *context);
 
-/* ---- Tokenizer (no device) ---------------------------------------------------------------------------------- */
+/* ---- Tokenizer (no device) -------------------------------------------------------------------------- */
 
 typedef struct rf_tokenizer rf_tokenizer;
 
@@ -128,22 +136,25 @@ struct rf_message {
 RF_API enum rf_status rf_tokenizer_load(rf_tokenizer **out, const char *folder, struct rf_error *err);
 RF_API void rf_tokenizer_destroy(rf_tokenizer *tokenizer);
 
-/* Text to ids. With `special`, added tokens written in the text (such as <|im_end|>) become their ids; without it they
- * are plain text. *tokens is malloc'ed, the caller frees it. Invalid UTF-8 is refused (RF_ERROR_ARGUMENT, with the byte
- * offset). Thread-safe. */
-RF_API enum rf_status rf_tokenizer_encode(const rf_tokenizer *tokenizer, const char *text, size_t length, bool special,
-                                          uint32_t **tokens, size_t *count, struct rf_error *err);
-/* Ids to text, malloc'ed and NUL-terminated. With `skip_special`, added special tokens are left out. Bytes that form no
- * whole UTF-8 character become U+FFFD. An id outside the vocabulary is refused. Thread-safe. */
+/* Text to ids. With `special`, added tokens written in the text (such as <|im_end|>) become their ids;
+ * without it they are plain text. *tokens is malloc'ed, the caller frees it. Invalid UTF-8 is refused
+ * (RF_ERROR_ARGUMENT, with the byte offset). Thread-safe. */
+RF_API enum rf_status rf_tokenizer_encode(const rf_tokenizer *tokenizer, const char *text, size_t length,
+                                          bool special, uint32_t **tokens, size_t *count,
+                                          struct rf_error *err);
+/* Ids to text, malloc'ed and NUL-terminated. With `skip_special`, added special tokens are left out. Bytes
+ * that form no whole UTF-8 character become U+FFFD. An id outside the vocabulary is refused. Thread-safe. */
 RF_API enum rf_status rf_tokenizer_decode(const rf_tokenizer *tokenizer, const uint32_t *tokens, size_t count,
-                                          bool skip_special, char **text, size_t *length, struct rf_error *err);
+                                          bool skip_special, char **text, size_t *length,
+                                          struct rf_error *err);
 /* Messages to prompt ids by the folder's chat template (ChatML as Qwen3 writes it; another template is
- * RF_ERROR_UNSUPPORTED). `thinking` false appends the empty think block to the generation prompt. Thread-safe. */
-RF_API enum rf_status rf_tokenizer_chat(const rf_tokenizer *tokenizer, const struct rf_message *messages, size_t count,
-                                        bool thinking, bool generation_prompt, uint32_t **tokens, size_t *token_count,
-                                        struct rf_error *err);
+ * RF_ERROR_UNSUPPORTED). `thinking` false appends the empty think block to the generation prompt.
+ * Thread-safe. */
+RF_API enum rf_status rf_tokenizer_chat(const rf_tokenizer *tokenizer, const struct rf_message *messages,
+                                        size_t count, bool thinking, bool generation_prompt,
+                                        uint32_t **tokens, size_t *token_count, struct rf_error *err);
 
-/* ---- Models ------------------------------------------------------------------------------------------------- */
+/* ---- Models ----------------------------------------------------------------------------------------- */
 
 typedef struct rf_model rf_model;
 
@@ -157,7 +168,8 @@ enum rf_precision {
 typedef bool (*rf_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 struct rf_model_desc {
-    uint32_t context_length; /* most rows (prompt + response) of a session; 0: the model's max_position_embeddings */
+    uint32_t context_length; /* most rows (prompt + response) of a session; 0: the model's
+                                max_position_embeddings */
     enum rf_precision precision;
     rf_progress_fn progress;
     void *progress_user;
@@ -166,20 +178,21 @@ struct rf_model_desc {
 struct rf_model_info {
     uint32_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab; /* as in config.json */
     uint32_t context_length;
-    uint32_t mask_token;      /* UINT32_MAX when the model has none (then only RF_DECODE_AR) */
+    uint32_t mask_token;               /* UINT32_MAX when the model has none (then only RF_DECODE_AR) */
     uint32_t eos_tokens[8], eos_count; /* [0] is the tokenizer's, the others are generation_config's */
     uint64_t parameters;
-    uint64_t weight_bytes;    /* on the device */
-    char precision[16];       /* "portable" or "fp16" */
+    uint64_t weight_bytes; /* on the device */
+    char precision[16];    /* "portable" or "fp16" */
 };
 
 RF_API enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *folder,
                                     const struct rf_model_desc *desc, struct rf_error *err);
 RF_API void rf_model_destroy(rf_model *model); /* sessions must be gone */
 RF_API void rf_model_get_info(const rf_model *model, struct rf_model_info *info);
-RF_API const rf_tokenizer *rf_model_tokenizer(const rf_model *model); /* owned by the model; NULL if it has none */
+RF_API const rf_tokenizer *
+rf_model_tokenizer(const rf_model *model); /* owned by the model; NULL if it has none */
 
-/* ---- Sessions ----------------------------------------------------------------------------------------------- */
+/* ---- Sessions --------------------------------------------------------------------------------------- */
 
 typedef struct rf_session rf_session;
 
@@ -190,20 +203,20 @@ enum rf_decode {
 
 /* Numbers that shape decoding. A zero field takes the preset's value. */
 struct rf_decode_settings {
-    const char *preset;      /* "chat" (default), "code", "math", "strict", "demo", or a benchmark's name: mmlu-pro, arc-c,
-                              * gsm8k, humaneval, mbpp, math, gpqa */
+    const char *preset; /* "chat" (default), "code", "math", "strict", "demo", or a benchmark's name:
+                         * mmlu-pro, arc-c, gsm8k, humaneval, mbpp, math, gpqa */
     enum rf_decode decode;
-    uint32_t max_tokens;     /* response tokens at most; 0: 512, or what the context leaves if less */
-    uint32_t slot_size;      /* k, tokens a slot */
-    uint32_t block;          /* b, tokens a block: a multiple of slot_size */
-    float slot_threshold;    /* [0, 1]; has_slot_threshold tells a wanted 0 from "preset's" */
-    float token_threshold;   /* [0, 1] */
+    uint32_t max_tokens;   /* response tokens at most; 0: 512, or what the context leaves if less */
+    uint32_t slot_size;    /* k, tokens a slot */
+    uint32_t block;        /* b, tokens a block: a multiple of slot_size */
+    float slot_threshold;  /* [0, 1]; has_slot_threshold tells a wanted 0 from "preset's" */
+    float token_threshold; /* [0, 1] */
     bool has_slot_threshold, has_token_threshold;
-    float temperature;       /* >= 0; 0: greedy */
-    uint64_t seed;           /* of the Gumbel noise when temperature > 0 */
-    uint32_t top_k;          /* RF_DECODE_AR only; 0: off */
-    float top_p;             /* RF_DECODE_AR only, (0, 1]; 0: off */
-    bool reference;          /* exactly the original program's behaviour, its oddities included; greedy only */
+    float temperature; /* >= 0; 0: greedy */
+    uint64_t seed;     /* of the Gumbel noise when temperature > 0 */
+    uint32_t top_k;    /* RF_DECODE_AR only; 0: off */
+    float top_p;       /* RF_DECODE_AR only, (0, 1]; 0: off */
+    bool reference;    /* exactly the original program's behaviour, its oddities included; greedy only */
 };
 
 struct rf_session_desc {
@@ -214,7 +227,7 @@ struct rf_session_desc {
 };
 
 enum rf_event_kind {
-    RF_EVENT_PLANNED,   /* `token` is the draft for `position` in a slot chosen this round; it may yet change */
+    RF_EVENT_PLANNED, /* `token` is the draft for `position` in a slot chosen this round; it may yet change */
     RF_EVENT_COMMITTED, /* `token` is final at `position` (but may lie behind an eos and so never be shown) */
     RF_EVENT_DROPPED,   /* `count` positions from `position` on will not be decoded */
     RF_EVENT_FINISHED   /* the response is complete; see rf_session_finish_reason */
@@ -225,7 +238,7 @@ struct rf_event {
     uint32_t position; /* from the response's start */
     uint32_t count;    /* 1, or the length of a dropped run */
     uint32_t token;
-    uint32_t round;    /* from 0 */
+    uint32_t round; /* from 0 */
 };
 
 struct rf_session_stats {
@@ -234,49 +247,54 @@ struct rf_session_stats {
     uint64_t forwards, rows;               /* as the paper counts: a chunked prefill is part of its PLAN */
     uint32_t shown_tokens;                 /* before the earliest eos or stop */
     double tokens_per_forward;             /* (shown + the eos) / forwards */
-    double reference_tokens_per_forward;   /* the original program's own figure; 0 unless settings.reference */
+    double reference_tokens_per_forward; /* the original program's own figure; 0 unless settings.reference */
     double prefill_seconds, decode_seconds;
 };
 
 RF_API enum rf_status rf_session_create(rf_session **out, rf_model *model, const struct rf_session_desc *desc,
                                         struct rf_error *err);
 RF_API void rf_session_destroy(rf_session *session);
-/* A second session with the same committed rows; KV pages are shared and copied when written. Only between responses. */
-RF_API enum rf_status rf_session_fork(rf_session **out, rf_session *session, const struct rf_session_desc *desc,
-                                      struct rf_error *err);
+/* A second session with the same committed rows; KV pages are shared and copied when written. Only between
+ * responses. */
+RF_API enum rf_status rf_session_fork(rf_session **out, rf_session *session,
+                                      const struct rf_session_desc *desc, struct rf_error *err);
 
-/* Starts a response to `tokens` (the whole conversation so far). Rows of the longest common prefix with what the session
- * holds in position order are reused. A running response is given up. */
-RF_API enum rf_status rf_session_begin(rf_session *session, const uint32_t *tokens, size_t count, struct rf_error *err);
-RF_API enum rf_status rf_session_begin_chat(rf_session *session, const struct rf_message *messages, size_t count,
-                                            bool thinking, struct rf_error *err);
+/* Starts a response to `tokens` (the whole conversation so far). Rows of the longest common prefix with what
+ * the session holds in position order are reused. A running response is given up. */
+RF_API enum rf_status rf_session_begin(rf_session *session, const uint32_t *tokens, size_t count,
+                                       struct rf_error *err);
+RF_API enum rf_status rf_session_begin_chat(rf_session *session, const struct rf_message *messages,
+                                            size_t count, bool thinking, struct rf_error *err);
 
-/* Runs one round (or one token with RF_DECODE_AR). *events (NULL is allowed) stays valid until the next call. */
+/* Runs one round (or one token with RF_DECODE_AR). *events (NULL is allowed) stays valid until the next call.
+ */
 RF_API enum rf_status rf_session_step(rf_session *session, const struct rf_event **events, size_t *count,
                                       struct rf_error *err);
-/* The same for several sessions of one model: their rows share forwards. Finished sessions are passed over. Events are
- * then read with rf_session_events. When one session fails, the others are unaffected and the first failure is returned. */
+/* The same for several sessions of one model: their rows share forwards. Finished sessions are passed over.
+ * Events are then read with rf_session_events. When one session fails, the others are unaffected and the
+ * first failure is returned. */
 RF_API enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struct rf_error *err);
 RF_API const struct rf_event *rf_session_events(const rf_session *session, size_t *count);
 /* Steps until finished; `on_event` (may be NULL) is called for each event, and returning false cancels. */
 typedef bool (*rf_event_fn)(void *user, rf_session *session, const struct rf_event *event);
-RF_API enum rf_status rf_session_generate(rf_session *session, rf_event_fn on_event, void *user, struct rf_error *err);
+RF_API enum rf_status rf_session_generate(rf_session *session, rf_event_fn on_event, void *user,
+                                          struct rf_error *err);
 /* From any thread: the running or next step returns RF_ERROR_CANCELLED before its next submission. */
 RF_API void rf_session_cancel(rf_session *session);
 
 RF_API bool rf_session_finished(const rf_session *session);
 /* "stop" (eos), "stop_text", "length", or "" while running. */
 RF_API const char *rf_session_finish_reason(const rf_session *session);
-/* The text that is certain to stay: the contiguous committed prefix, whole UTF-8 characters, before the earliest eos or
- * stop text, a possible partial stop text held back until the end. Only grows during a response. Valid until the next
- * call on this session. "" when the model has no tokenizer. */
+/* The text that is certain to stay: the contiguous committed prefix, whole UTF-8 characters, before the
+ * earliest eos or stop text, a possible partial stop text held back until the end. Only grows during a
+ * response. Valid until the next call on this session. "" when the model has no tokenizer. */
 RF_API const char *rf_session_text(const rf_session *session, size_t *length);
-/* Committed response tokens by position. Default: cut before the earliest eos or stop. settings.reference: all of them,
- * eos included, as the original program returns. Valid until the next call on this session. */
+/* Committed response tokens by position. Default: cut before the earliest eos or stop. settings.reference:
+ * all of them, eos included, as the original program returns. Valid until the next call on this session. */
 RF_API const uint32_t *rf_session_tokens(const rf_session *session, size_t *count);
 RF_API void rf_session_get_stats(const rf_session *session, struct rf_session_stats *stats);
 
-/* ---- Self-test ---------------------------------------------------------------------------------------------- */
+/* ---- Self-test -------------------------------------------------------------------------------------- */
 
 struct rf_selftest_result {
     const char *kernel; /* shader variant, such as "attention_f16" */
@@ -293,10 +311,10 @@ struct rf_selftest_desc {
     uint64_t seed;      /* of the random data; 0: from the clock (reported in `shape` of the first result) */
 };
 
-/* Runs every kernel on this device against a plain f64 C reference. RF_OK when all passed, RF_ERROR_INTERNAL when one
- * did not (counts in err). */
-RF_API enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *desc, rf_selftest_fn on_result,
-                                  void *user, struct rf_error *err);
+/* Runs every kernel on this device against a plain f64 C reference. RF_OK when all passed, RF_ERROR_INTERNAL
+ * when one did not (counts in err). */
+RF_API enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *desc,
+                                  rf_selftest_fn on_result, void *user, struct rf_error *err);
 
 #ifdef __cplusplus
 }

@@ -18,7 +18,8 @@ enum rf_status rf_fail(struct rf_error *err, enum rf_status status, const char *
 
 enum rf_status rf_fail_within(struct rf_error *err, const char *format, ...)
 {
-    if (!err) return RF_ERROR_INTERNAL;
+    if (!err)
+        return RF_ERROR_INTERNAL;
     char inner[sizeof err->message];
     memcpy(inner, err->message, sizeof inner);
     va_list args;
@@ -41,18 +42,30 @@ enum rf_status rf_fail_within(struct rf_error *err, const char *format, ...)
 const char *rf_status_name(enum rf_status status)
 {
     switch (status) {
-    case RF_OK: return "ok";
-    case RF_ERROR_ARGUMENT: return "invalid argument";
-    case RF_ERROR_IO: return "input/output error";
-    case RF_ERROR_FORMAT: return "malformed file";
-    case RF_ERROR_UNSUPPORTED: return "unsupported";
-    case RF_ERROR_HOST_MEMORY: return "out of host memory";
-    case RF_ERROR_DEVICE_MEMORY: return "out of device memory";
-    case RF_ERROR_NO_DEVICE: return "no usable device";
-    case RF_ERROR_DEVICE_LOST: return "device lost";
-    case RF_ERROR_CONTEXT_FULL: return "context length exceeded";
-    case RF_ERROR_CANCELLED: return "cancelled";
-    case RF_ERROR_INTERNAL: return "internal error";
+    case RF_OK:
+        return "ok";
+    case RF_ERROR_ARGUMENT:
+        return "invalid argument";
+    case RF_ERROR_IO:
+        return "input/output error";
+    case RF_ERROR_FORMAT:
+        return "malformed file";
+    case RF_ERROR_UNSUPPORTED:
+        return "unsupported";
+    case RF_ERROR_HOST_MEMORY:
+        return "out of host memory";
+    case RF_ERROR_DEVICE_MEMORY:
+        return "out of device memory";
+    case RF_ERROR_NO_DEVICE:
+        return "no usable device";
+    case RF_ERROR_DEVICE_LOST:
+        return "device lost";
+    case RF_ERROR_CONTEXT_FULL:
+        return "context length exceeded";
+    case RF_ERROR_CANCELLED:
+        return "cancelled";
+    case RF_ERROR_INTERNAL:
+        return "internal error";
     }
     return "unknown status";
 }

@@ -1,5 +1,6 @@
-// Moves what COMPLETE agreed on behind the committed rows: virtual rows scratch_first + i -> committed + i, i < commit_rows,
-// in every layer, K and V. Copies bits; called after slot_accept with the grid that it left: (commit_rows, layers).
+// Moves what COMPLETE agreed on behind the committed rows: virtual rows scratch_first + i -> committed + i, i
+// < commit_rows, in every layer, K and V. Copies bits; called after slot_accept with the grid that it left:
+// (commit_rows, layers).
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

@@ -1,5 +1,6 @@
-// Buffer reference types that shared.h names. Included by every shader, after the extensions and before shared.h's users.
-// Activations and KV are f16 with ACT_F16, else f32; weights are WEIGHT_BF16, WEIGHT_F16 or WEIGHT_F32.
+// Buffer reference types that shared.h names. Included by every shader, after the extensions and before
+// shared.h's users. Activations and KV are f16 with ACT_F16, else f32; weights are WEIGHT_BF16, WEIGHT_F16 or
+// WEIGHT_F32.
 
 #ifdef ACT_F16
 #define ACT float16_t
@@ -16,8 +17,10 @@ layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfFloats { 
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfVec4s { vec4 x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfQuads { ACT4 x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfWeights { uvec4 x[]; };
-layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfKv { ACT4 x[]; };   // quads: of K [head_dim/4][row], of V [row][head_dim/4]
-// A page table. The struct keeps glslang from declaring RuntimeDescriptorArray, as it does for an array of references.
+// Quads of K [head_dim / 4][row] and of V [row][head_dim / 4].
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfKv { ACT4 x[]; };
+// A page table. The struct keeps glslang from declaring RuntimeDescriptorArray, as it does for an array of
+// references.
 struct rf_page { RfKv kv; };
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfPages { rf_page x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfSlots { uint x[]; };

@@ -1,5 +1,6 @@
 // Lays the rows of several sequences end to end and sizes the dispatches of the forward behind it.
-//   rows[i] = pending row i over all pieces, in piece order; outputs = indices of the rows with a result, ascending;
+//   rows[i] = pending row i over all pieces, in piece order; outputs = indices of the rows with a result,
+//   ascending;
 //   counts = {rows, outputs, most keys of a row}; indirect[g] = workgroups of grid g (see rf_grid).
 // Called first in every forward. One workgroup; integers only.
 #version 460

@@ -1,17 +1,19 @@
 /* Structs and numbers that host and shaders share: compiled as C11 and as GLSL (scalar block layout).
  *
- * Memory is reached by device address. RF_REF(T) is a 64-bit address in C and a buffer reference of type T in GLSL (the
- * types are declared in refs.glsl). A push-constant struct holds at most 128 bytes.
+ * Memory is reached by device address. RF_REF(T) is a 64-bit address in C and a buffer reference of type T in
+ * GLSL (the types are declared in refs.glsl). A push-constant struct holds at most 128 bytes.
  *
  * Layouts, used everywhere:
  *   M rows (tokens) of a forward, ld = rows that the bucket's buffers have room for (M <= ld)
  *   h, qkv      f32 [row][column], row-major
- *   activation  matmul input in quads: quad q of row m, elements 4q..4q+3, at index q * ld + m; f32 or f16 (ACT_F16)
- *   weights     [column n][k], row-major, k contiguous (k a multiple of 8), columns padded with zeros to a multiple of
- *               RF_COLUMN_PAD per chunk; bf16 or f16 in pairs in 32-bit words (low half first), or f32
- *   KV page     RF_PAGE_ROWS rows of all layers: [layer][kv_head]{K quads [head_dim/4][row][4], V [row][head_dim]},
- *               f32 or f16 like the activations; a page table holds one address per page, virtual row v lies in page
- *               v / RF_PAGE_ROWS */
+ *   activation  matmul input in quads: quad q of row m, elements 4q..4q+3, at index q * ld + m; f32, or f16
+ *               with ACT_F16
+ *   weights     [column n][k], row-major, k contiguous (k a multiple of 8), columns padded with zeros to a
+ *               multiple of RF_COLUMN_PAD per chunk; bf16 or f16 in pairs in 32-bit words (low half first),
+ *               or f32
+ *   KV page     RF_PAGE_ROWS rows of all layers: [layer][kv_head]{K quads [head_dim/4][row][4], V
+ *               [row][head_dim]}, f32 or f16 like the activations; a page table holds one address per page,
+ *               virtual row v lies in page v / RF_PAGE_ROWS */
 #ifndef RF_SHADERS_SHARED_H
 #define RF_SHADERS_SHARED_H
 
@@ -19,14 +21,15 @@
 #include <assert.h>
 #include <stdint.h>
 typedef uint32_t uint;
-#define RF_REF(T) uint64_t
+#define RF_REF(T)             uint64_t
 #define RF_CONST(name, value) enum { name = value };
-#define RF_STRUCT struct
-#define RF_CHECK_PUSH(T) static_assert(sizeof(struct T) <= 128, #T " does not fit push constants")
-#define RF_CHECK_SIZE(T, bytes) static_assert(sizeof(struct T) == (bytes), #T " differs from GLSL's scalar layout")
+#define RF_STRUCT             struct
+#define RF_CHECK_PUSH(T)      static_assert(sizeof(struct T) <= 128, #T " does not fit push constants")
+#define RF_CHECK_SIZE(T, bytes)                                                                              \
+    static_assert(sizeof(struct T) == (bytes), #T " differs from GLSL's scalar layout")
 #define RF_NONE UINT32_MAX
 #else
-#define RF_REF(T) T
+#define RF_REF(T)             T
 #define RF_CONST(name, value) const uint name = value;
 #define RF_STRUCT
 #define RF_CHECK_PUSH(T)
@@ -35,25 +38,26 @@ typedef uint32_t uint;
 #endif
 
 RF_CONST(RF_PAGE_ROWS, 64)
-RF_CONST(RF_COLUMN_PAD, 64)       /* weight columns per chunk are padded to this */
-RF_CONST(RF_COLUMNS, 8)           /* columns that one matmul invocation (or subgroup) makes at a time */
-RF_CONST(RF_LOGIT_TILE, 64)       /* vocabulary columns that one partial of the lm_head reduction covers */
-RF_CONST(RF_SPLIT_KEYS, 512)      /* keys per split of the attention */
-RF_CONST(RF_MAX_PIECES, 64)       /* sessions in one forward */
+RF_CONST(RF_COLUMN_PAD, 64)  /* weight columns per chunk are padded to this */
+RF_CONST(RF_COLUMNS, 8)      /* columns that one matmul invocation (or subgroup) makes at a time */
+RF_CONST(RF_LOGIT_TILE, 64)  /* vocabulary columns that one partial of the lm_head reduction covers */
+RF_CONST(RF_SPLIT_KEYS, 512) /* keys per split of the attention */
+RF_CONST(RF_MAX_PIECES, 64)  /* sessions in one forward */
 RF_CONST(RF_MAX_EOS, 8)
-RF_CONST(RF_MAX_ROWS, 512)        /* rows in one forward; the largest bucket */
+RF_CONST(RF_MAX_ROWS, 512) /* rows in one forward; the largest bucket */
 RF_CONST(RF_MAX_GRIDS, 64)
 
-/* SwiGLU products are stored times 2^-5 where activations are f16: products up to 2.09e6 stay finite (65504 * 32) and
- * beyond that they saturate; down_proj's epilogue multiplies by 2^5. Both are exact powers of two. */
-#define RF_SWIGLU_SCALE 0.03125
+/* SwiGLU products are stored times 2^-5 where activations are f16: products up to 2.09e6 stay finite (65504 *
+ * 32) and beyond that they saturate; down_proj's epilogue multiplies by 2^5. Both are exact powers of two. */
+#define RF_SWIGLU_SCALE   0.03125
 #define RF_SWIGLU_UNSCALE 32.0
 
-/* ---- Rows ---------------------------------------------------------------------------------------------------- */
+/* ---- Rows ------------------------------------------------------------------------------------------- */
 
-RF_CONST(RF_ROW_SAMPLE, 1)        /* flags: draw the token with the sequence's temperature instead of the argmax */
+RF_CONST(RF_ROW_SAMPLE, 1) /* flags: draw the token with the sequence's temperature instead of the argmax */
 
-/* One token of a forward. It attends to the virtual KV rows [0, ctx_rows) and [seg_first, kv_row], and writes kv_row. */
+/* One token of a forward. It attends to the virtual KV rows [0, ctx_rows) and [seg_first, kv_row], and writes
+ * kv_row. */
 struct rf_row {
     uint token;
     uint position;  /* logical, for RoPE */
@@ -69,82 +73,82 @@ RF_CHECK_SIZE(rf_row, 36);
 
 /* What lm_head leaves of a row's logits. p = min(1, exp(logit - max) / sum), un-tempered. */
 struct rf_result {
-    uint token;     /* argmax (lowest id on a tie), or the Gumbel-max draw */
-    float p;        /* of token */
-    float want_p;   /* of rf_row.want; 0 when none was wanted */
-    float max;      /* largest logit */
-    float sum;      /* of exp(logit - max) */
+    uint token;   /* argmax (lowest id on a tie), or the Gumbel-max draw */
+    float p;      /* of token */
+    float want_p; /* of rf_row.want; 0 when none was wanted */
+    float max;    /* largest logit */
+    float sum;    /* of exp(logit - max) */
 };
 RF_CHECK_SIZE(rf_result, 20);
 
 /* One lm_head partial: RF_LOGIT_TILE columns of one row. Partials lie [tile][ld]. */
 struct rf_partial {
     float max, sum;
-    uint best;         /* token with the largest key */
-    float best_key;    /* logit, or logit / temperature + Gumbel noise */
+    uint best;      /* token with the largest key */
+    float best_key; /* logit, or logit / temperature + Gumbel noise */
     float best_logit;
-    float want_logit;  /* logit of rf_row.want when this tile holds it */
+    float want_logit; /* logit of rf_row.want when this tile holds it */
 };
 RF_CHECK_SIZE(rf_partial, 24);
 
-/* ---- Sequences: one per session, host-written ---------------------------------------------------------------- */
+/* ---- Sequences: one per session, host-written ------------------------------------------------------- */
 
 /* What the slot shaders do with a sequence in a step: a sum of these. */
-RF_CONST(RF_ACT_SELECT, 1)        /* slot_select: choose among the planned slots */
-RF_CONST(RF_ACT_VERIFY, 2)        /* slot_accept: judge VERIFY */
-RF_CONST(RF_ACT_FILL, 4)          /* slot_fill: fill in what a COMPLETE turn predicted */
-RF_CONST(RF_ACT_TURN, 8)          /* slot_accept: judge a COMPLETE turn */
-RF_CONST(RF_ACT_COPY, 16)         /* slot_accept: results 0 and 1 to the status' tokens (sequential decoding) */
+RF_CONST(RF_ACT_SELECT, 1) /* slot_select: choose among the planned slots */
+RF_CONST(RF_ACT_VERIFY, 2) /* slot_accept: judge VERIFY */
+RF_CONST(RF_ACT_FILL, 4)   /* slot_fill: fill in what a COMPLETE turn predicted */
+RF_CONST(RF_ACT_TURN, 8)   /* slot_accept: judge a COMPLETE turn */
+RF_CONST(RF_ACT_COPY, 16)  /* slot_accept: results 0 and 1 to the status' tokens (sequential decoding) */
 
 struct rf_seq {
-    RF_REF(RfPages) pages;       /* page table */
-    RF_REF(RfRows) rows;         /* pending rows, written by the host or by slot shaders, gathered into a forward */
-    RF_REF(RfResults) results;   /* [rows with a result] */
-    RF_REF(RfSlots) slots;       /* first position of each remaining slot, in position order [slot_count] */
+    RF_REF(RfPages) pages; /* page table */
+    RF_REF(RfRows) rows;   /* pending rows, written by the host or by slot shaders, gathered into a forward */
+    RF_REF(RfResults) results; /* [rows with a result] */
+    RF_REF(RfSlots) slots;     /* first position of each remaining slot, in position order [slot_count] */
     RF_REF(RfRoundState) state;
-    RF_REF(RfWords) chosen;      /* indices into slots [slot_count] */
-    RF_REF(RfWords) tokens;      /* drafts of the chosen slots, [chosen][slot_size] */
-    RF_REF(RfWords) tagged;      /* leading agreed tokens of each chosen slot [slot_count] */
-    RF_REF(RfStatus) status;     /* read by the host after each submission */
-    uint actions;                /* RF_ACT_... */
+    RF_REF(RfWords) chosen;  /* indices into slots [slot_count] */
+    RF_REF(RfWords) tokens;  /* drafts of the chosen slots, [chosen][slot_size] */
+    RF_REF(RfWords) tagged;  /* leading agreed tokens of each chosen slot [slot_count] */
+    RF_REF(RfStatus) status; /* read by the host after each submission */
+    uint actions;            /* RF_ACT_... */
     uint slot_size, slot_count;
-    uint committed;              /* C */
-    uint scratch_first;          /* first virtual row of scratch */
+    uint committed;     /* C */
+    uint scratch_first; /* first virtual row of scratch */
     float slot_threshold, token_threshold;
     uint mask_token;
     uint eos_count, eos[RF_MAX_EOS];
-    float inverse_temperature;   /* 0: greedy */
+    float inverse_temperature; /* 0: greedy */
     uint seed_low, seed_high;
-    uint draw;                   /* counts forwards, so that each has fresh noise */
-    uint status_tokens;          /* where the tokens begin among the status words */
+    uint draw;          /* counts forwards, so that each has fresh noise */
+    uint status_tokens; /* where the tokens begin among the status words */
 };
 RF_CHECK_SIZE(rf_seq, 160);
 
 /* Carried between the submissions of one round, on the device. */
 struct rf_round_state {
     uint chosen_count;
-    uint accepted;               /* acc: rows of every chosen slot whose KV is kept in scratch (COMPLETE) */
+    uint accepted; /* acc: rows of every chosen slot whose KV is kept in scratch (COMPLETE) */
     uint commit_x, commit_y, commit_z; /* VkDispatchIndirectCommand of kv_commit */
     uint commit_rows;
 };
 RF_CHECK_SIZE(rf_round_state, 24);
 
-/* Head of the status block. Its words follow: chosen [chosen_count] from word 0, tokens [chosen_count][slot_size] from
- * word rf_seq.status_tokens. */
+/* Head of the status block. Its words follow: chosen [chosen_count] from word 0, tokens
+ * [chosen_count][slot_size] from word rf_seq.status_tokens. */
 struct rf_status_head {
     uint chosen_count;
-    uint committed_tokens;       /* leading tokens of the status' tokens that are committed */
-    uint committed_slots;        /* chosen slots that these end in */
-    uint eos_slot;               /* index among the chosen of the slot whose eos ends the response, or RF_NONE */
-    uint accepted;               /* acc for the next COMPLETE turn */
-    uint turn_needed;            /* 1: a COMPLETE turn comes next */
+    uint committed_tokens; /* leading tokens of the status' tokens that are committed */
+    uint committed_slots;  /* chosen slots that these end in */
+    uint eos_slot;         /* index among the chosen of the slot whose eos ends the response, or RF_NONE */
+    uint accepted;         /* acc for the next COMPLETE turn */
+    uint turn_needed;      /* 1: a COMPLETE turn comes next */
 };
 RF_CHECK_SIZE(rf_status_head, 24);
 
-/* ---- Work of one step: host-written --------------------------------------------------------------------------- */
+/* ---- Work of one step: host-written ----------------------------------------------------------------- */
 
 struct rf_piece {
-    uint seq, first, count;      /* rows [first, first + count) of the sequence's pending rows */
+    uint seq, first, count; /* rows [first, first + count) of the sequence's pending rows */
 };
 
 struct rf_work {
@@ -160,51 +164,51 @@ struct rf_active {
 
 /* What rows_gather finds out about a forward. */
 struct rf_counts {
-    uint rows, outputs;          /* outputs: rows with a result */
-    uint max_keys;               /* most keys that a row attends to */
+    uint rows, outputs; /* outputs: rows with a result */
+    uint max_keys;      /* most keys that a row attends to */
 };
 
-RF_CONST(RF_GRID_FIXED, 0)       /* y = y_per */
-RF_CONST(RF_GRID_ROWS, 1)        /* y = ceil(rows / y_per) */
-RF_CONST(RF_GRID_OUTPUTS, 2)     /* y = ceil(outputs / y_per) */
-RF_CONST(RF_GRID_SPLITS, 4)      /* flag: z = ceil(max_keys / RF_SPLIT_KEYS) instead of 1 */
-RF_CONST(RF_GRID_REDUCE, 8)      /* flag: zero unless max_keys > RF_SPLIT_KEYS */
+RF_CONST(RF_GRID_FIXED, 0)   /* y = y_per */
+RF_CONST(RF_GRID_ROWS, 1)    /* y = ceil(rows / y_per) */
+RF_CONST(RF_GRID_OUTPUTS, 2) /* y = ceil(outputs / y_per) */
+RF_CONST(RF_GRID_SPLITS, 4)  /* flag: z = ceil(max_keys / RF_SPLIT_KEYS) instead of 1 */
+RF_CONST(RF_GRID_REDUCE, 8)  /* flag: zero unless max_keys > RF_SPLIT_KEYS */
 
 /* One dispatch size that rows_gather computes for the forward behind it. */
 struct rf_grid {
     uint x, y_per, source, pad;
 };
 
-/* ---- Push constants -------------------------------------------------------------------------------------------- */
+/* ---- Push constants --------------------------------------------------------------------------------- */
 
-struct rf_push_rows_gather {     /* 1 workgroup */
+struct rf_push_rows_gather { /* 1 workgroup */
     RF_REF(RfSeqs) seqs;
     RF_REF(RfWork) work;
-    RF_REF(RfRows) rows;         /* out [rows] */
-    RF_REF(RfWords) outputs;     /* out [outputs]: row indices */
-    RF_REF(RfCounts) counts;     /* out */
-    RF_REF(RfGrids) grids;       /* [grid_count] */
-    RF_REF(RfWords) indirect;    /* out [grid_count][3] */
+    RF_REF(RfRows) rows;      /* out [rows] */
+    RF_REF(RfWords) outputs;  /* out [outputs]: row indices */
+    RF_REF(RfCounts) counts;  /* out */
+    RF_REF(RfGrids) grids;    /* [grid_count] */
+    RF_REF(RfWords) indirect; /* out [grid_count][3] */
     uint grid_count;
 };
 RF_CHECK_PUSH(rf_push_rows_gather);
 
-struct rf_push_embed {           /* grid: (1, rows); a row outside [first, first + count) is left alone */
+struct rf_push_embed { /* grid: (1, rows); a row outside [first, first + count) is left alone */
     RF_REF(RfCounts) counts;
     RF_REF(RfRows) rows;
-    RF_REF(RfWeights) table;     /* rows [first, first + count) of the embedding */
-    RF_REF(RfVec4s) h;           /* out [row][hidden] */
+    RF_REF(RfWeights) table; /* rows [first, first + count) of the embedding */
+    RF_REF(RfVec4s) h;       /* out [row][hidden] */
     uint hidden, first, count;
 };
 RF_CHECK_PUSH(rf_push_embed);
 
 /* Spec 0 GATHER: 0 row m is h's row m, 1 row m is h's row outputs[m] and M = counts.outputs. */
-struct rf_push_rmsnorm {         /* grid: (1, rows or outputs) */
+struct rf_push_rmsnorm { /* grid: (1, rows or outputs) */
     RF_REF(RfCounts) counts;
-    RF_REF(RfWords) outputs;     /* read only with GATHER */
-    RF_REF(RfVec4s) h;           /* [row][hidden] */
-    RF_REF(RfVec4s) weight;      /* f32 [hidden] */
-    RF_REF(RfQuads) x;           /* out: activation quads [hidden / 4][ld] */
+    RF_REF(RfWords) outputs; /* read only with GATHER */
+    RF_REF(RfVec4s) h;       /* [row][hidden] */
+    RF_REF(RfVec4s) weight;  /* f32 [hidden] */
+    RF_REF(RfQuads) x;       /* out: activation quads [hidden / 4][ld] */
     uint hidden, ld;
     float eps;
 };
@@ -212,57 +216,60 @@ RF_CHECK_PUSH(rf_push_rmsnorm);
 
 /* Spec constants of matmul and matmul_few. */
 RF_CONST(RF_SPEC_EPILOGUE, 0)
-RF_CONST(RF_SPEC_LOCAL, 1)       /* invocations per workgroup */
-RF_CONST(RF_SPEC_ROWS, 2)        /* matmul_few: rows that a subgroup handles at once (1, 2, 4, 8);
-                                  * matmul: rows per invocation (1, 2, 4, 8) */
+RF_CONST(RF_SPEC_LOCAL, 1)        /* invocations per workgroup */
+RF_CONST(RF_SPEC_ROWS, 2)         /* matmul_few: rows that a subgroup handles at once (1, 2, 4, 8);
+                                   * matmul: rows per invocation (1, 2, 4, 8) */
 RF_CONST(RF_EPILOGUE_STORE, 0)    /* y f32 [m][ldy], column n_first + n */
 RF_CONST(RF_EPILOGUE_RESIDUAL, 1) /* the same, added to what is there, times `scale` */
-RF_CONST(RF_EPILOGUE_SWIGLU, 2)   /* columns come as 4 gates then their 4 ups: y = activation quads, silu(g) * u * scale */
-RF_CONST(RF_EPILOGUE_REDUCE, 3)   /* lm_head: partials [tile][ld]; M = counts.outputs, row = rows[outputs[m]] */
-RF_CONST(RF_EPILOGUE_LOGITS, 4)   /* lm_head: y f32 [m][ldy] with M = counts.outputs (tests, host sampling) */
+RF_CONST(RF_EPILOGUE_SWIGLU,
+         2) /* columns come as 4 gates then their 4 ups: y = activation quads, silu(g) * u * scale */
+RF_CONST(RF_EPILOGUE_REDUCE, 3) /* lm_head: partials [tile][ld]; M = counts.outputs, row = rows[outputs[m]] */
+RF_CONST(RF_EPILOGUE_LOGITS, 4) /* lm_head: y f32 [m][ldy] with M = counts.outputs (tests, host sampling) */
 
 struct rf_push_matmul {
     RF_REF(RfCounts) counts;
-    RF_REF(RfQuads) x;           /* activation quads [k / 4][ldx] */
-    RF_REF(RfWeights) w;         /* this chunk: [columns padded][k] */
-    RF_REF(RfBits) y;            /* by epilogue: f32, activation quads or partials, written as words, because SwiftShader
-                                  * cannot turn one reference into another */
-    RF_REF(RfRows) rows;         /* REDUCE */
-    RF_REF(RfWords) outputs;     /* REDUCE */
-    RF_REF(RfSeqs) seqs;         /* REDUCE: temperature and noise */
-    uint k, columns;             /* columns of this chunk, without padding */
-    uint column_first;           /* of this chunk in the whole matrix; a multiple of RF_COLUMN_PAD */
+    RF_REF(RfQuads) x;   /* activation quads [k / 4][ldx] */
+    RF_REF(RfWeights) w; /* this chunk: [columns padded][k] */
+    RF_REF(RfBits)
+    y; /* by epilogue: f32, activation quads or partials, written as words, because SwiftShader
+        * cannot turn one reference into another */
+    RF_REF(RfRows) rows;     /* REDUCE */
+    RF_REF(RfWords) outputs; /* REDUCE */
+    RF_REF(RfSeqs) seqs;     /* REDUCE: temperature and noise */
+    uint k, columns;         /* columns of this chunk, without padding */
+    uint column_first;       /* of this chunk in the whole matrix; a multiple of RF_COLUMN_PAD */
     uint ldx, ldy;
-    float scale;                 /* RESIDUAL, SWIGLU */
+    float scale; /* RESIDUAL, SWIGLU */
 };
 RF_CHECK_PUSH(rf_push_matmul);
 
-/* Grid: (heads + 2 kv_heads, rows), one subgroup a head. Reads qkv, normalises and rotates q and k, writes q back in place (f32)
- * and K, V into the row's page. */
+/* Grid: (heads + 2 kv_heads, rows), one subgroup a head. Reads qkv, normalises and rotates q and k, writes q
+ * back in place (f32) and K, V into the row's page. */
 struct rf_push_head_rope {
     RF_REF(RfCounts) counts;
     RF_REF(RfRows) rows;
     RF_REF(RfSeqs) seqs;
-    RF_REF(RfVec4s) qkv;         /* in/out [row][(heads + 2 kv_heads) * head_dim]: q, then k, then v */
+    RF_REF(RfVec4s) qkv;                /* in/out [row][(heads + 2 kv_heads) * head_dim]: q, then k, then v */
     RF_REF(RfVec4s) q_weight, k_weight; /* f32 [head_dim] */
-    RF_REF(RfVec4s) rope;        /* [position][head_dim / 2][cos, sin] */
+    RF_REF(RfVec4s) rope;               /* [position][head_dim / 2][cos, sin] */
     uint heads, kv_heads, head_dim, layer;
     float eps;
 };
 RF_CHECK_PUSH(rf_push_head_rope);
 
-/* Grid: (kv_heads * ceil(group / 8), rows, splits). Spec 0 GROUP: q heads of one kv head that a workgroup handles
- * (<= 8), spec 1 HEAD_DIM. A row with at most RF_SPLIT_KEYS keys is written to y at once, by split 0; any other leaves
- * partials for attention_reduce. */
+/* Grid: (kv_heads * ceil(group / 8), rows, splits). Spec 0 GROUP: q heads of one kv head that a workgroup
+ * handles
+ * (<= 8), spec 1 HEAD_DIM. A row with at most RF_SPLIT_KEYS keys is written to y at once, by split 0; any
+ * other leaves partials for attention_reduce. */
 struct rf_push_attention {
     RF_REF(RfCounts) counts;
     RF_REF(RfRows) rows;
     RF_REF(RfSeqs) seqs;
-    RF_REF(RfVec4s) qkv;         /* q as head_rope left it */
-    RF_REF(RfQuads) y;           /* out: activation quads [heads * head_dim / 4][ld] */
-    RF_REF(RfFloats) partials;   /* out [split][ld][head]{max, sum, o[head_dim]} */
+    RF_REF(RfVec4s) qkv;       /* q as head_rope left it */
+    RF_REF(RfQuads) y;         /* out: activation quads [heads * head_dim / 4][ld] */
+    RF_REF(RfFloats) partials; /* out [split][ld][head]{max, sum, o[head_dim]} */
     uint heads, kv_heads, layer, ld;
-    float scale;                 /* head_dim^-0.5 */
+    float scale; /* head_dim^-0.5 */
 };
 RF_CHECK_PUSH(rf_push_attention);
 
@@ -294,8 +301,8 @@ struct rf_push_slots {
 };
 RF_CHECK_PUSH(rf_push_slots);
 
-/* kv_commit: copies scratch rows [0, commit_rows) behind the committed rows, in all layers. Grid from the round state:
- * (commit_rows, layers). */
+/* kv_commit: copies scratch rows [0, commit_rows) behind the committed rows, in all layers. Grid from the
+ * round state: (commit_rows, layers). */
 struct rf_push_kv_commit {
     RF_REF(RfSeqs) seqs;
     uint seq, kv_heads, head_dim;

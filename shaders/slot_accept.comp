@@ -1,8 +1,9 @@
 // After VERIFY and after each COMPLETE turn: which tokens agree, what is committed, what comes next.
 //   A token j >= 1 of a slot agrees when want_p of row j - 1 > token_threshold; the first one always does.
-//   VERIFY: commits the whole slots of the leading agreed run, or up to the first eos inside it; with nothing to commit it
-//   lays the rows of the first COMPLETE turn. COMPLETE: extends each slot's agreed run, looks for eos, and either lays the
-//   next turn's rows or commits all chosen slots up to the first eos (kv_commit then moves their KV rows).
+//   VERIFY: commits the whole slots of the leading agreed run, or up to the first eos inside it; with nothing to
+//   commit it lays the rows of the first COMPLETE turn. COMPLETE: extends each slot's agreed run, looks for eos,
+//   and either lays the next turn's rows or commits all chosen slots up to the first eos (kv_commit then moves
+//   their KV rows).
 //   Sequential decoding: copies the tokens of results 0 and 1 to the status.
 // Writes round state, tagged, rows and the status. One workgroup a sequence; integers and comparisons only.
 #version 460
@@ -61,7 +62,8 @@ void after_turn(uint seq, uint chosen, uint k)
 {
     uint accepted = p.seqs.x[seq].state.x.accepted;
     for (uint i = gl_LocalInvocationIndex; i < chosen; i += 64) {
-        // What was agreed before the turn stays, and the token behind it was predicted from it: one more without asking.
+        // What was agreed before the turn stays, and the token behind it was predicted from it: one more
+        // without asking.
         uint run = agreed_run(seq, i, k, min(p.seqs.x[seq].tagged.x[i] + 1, k));
         p.seqs.x[seq].tagged.x[i] = run;
         for (uint j = accepted; j < run; j++)
@@ -80,13 +82,15 @@ void after_turn(uint seq, uint chosen, uint k)
     }
     barrier();
     bool turn = fewest < k;
-    // The last agreed row is computed again while a turn follows, because its logits judge the token behind it.
+    // The last agreed row is computed again while a turn follows, because its logits judge the token behind
+    // it.
     accepted = turn ? fewest - 1 : fewest;
     if (turn) lay_complete_rows(seq, kept, accepted, true);
     for (uint i = gl_LocalInvocationIndex; i < kept * k; i += 64)
         p.seqs.x[seq].status.words[p.seqs.x[seq].status_tokens + i] = p.seqs.x[seq].tokens.x[i];
     if (gl_LocalInvocationIndex == 0) {
-        // An eos that was found in an earlier turn is no longer among the rows asked above, but still in the tokens.
+        // An eos that was found in an earlier turn is no longer among the rows asked above, but still in the
+        // tokens.
         bool cut = !turn && first_eos != RF_NONE;
         uint tokens = turn ? 0 : cut ? first_eos + 1 : kept * k;
         write_commit(seq, tokens, turn ? 0 : kept, cut ? first_eos / k : RF_NONE, true);

@@ -1,5 +1,6 @@
-// Between the two forwards of a COMPLETE turn: rows without an agreed token take the argmax of their own (unshifted)
-// logits, and the turn's second forward gets its rows (see lay_complete_rows). One workgroup a sequence.
+// Between the two forwards of a COMPLETE turn: rows without an agreed token take the argmax of their own
+// (unshifted) logits, and the turn's second forward gets its rows (see lay_complete_rows). One workgroup a
+// sequence.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -15,7 +16,8 @@ void main()
     uint chosen = p.seqs.x[seq].state.x.chosen_count;
     uint accepted = p.seqs.x[seq].state.x.accepted;
     for (uint i = gl_LocalInvocationIndex; i < chosen * k; i += 64)
-        if (i % k >= p.seqs.x[seq].tagged.x[i / k]) p.seqs.x[seq].tokens.x[i] = p.seqs.x[seq].results.x[i].token;
+        if (i % k >= p.seqs.x[seq].tagged.x[i / k])
+            p.seqs.x[seq].tokens.x[i] = p.seqs.x[seq].results.x[i].token;
     memoryBarrierBuffer();
     barrier();
     lay_complete_rows(seq, chosen, accepted, false);

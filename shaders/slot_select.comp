@@ -1,8 +1,9 @@
 // SELECT of a round (after PLAN): which remaining slots are verified.
-//   score(s) = p of the slot's first mask row; chosen = slots with score > slot_threshold in position order, or the single
-//   best one (lowest index on a tie). Drafts of the chosen slots become the rows of VERIFY, one segment behind the
-//   committed rows; row j wants the probability of token j + 1 inside its slot.
-// Reads results [slot_count * slot_size]; writes round state, chosen, tokens, rows and the status. One workgroup a sequence.
+//   score(s) = p of the slot's first mask row; chosen = slots with score > slot_threshold in position order, or
+//   the single best one (lowest index on a tie). Drafts of the chosen slots become the rows of VERIFY, one
+//   segment behind the committed rows; row j wants the probability of token j + 1 inside its slot.
+// Reads results [slot_count * slot_size]; writes round state, chosen, tokens, rows and the status. One
+// workgroup a sequence.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -17,7 +18,8 @@ shared uint best_slot[64];
 // Compacts the slots over the threshold, in order; returns how many.
 uint choose(uint seq)
 {
-    uint lane = gl_LocalInvocationIndex, count = p.seqs.x[seq].slot_count, k = p.seqs.x[seq].slot_size, chosen = 0;
+    uint lane = gl_LocalInvocationIndex, chosen = 0;
+    uint count = p.seqs.x[seq].slot_count, k = p.seqs.x[seq].slot_size;
     float top = -1.0;
     uint top_slot = RF_NONE;
     for (uint tile = 0; tile < count; tile += 64) {
@@ -49,7 +51,8 @@ uint choose(uint seq)
                 top_slot = best_slot[i];
             }
         }
-        // A score is a probability and so at least 0; RF_NONE is left only when every score is NaN (a broken forward).
+        // A score is a probability and so at least 0; RF_NONE is left only when every score is NaN (a broken
+        // forward).
         if (lane == 0) p.seqs.x[seq].chosen.x[0] = top_slot == RF_NONE ? 0 : top_slot;
         chosen = 1;
     }

@@ -1,4 +1,5 @@
-// What slot_select, slot_fill and slot_accept share: their bindings, and how they lay the rows of the next forward.
+// What slot_select, slot_fill and slot_accept share: their bindings, and how they lay the rows of the next
+// forward.
 
 layout(local_size_x = 64) in;
 
@@ -11,9 +12,9 @@ bool is_eos(uint seq, uint token)
     return hit;
 }
 
-// The rows acc..k-1 of every chosen slot for a COMPLETE forward, each slot a segment of its own in scratch. Predict: masks
-// where nothing is agreed yet, and only these want a result. Verify: the tokens, each wanting the next one's probability
-// where its predecessor had not been agreed before.
+// The rows acc..k-1 of every chosen slot for a COMPLETE forward, each slot a segment of its own in scratch.
+// Predict: masks where nothing is agreed yet, and only these want a result. Verify: the tokens, each wanting
+// the next one's probability where its predecessor had not been agreed before.
 void lay_complete_rows(uint seq, uint chosen, uint accepted, bool predict)
 {
     uint k = p.seqs.x[seq].slot_size;

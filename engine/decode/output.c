@@ -3,9 +3,10 @@
 
 #include "loader/tokenizer.h"
 
-/* Room for every event of a round was made when the response began: planned, committed and dropped tokens of one block, and
- * the end (see reserve_response in session.c). */
-void rf_output_event(struct rf_session *s, enum rf_event_kind kind, uint32_t position, uint32_t count, uint32_t token)
+/* Room for every event of a round was made when the response began: planned, committed and dropped tokens of
+ * one block, and the end (see reserve_response in session.c). */
+void rf_output_event(struct rf_session *s, enum rf_event_kind kind, uint32_t position, uint32_t count,
+                     uint32_t token)
 {
     if (s->event_count < s->event_capacity)
         s->events[s->event_count++] = (struct rf_event){kind, position, count, token, s->stats.rounds};
@@ -20,7 +21,8 @@ void rf_output_commit(struct rf_session *s, uint32_t position, uint32_t token)
 bool rf_session_ends(const struct rf_session *s, uint32_t token)
 {
     for (uint32_t i = 0; i < s->eos_count; i++)
-        if (s->eos[i] == token) return true;
+        if (s->eos[i] == token)
+            return true;
     return false;
 }
 
@@ -34,8 +36,10 @@ void rf_output_advance(struct rf_session *s)
         }
         size_t length = 0;
         const char *bytes = rf_tokenizer_token_bytes(s->model->tokenizer, token, &length);
-        if (!bytes || rf_tokenizer_is_special(s->model->tokenizer, token)) length = 0;
-        if (rf_text_stream_push(&s->text, bytes ? bytes : "", length, &s->failure)) return;
+        if (!bytes || rf_tokenizer_is_special(s->model->tokenizer, token))
+            length = 0;
+        if (rf_text_stream_push(&s->text, bytes ? bytes : "", length, &s->failure))
+            return;
         s->streamed++;
     }
 }
@@ -45,11 +49,13 @@ static void list_shown(struct rf_session *s)
     s->shown_count = 0;
     if (s->settings.reference) {
         for (uint32_t p = 0; p < s->length; p++)
-            if (s->response[p] != RF_NONE) s->shown[s->shown_count++] = s->response[p];
+            if (s->response[p] != RF_NONE)
+                s->shown[s->shown_count++] = s->response[p];
         return;
     }
     size_t count = rf_text_stream_tokens(&s->text);
-    for (size_t p = 0; p < count; p++) s->shown[s->shown_count++] = s->response[p];
+    for (size_t p = 0; p < count; p++)
+        s->shown[s->shown_count++] = s->response[p];
 }
 
 void rf_output_finish(struct rf_session *s)
@@ -58,7 +64,9 @@ void rf_output_finish(struct rf_session *s)
     rf_text_stream_finish(&s->text, &s->failure);
     s->finished = true;
     s->pass = RF_PASS_NONE;
-    s->finish_reason = rf_text_stream_stopped(&s->text) ? "stop_text" : s->eos_reached || s->ended ? "stop" : "length";
+    s->finish_reason = rf_text_stream_stopped(&s->text) ? "stop_text"
+                       : s->eos_reached || s->ended     ? "stop"
+                                                        : "length";
     rf_output_event(s, RF_EVENT_FINISHED, 0, 0, 0);
 }
 
@@ -66,7 +74,8 @@ const uint32_t *rf_session_tokens(const rf_session *session, size_t *count)
 {
     struct rf_session *s = (struct rf_session *)session; /* the list is a cache of the response */
     list_shown(s);
-    if (count) *count = s->shown_count;
+    if (count)
+        *count = s->shown_count;
     return s->shown;
 }
 
@@ -98,6 +107,8 @@ void rf_session_get_stats(const rf_session *s, struct rf_session_stats *stats)
     *stats = s->stats;
     stats->shown_tokens = (uint32_t)rf_text_stream_tokens(&s->text);
     if (stats->forwards)
-        stats->tokens_per_forward = (stats->shown_tokens + (s->eos_reached ? 1.0 : 0.0)) / (double)stats->forwards;
-    if (s->settings.reference && stats->rounds) stats->reference_tokens_per_forward = s->reference_sum / stats->rounds;
+        stats->tokens_per_forward =
+            (stats->shown_tokens + (s->eos_reached ? 1.0 : 0.0)) / (double)stats->forwards;
+    if (s->settings.reference && stats->rounds)
+        stats->reference_tokens_per_forward = s->reference_sum / stats->rounds;
 }

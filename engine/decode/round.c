@@ -1,6 +1,6 @@
-/* One round of plan-and-infill, as a state machine over submissions: PLAN -> SELECT -> VERIFY -> commit a prefix, or
- * COMPLETE turns (PREDICT, REVERIFY). The shaders decide; here the host follows what they decided (spec: arXiv 2512.13586
- * and its program), keeps Remaining, and lays the rows of PLAN. */
+/* One round of plan-and-infill, as a state machine over submissions: PLAN -> SELECT -> VERIFY -> commit a
+ * prefix, or COMPLETE turns (PREDICT, REVERIFY). The shaders decide; here the host follows what they decided
+ * (spec: arXiv 2512.13586 and its program), keeps Remaining, and lays the rows of PLAN. */
 #include "engine/decode/session.h"
 
 #include <string.h>
@@ -34,7 +34,8 @@ void rf_round_start_block(struct rf_session *s)
 {
     uint32_t k = s->settings.slot_size, end = minimum(s->length, s->block_first + s->settings.block);
     s->remaining_count = 0;
-    for (uint32_t p = s->block_first; p < end; p += k) s->remaining[s->remaining_count++] = p;
+    for (uint32_t p = s->block_first; p < end; p += k)
+        s->remaining[s->remaining_count++] = p;
     s->pass = RF_PASS_PLAN;
     s->pass_row = 0;
 }
@@ -43,11 +44,15 @@ uint32_t rf_round_rows(const struct rf_session *s)
 {
     uint32_t k = s->settings.slot_size;
     switch (s->pass) {
-    case RF_PASS_PLAN: return prompt_rows(s) + s->remaining_count * k;
-    case RF_PASS_VERIFY: return s->chosen_count * k;
+    case RF_PASS_PLAN:
+        return prompt_rows(s) + s->remaining_count * k;
+    case RF_PASS_VERIFY:
+        return s->chosen_count * k;
     case RF_PASS_PREDICT:
-    case RF_PASS_REVERIFY: return s->kept_count * (k - s->accepted);
-    default: return 0;
+    case RF_PASS_REVERIFY:
+        return s->kept_count * (k - s->accepted);
+    default:
+        return 0;
     }
 }
 
@@ -86,12 +91,15 @@ static enum rf_status prepare_plan(struct rf_session *s, uint32_t count, struct 
     uint32_t prompt = prompt_rows(s);
     if (s->pass_row == 0 && prompt) {
         enum rf_status status = rf_session_cover(s, s->committed, s->prompt_count, err);
-        if (status) return status;
+        if (status)
+            return status;
     }
     struct rf_row *rows = s->memory.rows.host;
-    for (uint32_t i = 0; i < count; i++) rows[i] = plan_row(s, s->pass_row + i);
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = plan_row(s, s->pass_row + i);
     uint32_t *slots = s->memory.slots.host;
-    for (uint32_t i = 0; i < s->remaining_count; i++) slots[i] = s->prompt_count + s->remaining[i];
+    for (uint32_t i = 0; i < s->remaining_count; i++)
+        slots[i] = s->prompt_count + s->remaining[i];
     return RF_OK;
 }
 
@@ -104,15 +112,16 @@ enum rf_status rf_round_prepare(struct rf_session *s, uint32_t count, uint32_t *
     }
     if (s->pass == RF_PASS_VERIFY && s->pass_row == 0)
         return rf_session_cover(s, s->committed, s->committed + s->chosen_count * s->settings.slot_size, err);
-    /* A COMPLETE turn commits behind the committed rows too, but what it may commit VERIFY has covered already. */
+    /* A COMPLETE turn commits behind the committed rows too, but what it may commit VERIFY has covered
+     * already. */
     return RF_OK;
 }
 
 /* Which slots leave Remaining. */
 struct leaving {
     const uint32_t *chosen;
-    uint32_t decoded;    /* leading chosen slots that are committed */
-    uint32_t drop_from;  /* first index of Remaining that is dropped, or RF_NONE */
+    uint32_t decoded;   /* leading chosen slots that are committed */
+    uint32_t drop_from; /* first index of Remaining that is dropped, or RF_NONE */
 };
 
 static void leave_remaining(struct rf_session *s, const struct leaving *leaving)
@@ -120,9 +129,12 @@ static void leave_remaining(struct rf_session *s, const struct leaving *leaving)
     uint32_t k = s->settings.slot_size, next = 0, kept = 0;
     for (uint32_t i = 0; i < s->remaining_count; i++) {
         bool decoded = next < leaving->decoded && leaving->chosen[next] == i;
-        if (decoded) next++;
-        else if (i >= leaving->drop_from) rf_output_event(s, RF_EVENT_DROPPED, s->remaining[i], k, 0);
-        else s->remaining[kept++] = s->remaining[i];
+        if (decoded)
+            next++;
+        else if (i >= leaving->drop_from)
+            rf_output_event(s, RF_EVENT_DROPPED, s->remaining[i], k, 0);
+        else
+            s->remaining[kept++] = s->remaining[i];
     }
     s->remaining_count = kept;
 }
@@ -130,7 +142,8 @@ static void leave_remaining(struct rf_session *s, const struct leaving *leaving)
 static void drop_later_blocks(struct rf_session *s)
 {
     uint32_t end = minimum(s->length, s->block_first + s->settings.block);
-    if (end < s->length) rf_output_event(s, RF_EVENT_DROPPED, end, s->length - end, 0);
+    if (end < s->length)
+        rf_output_event(s, RF_EVENT_DROPPED, end, s->length - end, 0);
 }
 
 static void commit(struct rf_session *s, bool complete)
@@ -143,12 +156,16 @@ static void commit(struct rf_session *s, bool complete)
     s->committed += head->committed_tokens;
     struct leaving leaving = {chosen, head->committed_slots, RF_NONE};
     bool ends = head->eos_slot != RF_NONE;
-    if (ends && complete && s->settings.reference) leaving.drop_from = head->eos_slot; /* the original's wrong index */
-    else if (ends) leaving.drop_from = chosen[head->eos_slot];
+    if (ends && complete && s->settings.reference)
+        leaving.drop_from = head->eos_slot; /* the original's wrong index */
+    else if (ends)
+        leaving.drop_from = chosen[head->eos_slot];
     if (ends) {
-        uint32_t cut = s->remaining[chosen[head->eos_slot]] + k - (head->committed_slots * k - head->committed_tokens);
+        uint32_t cut =
+            s->remaining[chosen[head->eos_slot]] + k - (head->committed_slots * k - head->committed_tokens);
         uint32_t rest = head->committed_slots * k - head->committed_tokens;
-        if (rest) rf_output_event(s, RF_EVENT_DROPPED, cut, rest, 0);
+        if (rest)
+            rf_output_event(s, RF_EVENT_DROPPED, cut, rest, 0);
     }
     leave_remaining(s, &leaving);
     if (ends && !s->ended) {
@@ -193,7 +210,8 @@ static void absorb_plan(struct rf_session *s)
     s->turns = 0;
     s->accepted = 0;
     for (uint32_t i = 0; i < s->chosen_count * k; i++)
-        rf_output_event(s, RF_EVENT_PLANNED, s->remaining[status_chosen(s)[i / k]] + i % k, 1, status_tokens(s)[i]);
+        rf_output_event(s, RF_EVENT_PLANNED, s->remaining[status_chosen(s)[i / k]] + i % k, 1,
+                        status_tokens(s)[i]);
     s->pass = RF_PASS_VERIFY;
 }
 

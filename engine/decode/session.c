@@ -12,7 +12,7 @@ static uint32_t divide_up(uint32_t a, uint32_t b)
     return (a + b - 1) / b;
 }
 
-/* ---- Device memory --------------------------------------------------------------------------------------------- */
+/* ---- Device memory ---------------------------------------------------------------------------------- */
 
 static void free_memory(struct rf_session *s)
 {
@@ -44,8 +44,10 @@ static enum rf_status alloc_spans(struct rf_session *s, uint32_t rows, struct rf
         {&m->status, m->readback, sizeof(struct rf_status_head) + rows * 8ull, "status"},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-        enum rf_status status = rf_arena_alloc(wanted[i].arena, wanted[i].span, wanted[i].bytes, wanted[i].label, err);
-        if (status) return status;
+        enum rf_status status =
+            rf_arena_alloc(wanted[i].arena, wanted[i].span, wanted[i].bytes, wanted[i].label, err);
+        if (status)
+            return status;
     }
     return RF_OK;
 }
@@ -80,15 +82,18 @@ static void write_seq(struct rf_session *s)
 static void write_page_table(struct rf_session *s)
 {
     uint64_t *table = s->memory.pages.host;
-    for (uint32_t p = 0; p < s->page_slots; p++) table[p] = s->pages[p] ? rf_kv_span(s->pages[p]).address : 0;
+    for (uint32_t p = 0; p < s->page_slots; p++)
+        table[p] = s->pages[p] ? rf_kv_span(s->pages[p]).address : 0;
 }
 
 /* Room for `rows` pending rows, results and slots. Keeps what the session has when it is enough. */
 static enum rf_status reserve_memory(struct rf_session *s, uint32_t rows, struct rf_error *err)
 {
     struct rf_session_memory *m = &s->memory;
-    if (rows < RF_MAX_ROWS) rows = RF_MAX_ROWS;
-    if (rows <= m->row_capacity) return RF_OK;
+    if (rows < RF_MAX_ROWS)
+        rows = RF_MAX_ROWS;
+    if (rows <= m->row_capacity)
+        return RF_OK;
     free_memory(s);
     struct rf_gpu *gpu = s->model->gpu;
     m->device = rf_arena_create(gpu, RF_MEMORY_DEVICE, "session");
@@ -97,10 +102,13 @@ static enum rf_status reserve_memory(struct rf_session *s, uint32_t rows, struct
     enum rf_status status = RF_OK;
     if (!m->device || !m->upload || !m->readback)
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a session's arenas");
-    if (!status) status = alloc_spans(s, rows, err);
+    if (!status)
+        status = alloc_spans(s, rows, err);
     const struct rf_round_state state = {.commit_y = s->model->config.layers, .commit_z = 1};
-    if (!status) status = rf_gpu_write(gpu, m->state, &state, sizeof state, err);
-    if (!status) status = rf_forward_record_commit(s->model->forward, s->seq, m->state, &m->commit, err);
+    if (!status)
+        status = rf_gpu_write(gpu, m->state, &state, sizeof state, err);
+    if (!status)
+        status = rf_forward_record_commit(s->model->forward, s->seq, m->state, &m->commit, err);
     if (status) {
         free_memory(s);
         return status;
@@ -111,7 +119,7 @@ static enum rf_status reserve_memory(struct rf_session *s, uint32_t rows, struct
     return RF_OK;
 }
 
-/* ---- Pages ------------------------------------------------------------------------------------------------------- */
+/* ---- Pages ------------------------------------------------------------------------------------------ */
 
 enum rf_status rf_session_cover(struct rf_session *s, uint32_t first, uint32_t end, struct rf_error *err)
 {
@@ -119,7 +127,8 @@ enum rf_status rf_session_cover(struct rf_session *s, uint32_t first, uint32_t e
     for (uint32_t p = first / RF_PAGE_ROWS; p < divide_up(end, RF_PAGE_ROWS); p++) {
         enum rf_status status = s->pages[p] ? rf_kv_own(s->model->pool, &s->pages[p], err)
                                             : rf_kv_take(s->model->pool, &s->pages[p], err);
-        if (status) return status;
+        if (status)
+            return status;
         table[p] = rf_kv_span(s->pages[p]).address;
     }
     return RF_OK;
@@ -133,7 +142,7 @@ static void release_pages(struct rf_session *s, uint32_t first_page)
     }
 }
 
-/* ---- Creation ---------------------------------------------------------------------------------------------------- */
+/* ---- Creation --------------------------------------------------------------------------------------- */
 
 static void pick_tokens(struct rf_session *s)
 {
@@ -147,7 +156,8 @@ static void pick_tokens(struct rf_session *s)
 static enum rf_status check_model(const struct rf_session *s, struct rf_error *err)
 {
     if (s->settings.decode == RF_DECODE_REFUSION && s->mask_token == RF_NONE)
-        return rf_fail(err, RF_ERROR_UNSUPPORTED, "this model has no mask token, so it is no ReFusion model: decode it with "
+        return rf_fail(err, RF_ERROR_UNSUPPORTED,
+                       "this model has no mask token, so it is no ReFusion model: decode it with "
                        "--decode ar");
     return RF_OK;
 }
@@ -156,11 +166,14 @@ static enum rf_status build(struct rf_session *s, const struct rf_session_desc *
 {
     uint32_t context = s->model->context_length, pages = divide_up(context, RF_PAGE_ROWS);
     enum rf_status status = rf_settings_resolve(&s->settings, &desc->settings, err);
-    if (status) return status;
+    if (status)
+        return status;
     pick_tokens(s);
     status = check_model(s, err);
-    if (!status) status = rf_text_stream_create(&s->text, desc->stops, desc->stop_count, err);
-    if (status) return status;
+    if (!status)
+        status = rf_text_stream_create(&s->text, desc->stops, desc->stop_count, err);
+    if (status)
+        return status;
     s->deterministic = desc->deterministic;
     s->scratch_first = pages * RF_PAGE_ROWS;
     s->page_slots = 2 * pages + 1;
@@ -170,7 +183,8 @@ static enum rf_status build(struct rf_session *s, const struct rf_session_desc *
     if (!s->pages || !s->cached || !s->prompt)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a session of %u rows", context);
     status = rf_model_take_seq(s->model, &s->seq, err);
-    if (status) return status;
+    if (status)
+        return status;
     s->has_seq = true;
     pthread_mutex_lock(&s->model->mutex);
     status = reserve_memory(s, RF_MAX_ROWS, err);
@@ -182,10 +196,12 @@ enum rf_status rf_session_create(rf_session **out, rf_model *model, const struct
                                  struct rf_error *err)
 {
     static const struct rf_session_desc defaults;
-    if (!out || !model) return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_create: out and model are needed");
+    if (!out || !model)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_create: out and model are needed");
     *out = NULL;
     struct rf_session *s = calloc(1, sizeof *s);
-    if (!s) return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a session");
+    if (!s)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a session");
     s->model = model;
     s->finished = true; /* nothing begun */
     s->finish_reason = "";
@@ -201,10 +217,13 @@ enum rf_status rf_session_create(rf_session **out, rf_model *model, const struct
 
 void rf_session_destroy(rf_session *s)
 {
-    if (!s) return;
-    if (s->pages) release_pages(s, 0);
+    if (!s)
+        return;
+    if (s->pages)
+        release_pages(s, 0);
     free_memory(s);
-    if (s->has_seq) rf_model_return_seq(s->model, s->seq);
+    if (s->has_seq)
+        rf_model_return_seq(s->model, s->seq);
     rf_text_stream_free(&s->text);
     free(s->pages);
     free(s->cached);
@@ -222,7 +241,8 @@ enum rf_status rf_session_fork(rf_session **out, rf_session *parent, const struc
     if (!parent->finished)
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_fork: the session is in the middle of a response");
     enum rf_status status = rf_session_create(out, parent->model, desc, err);
-    if (status) return status;
+    if (status)
+        return status;
     rf_session *s = *out;
     memcpy(s->cached, parent->cached, parent->cached_count * sizeof *s->cached);
     s->cached_count = s->committed = parent->cached_count;
@@ -234,23 +254,27 @@ enum rf_status rf_session_fork(rf_session **out, rf_session *parent, const struc
     return RF_OK;
 }
 
-/* ---- A response begins --------------------------------------------------------------------------------------------- */
+/* ---- A response begins ------------------------------------------------------------------------------ */
 
-static enum rf_status check_prompt(const struct rf_session *s, const uint32_t *tokens, size_t count, struct rf_error *err)
+static enum rf_status check_prompt(const struct rf_session *s, const uint32_t *tokens, size_t count,
+                                   struct rf_error *err)
 {
-    if (count == 0) return rf_fail(err, RF_ERROR_ARGUMENT, "the prompt is empty: wanted at least one token");
+    if (count == 0)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "the prompt is empty: wanted at least one token");
     if (count >= s->model->context_length)
-        return rf_fail(err, RF_ERROR_CONTEXT_FULL, "the prompt has %zu tokens: wanted fewer than the context length, %u", count,
+        return rf_fail(err, RF_ERROR_CONTEXT_FULL,
+                       "the prompt has %zu tokens: wanted fewer than the context length, %u", count,
                        s->model->context_length);
     for (size_t i = 0; i < count; i++)
         if (tokens[i] >= s->model->config.vocab)
-            return rf_fail(err, RF_ERROR_ARGUMENT, "prompt token %zu is %u: wanted an id below the vocabulary, %u", i,
-                           tokens[i], s->model->config.vocab);
+            return rf_fail(err, RF_ERROR_ARGUMENT,
+                           "prompt token %zu is %u: wanted an id below the vocabulary, %u", i, tokens[i],
+                           s->model->config.vocab);
     return RF_OK;
 }
 
-/* Length rules: -n is a cap, whole slots are decoded, the last block may be shorter; the original refuses what does not
- * divide. */
+/* Length rules: -n is a cap, whole slots are decoded, the last block may be shorter; the original refuses
+ * what does not divide. */
 static enum rf_status plan_length(struct rf_session *s, size_t prompt, struct rf_error *err)
 {
     const struct rf_settings *set = &s->settings;
@@ -259,31 +283,40 @@ static enum rf_status plan_length(struct rf_session *s, size_t prompt, struct rf
     s->limit = set->max_tokens;
     if (s->limit == 0) {
         s->limit = room / unit * unit < DEFAULT_RESPONSE ? room / unit * unit : DEFAULT_RESPONSE;
-        if (set->reference) s->limit = s->limit / set->block * set->block;
+        if (set->reference)
+            s->limit = s->limit / set->block * set->block;
         if (s->limit == 0)
-            return rf_fail(err, RF_ERROR_CONTEXT_FULL, "a prompt of %zu tokens leaves %u of the context length %u: no room for "
-                           "one %s", prompt, room, s->model->context_length, set->reference ? "block" : "slot");
+            return rf_fail(err, RF_ERROR_CONTEXT_FULL,
+                           "a prompt of %zu tokens leaves %u of the context length %u: no room for "
+                           "one %s",
+                           prompt, room, s->model->context_length, set->reference ? "block" : "slot");
     }
     s->length = divide_up(s->limit, unit) * unit;
     if (s->length > room)
-        return rf_fail(err, RF_ERROR_CONTEXT_FULL, "a prompt of %zu tokens and %u of response (max-tokens %u in whole slots) "
-                       "exceed the context length, %u", prompt, s->length, s->limit, s->model->context_length);
+        return rf_fail(err, RF_ERROR_CONTEXT_FULL,
+                       "a prompt of %zu tokens and %u of response (max-tokens %u in whole slots) "
+                       "exceed the context length, %u",
+                       prompt, s->length, s->limit, s->model->context_length);
     if (set->reference && set->decode == RF_DECODE_REFUSION && s->length % set->block)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "reference: %u response tokens are no multiple of the block, %u", s->length,
+        return rf_fail(err, RF_ERROR_ARGUMENT,
+                       "reference: %u response tokens are no multiple of the block, %u", s->length,
                        set->block);
-    if (set->reference) s->limit = s->length;
+    if (set->reference)
+        s->limit = s->length;
     return RF_OK;
 }
 
 static enum rf_status grow(void **array, size_t count, size_t size, struct rf_error *err)
 {
     void *bigger = realloc(*array, count * size);
-    if (!bigger) return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a response of %zu tokens", count);
+    if (!bigger)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a response of %zu tokens", count);
     *array = bigger;
     return RF_OK;
 }
 
-/* Events of one round: every token of a block planned, committed and dropped once, later blocks dropped, the end. */
+/* Events of one round: every token of a block planned, committed and dropped once, later blocks dropped, the
+ * end. */
 static enum rf_status reserve_response(struct rf_session *s, struct rf_error *err)
 {
     uint32_t block = s->settings.block < s->length ? s->settings.block : s->length;
@@ -291,31 +324,41 @@ static enum rf_status reserve_response(struct rf_session *s, struct rf_error *er
     void *remaining = s->remaining, *response = s->response, *shown = s->shown, *events = s->events;
     enum rf_status status = grow(&remaining, block, sizeof *s->remaining, err);
     s->remaining = remaining;
-    if (!status) status = grow(&response, s->length, sizeof *s->response, err);
+    if (!status)
+        status = grow(&response, s->length, sizeof *s->response, err);
     s->response = response;
-    if (!status) status = grow(&shown, s->length, sizeof *s->shown, err);
+    if (!status)
+        status = grow(&shown, s->length, sizeof *s->shown, err);
     s->shown = shown;
-    if (!status) status = grow(&events, s->event_capacity, sizeof *s->events, err);
+    if (!status)
+        status = grow(&events, s->event_capacity, sizeof *s->events, err);
     s->events = events;
-    if (!status) status = reserve_memory(s, block, err);
-    if (!status) status = rf_session_cover(s, s->scratch_first, s->scratch_first + block, err);
+    if (!status)
+        status = reserve_memory(s, block, err);
+    if (!status)
+        status = rf_session_cover(s, s->scratch_first, s->scratch_first + block, err);
     return status;
 }
 
 static uint32_t common_prefix(const struct rf_session *s, const uint32_t *tokens, size_t count)
 {
     uint32_t i = 0;
-    while (i < s->cached_count && i < count && s->cached[i] == tokens[i]) i++;
+    while (i < s->cached_count && i < count && s->cached[i] == tokens[i])
+        i++;
     return i;
 }
 
 static enum rf_status begin(struct rf_session *s, const uint32_t *tokens, size_t count, struct rf_error *err)
 {
     enum rf_status status = check_prompt(s, tokens, count, err);
-    if (!status) status = plan_length(s, count, err);
-    if (!status) status = reserve_response(s, err);
-    if (status) return status;
-    for (uint32_t i = 0; i < s->length; i++) s->response[i] = RF_NONE;
+    if (!status)
+        status = plan_length(s, count, err);
+    if (!status)
+        status = reserve_response(s, err);
+    if (status)
+        return status;
+    for (uint32_t i = 0; i < s->length; i++)
+        s->response[i] = RF_NONE;
     memmove(s->prompt, tokens, count * sizeof *tokens);
     s->prompt_count = (uint32_t)count;
     s->committed = s->cached_count = common_prefix(s, tokens, count);
@@ -330,33 +373,38 @@ static enum rf_status begin(struct rf_session *s, const uint32_t *tokens, size_t
     s->ended = s->finished = s->prefilled = s->eos_reached = s->round_over = false;
     s->finish_reason = "";
     write_seq(s);
-    if (s->settings.decode == RF_DECODE_AR) rf_sequential_start(s);
-    else rf_round_start_block(s);
+    if (s->settings.decode == RF_DECODE_AR)
+        rf_sequential_start(s);
+    else
+        rf_round_start_block(s);
     return RF_OK;
 }
 
 enum rf_status rf_session_begin(rf_session *s, const uint32_t *tokens, size_t count, struct rf_error *err)
 {
-    if (!s || (!tokens && count)) return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_begin: session and tokens are needed");
+    if (!s || (!tokens && count))
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_begin: session and tokens are needed");
     s->finished = true; /* until all of it is ready: a failed begin leaves no half-begun response */
     s->pass = RF_PASS_NONE;
     atomic_store(&s->cancelled, false);
     pthread_mutex_lock(&s->model->mutex);
-    /* Rows behind the prompt lie in commit order, where slots have not seen each other: of no use to the next turn. */
+    /* Rows behind the prompt lie in commit order, where slots have not seen each other: of no use to the next
+     * turn. */
     release_pages(s, divide_up(s->cached_count, RF_PAGE_ROWS));
     enum rf_status status = begin(s, tokens, count, err);
     pthread_mutex_unlock(&s->model->mutex);
     return status;
 }
 
-enum rf_status rf_session_begin_chat(rf_session *s, const struct rf_message *messages, size_t count, bool thinking,
-                                     struct rf_error *err)
+enum rf_status rf_session_begin_chat(rf_session *s, const struct rf_message *messages, size_t count,
+                                     bool thinking, struct rf_error *err)
 {
     uint32_t *tokens;
     size_t token_count;
-    enum rf_status status = rf_tokenizer_chat(s->model->tokenizer, messages, count, thinking, true, &tokens, &token_count,
-                                              err);
-    if (status) return status;
+    enum rf_status status =
+        rf_tokenizer_chat(s->model->tokenizer, messages, count, thinking, true, &tokens, &token_count, err);
+    if (status)
+        return status;
     status = rf_session_begin(s, tokens, token_count, err);
     free(tokens);
     return status;

@@ -18,6 +18,7 @@ struct rf_settings {
 };
 
 /* Message names the field as the CLI spells it ("slot-threshold"). */
-enum rf_status rf_settings_resolve(struct rf_settings *out, const struct rf_decode_settings *in, struct rf_error *err);
+enum rf_status rf_settings_resolve(struct rf_settings *out, const struct rf_decode_settings *in,
+                                   struct rf_error *err);
 
 #endif

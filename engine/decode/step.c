@@ -1,4 +1,5 @@
-/* Steps of one session or of several: the rows of whatever each session is about to do, laid end to end in one forward. */
+/* Steps of one session or of several: the rows of whatever each session is about to do, laid end to end in
+ * one forward. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,11 +10,11 @@
 struct submission {
     struct rf_model *model;
     struct rf_session *sessions[RF_MAX_PIECES];
-    uint32_t counts[RF_MAX_PIECES];  /* rows of each in pass 0 */
+    uint32_t counts[RF_MAX_PIECES]; /* rows of each in pass 0 */
     uint32_t session_count;
-    uint32_t rows[2];                /* of the two passes */
-    uint32_t flags;                  /* of the forwards */
-    uint32_t actions;                /* all sessions' together */
+    uint32_t rows[2]; /* of the two passes */
+    uint32_t flags;   /* of the forwards */
+    uint32_t actions; /* all sessions' together */
 };
 
 static double seconds_now(void)
@@ -42,12 +43,18 @@ static bool wants_step(const struct rf_session *s)
 static uint32_t actions_of(const struct rf_session *s, bool both_halves)
 {
     switch (s->pass) {
-    case RF_PASS_PLAN: return RF_ACT_SELECT;
-    case RF_PASS_VERIFY: return RF_ACT_VERIFY;
-    case RF_PASS_PREDICT: return both_halves ? RF_ACT_FILL | RF_ACT_TURN : RF_ACT_FILL;
-    case RF_PASS_REVERIFY: return RF_ACT_TURN;
-    case RF_PASS_AR: return rf_sequential_wants_logits(s) ? 0 : RF_ACT_COPY;
-    default: return 0;
+    case RF_PASS_PLAN:
+        return RF_ACT_SELECT;
+    case RF_PASS_VERIFY:
+        return RF_ACT_VERIFY;
+    case RF_PASS_PREDICT:
+        return both_halves ? RF_ACT_FILL | RF_ACT_TURN : RF_ACT_FILL;
+    case RF_PASS_REVERIFY:
+        return RF_ACT_TURN;
+    case RF_PASS_AR:
+        return rf_sequential_wants_logits(s) ? 0 : RF_ACT_COPY;
+    default:
+        return 0;
     }
 }
 
@@ -62,7 +69,8 @@ static void add_session(struct submission *sub, struct rf_session *s, uint32_t r
     uint32_t left = pass_rows(s) - s->pass_row, count = left < room ? left : room, first;
     enum rf_status status = s->pass == RF_PASS_AR ? rf_sequential_prepare(s, count, &first, &s->failure)
                                                   : rf_round_prepare(s, count, &first, &s->failure);
-    if (status) return;
+    if (status)
+        return;
     struct rf_seq *seq = &rf_forward_seqs(sub->model->forward)[s->seq];
     bool last = count == left, whole = last && s->pass_row == 0;
     seq->slot_count = s->remaining_count;
@@ -80,8 +88,10 @@ static void add_session(struct submission *sub, struct rf_session *s, uint32_t r
     }
     sub->rows[0] += count;
     sub->actions |= seq->actions;
-    if (s->deterministic) sub->flags |= RF_FORWARD_DETERMINISTIC;
-    if (rf_sequential_wants_logits(s)) sub->flags |= RF_FORWARD_LOGITS;
+    if (s->deterministic)
+        sub->flags |= RF_FORWARD_DETERMINISTIC;
+    if (rf_sequential_wants_logits(s))
+        sub->flags |= RF_FORWARD_LOGITS;
     sub->sessions[sub->session_count] = s;
     sub->counts[sub->session_count++] = count;
 }
@@ -96,38 +106,47 @@ static void fill(struct submission *sub, rf_session *const *sessions, size_t cou
     uint32_t keys = 0;
     for (size_t i = 0; i < count && sub->session_count < RF_MAX_PIECES; i++) {
         struct rf_session *s = sessions[i];
-        if (!wants_step(s)) continue;
+        if (!wants_step(s))
+            continue;
         if (atomic_load(&s->cancelled)) {
             rf_fail(&s->failure, RF_ERROR_CANCELLED, "the response was cancelled");
             continue;
         }
         bool alone = rf_sequential_wants_logits(s);
-        if (alone && sub->session_count) continue;
+        if (alone && sub->session_count)
+            continue;
         uint32_t more = pass_keys(s) > keys ? pass_keys(s) : keys;
         uint32_t most = rf_forward_max_rows(sub->model->forward, more);
-        if (most <= sub->rows[0]) continue;
+        if (most <= sub->rows[0])
+            continue;
         uint32_t before = sub->session_count;
         add_session(sub, s, most - sub->rows[0]);
-        if (sub->session_count == before) continue;
+        if (sub->session_count == before)
+            continue;
         keys = more;
-        if (alone) return;
+        if (alone)
+            return;
     }
 }
 
-static enum rf_status add_slots(struct submission *sub, enum rf_slot_shader which, struct rf_cmd **cmds, size_t *count,
-                                struct rf_error *err)
+static enum rf_status add_slots(struct submission *sub, enum rf_slot_shader which, struct rf_cmd **cmds,
+                                size_t *count, struct rf_error *err)
 {
     return rf_forward_slots(sub->model->forward, which, &cmds[(*count)++], err);
 }
 
 static enum rf_status run(struct submission *sub, struct rf_error *err)
 {
-    struct rf_cmd *cmds[8 + RF_MAX_PIECES];
+    struct rf_cmd *cmds[RF_SUBMIT_BUFFERS];
+    _Static_assert(7 + RF_MAX_PIECES <= RF_SUBMIT_BUFFERS,
+                   "two forwards, three slot shaders and a commit for each session");
     size_t count = 2;
     struct rf_forward *forward = sub->model->forward;
     enum rf_status status = rf_forward_get(forward, sub->rows[0], sub->flags, 0, cmds, err);
-    if (!status && (sub->actions & RF_ACT_SELECT)) status = add_slots(sub, RF_SLOT_SELECT, cmds, &count, err);
-    if (!status && (sub->actions & RF_ACT_FILL)) status = add_slots(sub, RF_SLOT_FILL, cmds, &count, err);
+    if (!status && (sub->actions & RF_ACT_SELECT))
+        status = add_slots(sub, RF_SLOT_SELECT, cmds, &count, err);
+    if (!status && (sub->actions & RF_ACT_FILL))
+        status = add_slots(sub, RF_SLOT_FILL, cmds, &count, err);
     if (!status && sub->rows[1]) {
         status = rf_forward_get(forward, sub->rows[1], sub->flags, 1, cmds + count, err);
         count += 2;
@@ -138,8 +157,10 @@ static enum rf_status run(struct submission *sub, struct rf_error *err)
         if (rf_forward_seqs(forward)[sub->sessions[i]->seq].actions & RF_ACT_TURN)
             cmds[count++] = sub->sessions[i]->memory.commit;
     uint64_t ticket;
-    if (!status) status = rf_gpu_submit(sub->model->gpu, cmds, count, &ticket, err);
-    if (!status) status = rf_gpu_wait(sub->model->gpu, ticket, err);
+    if (!status)
+        status = rf_gpu_submit(sub->model->gpu, cmds, count, &ticket, err);
+    if (!status)
+        status = rf_gpu_wait(sub->model->gpu, ticket, err);
     return status;
 }
 
@@ -147,31 +168,38 @@ static void absorb(const struct submission *sub, uint32_t i, double seconds)
 {
     struct rf_session *s = sub->sessions[i];
     uint32_t actions = rf_forward_seqs(sub->model->forward)[s->seq].actions;
-    if (s->prefilled) s->stats.decode_seconds += seconds;
-    else s->stats.prefill_seconds += seconds;
+    if (s->prefilled)
+        s->stats.decode_seconds += seconds;
+    else
+        s->stats.prefill_seconds += seconds;
     s->pass_row += sub->counts[i];
-    if (s->pass_row < pass_rows(s)) return;
+    if (s->pass_row < pass_rows(s))
+        return;
     if (s->pass == RF_PASS_AR) {
         rf_sequential_absorb(s, &s->failure);
         return;
     }
     rf_round_absorb(s);
-    if ((actions & RF_ACT_FILL) && (actions & RF_ACT_TURN)) rf_round_absorb(s); /* both halves of a turn */
+    if ((actions & RF_ACT_FILL) && (actions & RF_ACT_TURN))
+        rf_round_absorb(s); /* both halves of a turn */
 }
 
 /* One submission for whichever sessions want one. *any: whether there was something to do. */
-static enum rf_status submit_once(struct rf_model *model, rf_session *const *sessions, size_t count, bool *any,
-                                  struct rf_error *err)
+static enum rf_status submit_once(struct rf_model *model, rf_session *const *sessions, size_t count,
+                                  bool *any, struct rf_error *err)
 {
     struct submission sub = {.model = model};
     fill(&sub, sessions, count);
     *any = sub.session_count > 0;
-    if (!*any) return RF_OK;
+    if (!*any)
+        return RF_OK;
     double start = seconds_now();
     enum rf_status status = run(&sub, err);
-    if (status) return status;
+    if (status)
+        return status;
     double seconds = seconds_now() - start;
-    for (uint32_t i = 0; i < sub.session_count; i++) absorb(&sub, i, seconds);
+    for (uint32_t i = 0; i < sub.session_count; i++)
+        absorb(&sub, i, seconds);
     return RF_OK;
 }
 
@@ -179,8 +207,10 @@ enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struc
 {
     for (size_t i = 0; i < count; i++)
         if (!sessions[i] || sessions[i]->model != sessions[0]->model)
-            return rf_fail(err, RF_ERROR_ARGUMENT, "rf_sessions_step: session %zu is NULL or of another model", i);
-    if (count == 0) return RF_OK;
+            return rf_fail(err, RF_ERROR_ARGUMENT,
+                           "rf_sessions_step: session %zu is NULL or of another model", i);
+    if (count == 0)
+        return RF_OK;
     struct rf_model *model = sessions[0]->model;
     for (size_t i = 0; i < count; i++) {
         sessions[i]->round_over = false;
@@ -196,26 +226,34 @@ enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struc
     }
     for (size_t i = 0; !status && i < count; i++) {
         status = sessions[i]->failure.status;
-        if (status == RF_ERROR_CANCELLED) atomic_store(&sessions[i]->cancelled, false);
-        if (status && err) *err = sessions[i]->failure;
+        if (status == RF_ERROR_CANCELLED)
+            atomic_store(&sessions[i]->cancelled, false);
+        if (status && err)
+            *err = sessions[i]->failure;
     }
     return status;
 }
 
-enum rf_status rf_session_step(rf_session *session, const struct rf_event **events, size_t *count, struct rf_error *err)
+enum rf_status rf_session_step(rf_session *session, const struct rf_event **events, size_t *count,
+                               struct rf_error *err)
 {
-    if (!session) return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_step: a session is needed");
+    if (!session)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_step: a session is needed");
     enum rf_status status = rf_sessions_step(&session, 1, err);
-    if (events) *events = session->events;
-    if (count) *count = session->event_count;
+    if (events)
+        *events = session->events;
+    if (count)
+        *count = session->event_count;
     return status;
 }
 
-enum rf_status rf_session_generate(rf_session *session, rf_event_fn on_event, void *user, struct rf_error *err)
+enum rf_status rf_session_generate(rf_session *session, rf_event_fn on_event, void *user,
+                                   struct rf_error *err)
 {
     while (!rf_session_finished(session)) {
         enum rf_status status = rf_session_step(session, NULL, NULL, err);
-        if (status) return status;
+        if (status)
+            return status;
         for (size_t i = 0; on_event && i < session->event_count; i++)
             if (!on_event(user, session, &session->events[i]))
                 return rf_fail(err, RF_ERROR_CANCELLED, "the response was cancelled by its event callback");

@@ -29,7 +29,7 @@ struct rf_cmd {
     size_t log_count, log_room;
 };
 
-/* ---- Intervals ---- */
+/* ---- Intervals -------------------------------------------------------------------------------------- */
 
 /* Index of the first interval that ends at or behind `address`. */
 static size_t first_reaching(const struct interval_list *list, uint64_t address)
@@ -82,7 +82,7 @@ static struct interval interval_of(struct rf_span span)
     return (struct interval){span.address, span.address + span.size};
 }
 
-/* ---- Log and barriers ---- */
+/* ---- Log and barriers ------------------------------------------------------------------------------- */
 
 static struct rf_log_entry *new_entry(struct rf_cmd *cmd)
 {
@@ -147,7 +147,7 @@ const struct rf_log_entry *rf_cmd_log(const struct rf_cmd *cmd, size_t *count)
     return cmd->log;
 }
 
-/* ---- Recording ---- */
+/* ---- Recording -------------------------------------------------------------------------------------- */
 
 enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char *label, struct rf_error *err)
 {
@@ -332,12 +332,11 @@ uint32_t rf_cmd_barrier_count(const struct rf_cmd *cmd)
 enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count, uint64_t *ticket,
                              struct rf_error *err)
 {
-    enum { MOST = 64 };
-    VkCommandBuffer buffers[MOST];
+    VkCommandBuffer buffers[RF_SUBMIT_BUFFERS];
     *ticket = 0;
-    if (!count || count > MOST)
+    if (!count || count > RF_SUBMIT_BUFFERS)
         return rf_fail(err, RF_ERROR_ARGUMENT, "submission of %zu command buffers, wanted 1 to %d", count,
-                       MOST);
+                       RF_SUBMIT_BUFFERS);
     for (size_t i = 0; i < count; ++i) {
         if (!cmds[i]->ended || cmds[i]->gpu != gpu)
             return rf_fail(err, RF_ERROR_ARGUMENT, "command buffer \"%s\": %s", cmds[i]->label,

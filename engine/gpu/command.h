@@ -44,9 +44,11 @@ void rf_cmd_destroy(struct rf_cmd *cmd);
 uint32_t rf_cmd_dispatch_count(const struct rf_cmd *cmd);
 uint32_t rf_cmd_barrier_count(const struct rf_cmd *cmd);
 
-/* Submits 1 to 64 command buffers in order as one submission. Each command buffer begins with a barrier
- * against everything before it in the queue (host writes included) and its writes are visible to the host
- * once waited for. *ticket may be waited for by any thread. Calls are serialised inside. */
+enum { RF_SUBMIT_BUFFERS = 80 };
+
+/* Submits 1 to RF_SUBMIT_BUFFERS command buffers in order as one submission. Each command buffer begins with
+ * a barrier against everything before it in the queue (host writes included) and its writes are visible to
+ * the host once waited for. *ticket may be waited for by any thread. Calls are serialised inside. */
 enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count, uint64_t *ticket,
                              struct rf_error *err);
 /* Spins briefly on the timeline semaphore, then waits. RF_ERROR_DEVICE_LOST stays. With debug checks

@@ -64,7 +64,7 @@ enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const c
     return status;
 }
 
-/* ---- Choice ---- */
+/* ---- Choice ----------------------------------------------------------------------------------------- */
 
 static bool contains_text(const char *text, const char *part)
 {
@@ -139,7 +139,7 @@ static enum rf_status choose_device(const struct device_list *list, const char *
     return RF_OK;
 }
 
-/* ---- Creation ---- */
+/* ---- Creation --------------------------------------------------------------------------------------- */
 
 enum { MAX_DEVICE_EXTENSIONS = 4 };
 

@@ -47,7 +47,7 @@ struct rf_gpu {
     atomic_bool lost;
 };
 
-/* ---- memory.c ---- */
+/* ---- memory.c --------------------------------------------------------------------------------------- */
 
 struct rf_block {
     VkBuffer buffer;
@@ -61,7 +61,7 @@ struct rf_block {
 
 void rf_memory_destroy(struct rf_gpu *gpu); /* arenas that are left are freed with a warning */
 
-/* ---- transfer.c ---- */
+/* ---- transfer.c ------------------------------------------------------------------------------------- */
 
 /* One part of a block as bytes, for transfers that have no span. */
 struct rf_region {
@@ -80,17 +80,17 @@ enum rf_status rf_regions_read(struct rf_gpu *gpu, const struct rf_region *regio
 enum rf_status rf_transfer_init(struct rf_gpu *gpu, struct rf_error *err);
 void rf_transfer_destroy(struct rf_gpu *gpu);
 
-/* ---- kernel.c ---- */
+/* ---- kernel.c --------------------------------------------------------------------------------------- */
 
 VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel);
 void rf_kernels_destroy(struct rf_gpu *gpu);
 
-/* ---- pipeline_cache.c ---- */
+/* ---- pipeline_cache.c ------------------------------------------------------------------------------- */
 
 enum rf_status rf_pipeline_cache_open(struct rf_gpu *gpu, struct rf_error *err);
 void rf_pipeline_cache_close(struct rf_gpu *gpu); /* writes the file when the cache has grown */
 
-/* ---- submit.c ---- */
+/* ---- submit.c --------------------------------------------------------------------------------------- */
 
 enum rf_status rf_submit_init(struct rf_gpu *gpu, struct rf_error *err);
 void rf_submit_destroy(struct rf_gpu *gpu); /* waits for the queue */

@@ -68,7 +68,7 @@ void rf_kernels_destroy(struct rf_gpu *gpu)
     gpu->kernels = NULL;
 }
 
-/* ---- Shader words ---- */
+/* ---- Shader words ----------------------------------------------------------------------------------- */
 
 static const struct rf_shader_blob *find_blob(const char *name)
 {
@@ -145,7 +145,7 @@ static enum rf_status load_shader(struct rf_gpu *gpu, const char *name, const ui
     return RF_OK;
 }
 
-/* ---- Pipelines ---- */
+/* ---- Pipelines -------------------------------------------------------------------------------------- */
 
 /* A capability of the shader that the device was not created with would be undefined behaviour, not an
  * error. */
@@ -280,7 +280,7 @@ static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id
     return status;
 }
 
-/* ---- Batches ---- */
+/* ---- Batches ---------------------------------------------------------------------------------------- */
 
 static bool same_kernel(const struct rf_kernel *kernel, const struct rf_kernel_id *id)
 {

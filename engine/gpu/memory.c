@@ -97,7 +97,7 @@ void rf_memory_destroy(struct rf_gpu *gpu)
     }
 }
 
-/* ---- Memory types ---- */
+/* ---- Memory types ----------------------------------------------------------------------------------- */
 
 /* How well a memory type serves a kind; 0: not at all. */
 static int type_score(const struct rf_gpu *gpu, enum rf_memory_kind kind, VkMemoryPropertyFlags flags)
@@ -137,7 +137,7 @@ static uint32_t rank_types(const struct rf_gpu *gpu, enum rf_memory_kind kind, u
     return count;
 }
 
-/* ---- Blocks ---- */
+/* ---- Blocks ----------------------------------------------------------------------------------------- */
 
 static bool reserve(struct rf_gpu *gpu, uint64_t size)
 {
@@ -285,7 +285,7 @@ static enum rf_status find_block(struct rf_arena *arena, uint64_t need, const ch
     return RF_OK;
 }
 
-/* ---- Red zones ---- */
+/* ---- Red zones -------------------------------------------------------------------------------------- */
 
 /* [begin, end) of a block becomes zone bytes. The parts of a zone that are not whole words are only written
  * where the host can; zone_regions leaves them out of the check elsewhere. */
@@ -453,7 +453,7 @@ enum rf_status rf_gpu_check_red_zones(struct rf_gpu *gpu, struct rf_error *err)
     return status;
 }
 
-/* ---- Spans ---- */
+/* ---- Spans ------------------------------------------------------------------------------------------ */
 
 enum rf_status rf_arena_alloc(struct rf_arena *arena, struct rf_span *out, uint64_t size, const char *label,
                               struct rf_error *err)

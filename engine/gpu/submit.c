@@ -33,14 +33,13 @@ static enum rf_status fail_lost(struct rf_gpu *gpu, struct rf_error *err)
 enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buffers, size_t count,
                                  uint64_t *ticket, struct rf_error *err)
 {
-    enum { MOST = 64 };
-    VkCommandBufferSubmitInfo infos[MOST];
+    VkCommandBufferSubmitInfo infos[RF_SUBMIT_BUFFERS];
     *ticket = 0;
     if (atomic_load(&gpu->lost))
         return fail_lost(gpu, err);
-    if (!count || count > MOST)
+    if (!count || count > RF_SUBMIT_BUFFERS)
         return rf_fail(err, RF_ERROR_ARGUMENT, "submission of %zu command buffers, wanted 1 to %d", count,
-                       MOST);
+                       RF_SUBMIT_BUFFERS);
     for (size_t i = 0; i < count; ++i)
         infos[i] = (VkCommandBufferSubmitInfo){.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
                                                .commandBuffer = buffers[i]};

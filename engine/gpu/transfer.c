@@ -138,7 +138,7 @@ enum rf_status rf_regions_read(struct rf_gpu *gpu, const struct rf_region *regio
     return status;
 }
 
-/* ---- Spans ---- */
+/* ---- Spans ------------------------------------------------------------------------------------------ */
 
 static enum rf_status check_span(struct rf_span span, uint64_t size, const char *what, struct rf_error *err)
 {

@@ -44,21 +44,26 @@ static enum rf_status allocate(struct rf_forward *f, struct rf_error *err)
         {&s->act, f->device, rows * c->ffn * element, "SwiGLU product"},
         {&s->attention_partials, f->device, (uint64_t)f->split_rows * c->heads * (c->head_dim + 2) * 4,
          "attention partials"},
-        {&s->logit_partials, f->device, (uint64_t)f->logit_tiles * rows * sizeof(struct rf_partial), "logit partials"},
+        {&s->logit_partials, f->device, (uint64_t)f->logit_tiles * rows * sizeof(struct rf_partial),
+         "logit partials"},
     };
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
-        enum rf_status status = rf_arena_alloc(requests[i].arena, requests[i].span, requests[i].bytes, requests[i].label, err);
-        if (status) return status;
+        enum rf_status status =
+            rf_arena_alloc(requests[i].arena, requests[i].span, requests[i].bytes, requests[i].label, err);
+        if (status)
+            return status;
     }
     memset(s->seqs.host, 0, s->seqs.size);
     memset(s->active.host, 0, s->active.size);
     return RF_OK;
 }
 
-enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forward_desc *desc, struct rf_error *err)
+enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forward_desc *desc,
+                                 struct rf_error *err)
 {
     struct rf_forward *f = calloc(1, sizeof *f);
-    if (!f) return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the forward");
+    if (!f)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the forward");
     f->gpu = desc->gpu;
     f->weights = desc->weights;
     f->config = *desc->config;
@@ -69,8 +74,9 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
     f->logit_tiles = divide_up(f->config.vocab, RF_LOGIT_TILE);
     f->device = rf_arena_create(desc->gpu, RF_MEMORY_DEVICE, "activations");
     f->upload = rf_arena_create(desc->gpu, RF_MEMORY_UPLOAD, "sequences and work");
-    enum rf_status status = f->device && f->upload ? allocate(f, err)
-                                                   : rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for arenas");
+    enum rf_status status = f->device && f->upload
+                                ? allocate(f, err)
+                                : rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for arenas");
     if (status) {
         rf_forward_destroy(f);
         return status;
@@ -81,7 +87,8 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
 
 void rf_forward_destroy(struct rf_forward *f)
 {
-    if (!f) return;
+    if (!f)
+        return;
     for (uint32_t b = 0; b < FORWARD_BUCKETS; b++) {
         for (uint32_t v = 0; v < RF_FORWARD_VARIANTS; v++) {
             rf_cmd_destroy(f->variants[b][v].gather[0]);
@@ -89,7 +96,8 @@ void rf_forward_destroy(struct rf_forward *f)
             rf_cmd_destroy(f->variants[b][v].forward);
         }
     }
-    for (uint32_t i = 0; i < RF_SLOT_SHADERS; i++) rf_cmd_destroy(f->slots[i]);
+    for (uint32_t i = 0; i < RF_SLOT_SHADERS; i++)
+        rf_cmd_destroy(f->slots[i]);
     rf_arena_destroy(f->device);
     rf_arena_destroy(f->upload);
     free(f);
@@ -117,17 +125,20 @@ struct rf_span rf_forward_logits(const struct rf_forward *f)
 
 uint32_t rf_forward_max_rows(const struct rf_forward *f, uint32_t max_keys)
 {
-    if (max_keys <= RF_SPLIT_KEYS) return RF_MAX_ROWS;
+    if (max_keys <= RF_SPLIT_KEYS)
+        return RF_MAX_ROWS;
     /* Partials lie [split][bucket][head], so it is a whole bucket that must fit. */
     uint32_t bucket = RF_MAX_ROWS, splits = divide_up(max_keys, RF_SPLIT_KEYS);
-    while (bucket > 1 && bucket * splits > f->split_rows) bucket /= 2;
+    while (bucket > 1 && bucket * splits > f->split_rows)
+        bucket /= 2;
     return bucket;
 }
 
 static uint32_t bucket_of(uint32_t rows)
 {
     uint32_t b = 0;
-    while ((1u << b) < rows) b++;
+    while ((1u << b) < rows)
+        b++;
     return b;
 }
 
@@ -136,21 +147,38 @@ static enum rf_status record_gather(struct rf_forward *f, struct forward_variant
 {
     const struct forward_spans *s = &f->spans;
     struct rf_kernel *kernel;
-    enum rf_status status = rf_kernels_get(f->gpu, &(struct rf_kernel_id){.shader = "rows_gather"}, 1, &kernel, err);
-    if (status) return status;
-    struct rf_push_rows_gather push = {
-        .seqs = s->seqs.address, .work = s->work[pass].address, .rows = s->rows.address, .outputs = s->outputs.address,
-        .counts = s->counts.address, .grids = variant->grids.address, .indirect = variant->indirect.address,
-        .grid_count = variant->grid_count};
-    struct rf_dispatch dispatch = {
-        .kernel = kernel, .label = "rows gather", .push = &push, .push_size = sizeof push, .groups = {1, 1, 1},
-        .access_count = 8,
-        .accesses = {{s->seqs, RF_READ}, {s->work[pass], RF_READ}, {s->sessions, RF_READ}, {variant->grids, RF_READ},
-                     {s->rows, RF_WRITE}, {s->outputs, RF_WRITE}, {s->counts, RF_WRITE}, {variant->indirect, RF_WRITE}}};
+    enum rf_status status =
+        rf_kernels_get(f->gpu, &(struct rf_kernel_id){.shader = "rows_gather"}, 1, &kernel, err);
+    if (status)
+        return status;
+    struct rf_push_rows_gather push = {.seqs = s->seqs.address,
+                                       .work = s->work[pass].address,
+                                       .rows = s->rows.address,
+                                       .outputs = s->outputs.address,
+                                       .counts = s->counts.address,
+                                       .grids = variant->grids.address,
+                                       .indirect = variant->indirect.address,
+                                       .grid_count = variant->grid_count};
+    struct rf_dispatch dispatch = {.kernel = kernel,
+                                   .label = "rows gather",
+                                   .push = &push,
+                                   .push_size = sizeof push,
+                                   .groups = {1, 1, 1},
+                                   .access_count = 8,
+                                   .accesses = {{s->seqs, RF_READ},
+                                                {s->work[pass], RF_READ},
+                                                {s->sessions, RF_READ},
+                                                {variant->grids, RF_READ},
+                                                {s->rows, RF_WRITE},
+                                                {s->outputs, RF_WRITE},
+                                                {s->counts, RF_WRITE},
+                                                {variant->indirect, RF_WRITE}}};
     struct rf_cmd **cmd = &variant->gather[pass];
     status = rf_cmd_begin(cmd, f->gpu, "gather", err);
-    if (!status) status = rf_cmd_dispatch(*cmd, &dispatch, err);
-    if (!status) status = rf_cmd_end(*cmd, err);
+    if (!status)
+        status = rf_cmd_dispatch(*cmd, &dispatch, err);
+    if (!status)
+        status = rf_cmd_end(*cmd, err);
     return status;
 }
 
@@ -159,22 +187,29 @@ static enum rf_status make_kernels(struct rf_forward *f, struct forward_plan *pl
     struct rf_kernel_id *ids = malloc(plan->op_count * sizeof *ids);
     struct rf_kernel **kernels = malloc(plan->op_count * sizeof *kernels);
     enum rf_status status = RF_OK;
-    if (!ids || !kernels) status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u kernels", plan->op_count);
-    for (uint32_t i = 0; !status && i < plan->op_count; i++) ids[i] = plan->ops[i].kernel;
-    if (!status) status = rf_kernels_get(f->gpu, ids, plan->op_count, kernels, err);
-    for (uint32_t i = 0; !status && i < plan->op_count; i++) plan->ops[i].dispatch.kernel = kernels[i];
+    if (!ids || !kernels)
+        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u kernels", plan->op_count);
+    for (uint32_t i = 0; !status && i < plan->op_count; i++)
+        ids[i] = plan->ops[i].kernel;
+    if (!status)
+        status = rf_kernels_get(f->gpu, ids, plan->op_count, kernels, err);
+    for (uint32_t i = 0; !status && i < plan->op_count; i++)
+        plan->ops[i].dispatch.kernel = kernels[i];
     free(ids);
     free(kernels);
     return status;
 }
 
-static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *variant, struct forward_plan *plan,
-                                  struct rf_error *err)
+static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *variant,
+                                  struct forward_plan *plan, struct rf_error *err)
 {
     enum rf_status status = make_kernels(f, plan, err);
-    if (!status) status = rf_arena_alloc(f->upload, &variant->grids, sizeof plan->grids, "grids", err);
-    if (!status) status = rf_arena_alloc(f->device, &variant->indirect, RF_MAX_GRIDS * 12, "dispatch sizes", err);
-    if (status) return status;
+    if (!status)
+        status = rf_arena_alloc(f->upload, &variant->grids, sizeof plan->grids, "grids", err);
+    if (!status)
+        status = rf_arena_alloc(f->device, &variant->indirect, RF_MAX_GRIDS * 12, "dispatch sizes", err);
+    if (status)
+        return status;
     memcpy(variant->grids.host, plan->grids, sizeof plan->grids);
     variant->grid_count = plan->grid_count;
     status = rf_cmd_begin(&variant->forward, f->gpu, "forward", err);
@@ -185,8 +220,10 @@ static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *
         op->dispatch.indirect = rf_span_part(variant->indirect, (uint64_t)op->grid * 12, 12);
         status = rf_cmd_dispatch(variant->forward, &op->dispatch, err);
     }
-    if (!status) status = rf_cmd_end(variant->forward, err);
-    for (uint32_t pass = 0; !status && pass < 2; pass++) status = record_gather(f, variant, pass, err);
+    if (!status)
+        status = rf_cmd_end(variant->forward, err);
+    for (uint32_t pass = 0; !status && pass < 2; pass++)
+        status = record_gather(f, variant, pass, err);
     return status;
 }
 
@@ -198,54 +235,71 @@ static void drop_variant(struct forward_variant *variant)
     memset(variant, 0, sizeof *variant);
 }
 
-static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint32_t flags, struct rf_error *err)
+static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint32_t flags,
+                                     struct rf_error *err)
 {
     if ((flags & RF_FORWARD_LOGITS) && !f->spans.logits.address) {
-        enum rf_status status = rf_arena_alloc(f->device, &f->spans.logits, (uint64_t)RF_LOGIT_ROWS * f->config.vocab * 4,
-                                               "logits", err);
-        if (status) return status;
+        enum rf_status status = rf_arena_alloc(f->device, &f->spans.logits,
+                                               (uint64_t)RF_LOGIT_ROWS * f->config.vocab * 4, "logits", err);
+        if (status)
+            return status;
     }
     struct forward_plan plan = {.bucket = 1u << bucket, .flags = flags};
     rf_plan_forward(f, &plan);
-    enum rf_status status = plan.failed ? rf_fail(err, RF_ERROR_HOST_MEMORY, "the forward's plan has too many dispatch sizes, "
-                                                  "or no host memory") : RF_OK;
-    if (!status) status = record_plan(f, &f->variants[bucket][flags], &plan, err);
-    if (status) drop_variant(&f->variants[bucket][flags]);
+    enum rf_status status = plan.failed ? rf_fail(err, RF_ERROR_HOST_MEMORY,
+                                                  "the forward's plan has too many dispatch sizes, "
+                                                  "or no host memory")
+                                        : RF_OK;
+    if (!status)
+        status = record_plan(f, &f->variants[bucket][flags], &plan, err);
+    if (status)
+        drop_variant(&f->variants[bucket][flags]);
     free(plan.ops);
     return status;
 }
 
-enum rf_status rf_forward_get(struct rf_forward *f, uint32_t rows, uint32_t flags, uint32_t pass, struct rf_cmd *cmds[2],
-                              struct rf_error *err)
+enum rf_status rf_forward_get(struct rf_forward *f, uint32_t rows, uint32_t flags, uint32_t pass,
+                              struct rf_cmd *cmds[2], struct rf_error *err)
 {
     uint32_t bucket = bucket_of(rows);
     struct forward_variant *variant = &f->variants[bucket][flags];
     if (!variant->forward) {
         enum rf_status status = record_variant(f, bucket, flags, err);
-        if (status) return status;
+        if (status)
+            return status;
     }
     cmds[0] = variant->gather[pass];
     cmds[1] = variant->forward;
     return RF_OK;
 }
 
-enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which, struct rf_cmd **cmd, struct rf_error *err)
+enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which, struct rf_cmd **cmd,
+                                struct rf_error *err)
 {
     static const char *const shaders[] = {"slot_select", "slot_fill", "slot_accept"};
     *cmd = f->slots[which];
-    if (*cmd) return RF_OK;
+    if (*cmd)
+        return RF_OK;
     const struct forward_spans *s = &f->spans;
     struct rf_kernel *kernel;
-    enum rf_status status = rf_kernels_get(f->gpu, &(struct rf_kernel_id){.shader = shaders[which]}, 1, &kernel, err);
-    if (status) return status;
+    enum rf_status status =
+        rf_kernels_get(f->gpu, &(struct rf_kernel_id){.shader = shaders[which]}, 1, &kernel, err);
+    if (status)
+        return status;
     struct rf_push_slots push = {.seqs = s->seqs.address, .sequences = s->active.address};
     struct rf_dispatch dispatch = {
-        .kernel = kernel, .label = shaders[which], .push = &push, .push_size = sizeof push,
-        .indirect = rf_span_part(s->active, 0, 12), .access_count = 3,
+        .kernel = kernel,
+        .label = shaders[which],
+        .push = &push,
+        .push_size = sizeof push,
+        .indirect = rf_span_part(s->active, 0, 12),
+        .access_count = 3,
         .accesses = {{s->seqs, RF_READ}, {s->active, RF_READ}, {s->sessions, RF_READ_WRITE}}};
     status = rf_cmd_begin(cmd, f->gpu, shaders[which], err);
-    if (!status) status = rf_cmd_dispatch(*cmd, &dispatch, err);
-    if (!status) status = rf_cmd_end(*cmd, err);
+    if (!status)
+        status = rf_cmd_dispatch(*cmd, &dispatch, err);
+    if (!status)
+        status = rf_cmd_end(*cmd, err);
     if (status) {
         rf_cmd_destroy(*cmd);
         *cmd = NULL;
@@ -254,24 +308,31 @@ enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which,
     return status;
 }
 
-enum rf_status rf_forward_record_commit(struct rf_forward *f, uint32_t seq, struct rf_span state, struct rf_cmd **cmd,
-                                        struct rf_error *err)
+enum rf_status rf_forward_record_commit(struct rf_forward *f, uint32_t seq, struct rf_span state,
+                                        struct rf_cmd **cmd, struct rf_error *err)
 {
     const struct forward_spans *s = &f->spans;
     struct rf_kernel *kernel;
     const struct rf_kernel_id id = {.shader = f->fp16 ? "kv_commit_act16" : "kv_commit"};
     *cmd = NULL;
     enum rf_status status = rf_kernels_get(f->gpu, &id, 1, &kernel, err);
-    if (status) return status;
+    if (status)
+        return status;
     struct rf_push_kv_commit push = {
         .seqs = s->seqs.address, .seq = seq, .kv_heads = f->config.kv_heads, .head_dim = f->config.head_dim};
     struct rf_dispatch dispatch = {
-        .kernel = kernel, .label = "kv_commit", .push = &push, .push_size = sizeof push,
-        .indirect = rf_span_part(state, offsetof(struct rf_round_state, commit_x), 12), .access_count = 3,
+        .kernel = kernel,
+        .label = "kv_commit",
+        .push = &push,
+        .push_size = sizeof push,
+        .indirect = rf_span_part(state, offsetof(struct rf_round_state, commit_x), 12),
+        .access_count = 3,
         .accesses = {{s->seqs, RF_READ}, {s->sessions, RF_READ}, {s->pages, RF_READ_WRITE}}};
     status = rf_cmd_begin(cmd, f->gpu, "kv_commit", err);
-    if (!status) status = rf_cmd_dispatch(*cmd, &dispatch, err);
-    if (!status) status = rf_cmd_end(*cmd, err);
+    if (!status)
+        status = rf_cmd_dispatch(*cmd, &dispatch, err);
+    if (!status)
+        status = rf_cmd_end(*cmd, err);
     if (status) {
         rf_cmd_destroy(*cmd);
         *cmd = NULL;
@@ -287,11 +348,15 @@ void rf_forward_visit(const struct rf_forward *f, rf_cmd_visit_fn visit, void *u
         for (uint32_t v = 0; v < RF_FORWARD_VARIANTS; v++) {
             char label[64];
             snprintf(label, sizeof label, "%u rows%s", 1u << b, flag_names[v]);
-            if (f->variants[b][v].gather[0]) visit(user, f->variants[b][v].gather[0], label);
-            if (f->variants[b][v].gather[1]) visit(user, f->variants[b][v].gather[1], label);
-            if (f->variants[b][v].forward) visit(user, f->variants[b][v].forward, label);
+            if (f->variants[b][v].gather[0])
+                visit(user, f->variants[b][v].gather[0], label);
+            if (f->variants[b][v].gather[1])
+                visit(user, f->variants[b][v].gather[1], label);
+            if (f->variants[b][v].forward)
+                visit(user, f->variants[b][v].forward, label);
         }
     }
     for (uint32_t i = 0; i < RF_SLOT_SHADERS; i++)
-        if (f->slots[i]) visit(user, f->slots[i], slot_names[i]);
+        if (f->slots[i])
+            visit(user, f->slots[i], slot_names[i]);
 }

@@ -1,9 +1,11 @@
-/* The layer sequence: rows of several sequences in, one rf_result for each row that wants one, as command buffers that are
- * recorded once and replayed. Knows rows and sequences; knows nothing of slots beyond running their shaders.
+/* The layer sequence: rows of several sequences in, one rf_result for each row that wants one, as command
+ * buffers that are recorded once and replayed. Knows rows and sequences; knows nothing of slots beyond
+ * running their shaders.
  *
- * A step writes sequences (rf_forward_seqs) and work (rf_forward_work), takes the recorded pair {gather, forward} for its
- * row count, and submits. Forwards are recorded per bucket (1, 2, 4, .. RF_MAX_ROWS rows) when first wanted. Not thread-safe:
- * the model's mutex covers everything from writing the work to the end of the wait. */
+ * A step writes sequences (rf_forward_seqs) and work (rf_forward_work), takes the recorded pair {gather,
+ * forward} for its row count, and submits. Forwards are recorded per bucket (1, 2, 4, .. RF_MAX_ROWS rows)
+ * when first wanted. Not thread-safe: the model's mutex covers everything from writing the work to the end of
+ * the wait. */
 #ifndef RF_MODEL_FORWARD_H
 #define RF_MODEL_FORWARD_H
 
@@ -14,8 +16,9 @@
 enum { RF_MAX_SEQS = 1024, RF_LOGIT_ROWS = 16 };
 
 enum rf_forward_flags {
-    RF_FORWARD_DETERMINISTIC = 1, /* one matmul pipeline for every row count: a row's result does not know its company */
-    RF_FORWARD_LOGITS = 2,        /* logits of at most RF_LOGIT_ROWS rows to rf_forward_logits instead of results */
+    RF_FORWARD_DETERMINISTIC =
+        1, /* one matmul pipeline for every row count: a row's result does not know its company */
+    RF_FORWARD_LOGITS = 2, /* logits of at most RF_LOGIT_ROWS rows to rf_forward_logits instead of results */
     RF_FORWARD_VARIANTS = 4
 };
 
@@ -23,19 +26,23 @@ struct rf_forward;
 
 struct rf_forward_desc {
     struct rf_gpu *gpu;
-    const struct rf_weights *weights;      /* outlives the forward */
-    const struct rf_model_config *config;  /* copied */
+    const struct rf_weights *weights;     /* outlives the forward */
+    const struct rf_model_config *config; /* copied */
     uint32_t context_length;
     bool fp16;
 };
 
-enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forward_desc *desc, struct rf_error *err);
+enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forward_desc *desc,
+                                 struct rf_error *err);
 void rf_forward_destroy(struct rf_forward *forward);
 
-struct rf_seq *rf_forward_seqs(struct rf_forward *forward);            /* host memory [RF_MAX_SEQS] */
-struct rf_work *rf_forward_work(struct rf_forward *forward, uint32_t pass); /* host memory; pass 0 or 1 of a submission */
-struct rf_active *rf_forward_active(struct rf_forward *forward);       /* host memory: sequences of the slot shaders */
-/* Most rows of one forward whose rows attend to at most max_keys keys; further rows go into another forward. */
+struct rf_seq *rf_forward_seqs(struct rf_forward *forward); /* host memory [RF_MAX_SEQS] */
+struct rf_work *rf_forward_work(struct rf_forward *forward,
+                                uint32_t pass); /* host memory; pass 0 or 1 of a submission */
+struct rf_active *
+rf_forward_active(struct rf_forward *forward); /* host memory: sequences of the slot shaders */
+/* Most rows of one forward whose rows attend to at most max_keys keys; further rows go into another forward.
+ */
 uint32_t rf_forward_max_rows(const struct rf_forward *forward, uint32_t max_keys);
 /* cmds[0] gathers pass `pass`'s work, cmds[1] is the forward, for up to `rows` rows. */
 enum rf_status rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_t flags, uint32_t pass,
@@ -44,10 +51,12 @@ enum rf_status rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_
 enum rf_slot_shader { RF_SLOT_SELECT, RF_SLOT_FILL, RF_SLOT_ACCEPT, RF_SLOT_SHADERS };
 enum rf_status rf_forward_slots(struct rf_forward *forward, enum rf_slot_shader which, struct rf_cmd **cmd,
                                 struct rf_error *err);
-/* A command buffer of its own for each sequence, owned by the caller: its grid lies in the sequence's round state. */
-enum rf_status rf_forward_record_commit(struct rf_forward *forward, uint32_t seq, struct rf_span state, struct rf_cmd **cmd,
-                                        struct rf_error *err);
-struct rf_span rf_forward_logits(const struct rf_forward *forward); /* f32 [RF_LOGIT_ROWS][vocab]; by output */
+/* A command buffer of its own for each sequence, owned by the caller: its grid lies in the sequence's round
+ * state. */
+enum rf_status rf_forward_record_commit(struct rf_forward *forward, uint32_t seq, struct rf_span state,
+                                        struct rf_cmd **cmd, struct rf_error *err);
+struct rf_span
+rf_forward_logits(const struct rf_forward *forward); /* f32 [RF_LOGIT_ROWS][vocab]; by output */
 /* Visits every command buffer recorded so far (tests: hazards, dispatch counts). */
 typedef void (*rf_cmd_visit_fn)(void *user, const struct rf_cmd *cmd, const char *label);
 void rf_forward_visit(const struct rf_forward *forward, rf_cmd_visit_fn visit, void *user);

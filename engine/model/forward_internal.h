@@ -4,14 +4,15 @@
 
 #include "engine/model/forward.h"
 
-/* Spans that dispatches read and write. Sequences' own memory (pending rows, results, slot state) and KV pages are reached
- * through pointers in the sequence table and come and go with sessions, so each of the two is declared by a stand-in: a
- * span that no kernel touches and that orders everything that touches the real thing. */
+/* Spans that dispatches read and write. Sequences' own memory (pending rows, results, slot state) and KV
+ * pages are reached through pointers in the sequence table and come and go with sessions, so each of the two
+ * is declared by a stand-in: a span that no kernel touches and that orders everything that touches the real
+ * thing. */
 struct forward_spans {
     struct rf_span seqs, work[2], active;
-    struct rf_span sessions, pages;          /* stand-ins */
+    struct rf_span sessions, pages; /* stand-ins */
     struct rf_span rows, outputs, counts;
-    struct rf_span h, x, qkv, act;           /* see shared.h; x also takes the attention's output */
+    struct rf_span h, x, qkv, act; /* see shared.h; x also takes the attention's output */
     struct rf_span attention_partials, logit_partials, logits;
 };
 

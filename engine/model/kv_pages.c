@@ -18,7 +18,8 @@ struct rf_kv_pool {
     uint32_t count, used;
 };
 
-enum rf_status rf_kv_pool_create(struct rf_kv_pool **out, struct rf_gpu *gpu, uint64_t page_bytes, struct rf_error *err)
+enum rf_status rf_kv_pool_create(struct rf_kv_pool **out, struct rf_gpu *gpu, uint64_t page_bytes,
+                                 struct rf_error *err)
 {
     struct rf_kv_pool *pool = calloc(1, sizeof *pool);
     struct rf_arena *arena = pool ? rf_arena_create(gpu, RF_MEMORY_DEVICE, "KV pages") : NULL;
@@ -36,7 +37,8 @@ enum rf_status rf_kv_pool_create(struct rf_kv_pool **out, struct rf_gpu *gpu, ui
 
 void rf_kv_pool_destroy(struct rf_kv_pool *pool)
 {
-    if (!pool) return;
+    if (!pool)
+        return;
     while (pool->all) {
         struct rf_kv_page *page = pool->all;
         pool->all = page->next;
@@ -51,7 +53,8 @@ void rf_kv_pool_destroy(struct rf_kv_pool *pool)
 static enum rf_status grow(struct rf_kv_pool *pool, struct rf_error *err)
 {
     struct rf_kv_page *page = calloc(1, sizeof *page);
-    if (!page) return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a KV page");
+    if (!page)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a KV page");
     enum rf_status status = rf_arena_alloc(pool->arena, &page->span, pool->page_bytes, "KV page", err);
     if (status) {
         free(page);
@@ -88,7 +91,8 @@ void rf_kv_share(struct rf_kv_pool *pool, struct rf_kv_page *page)
 
 void rf_kv_release(struct rf_kv_pool *pool, struct rf_kv_page *page)
 {
-    if (!page) return;
+    if (!page)
+        return;
     pthread_mutex_lock(&pool->mutex);
     if (--page->users == 0) {
         page->next_free = pool->free;
@@ -103,13 +107,16 @@ enum rf_status rf_kv_own(struct rf_kv_pool *pool, struct rf_kv_page **page, stru
     pthread_mutex_lock(&pool->mutex);
     bool shared = (*page)->users > 1;
     pthread_mutex_unlock(&pool->mutex);
-    if (!shared) return RF_OK;
+    if (!shared)
+        return RF_OK;
     struct rf_kv_page *copy;
     enum rf_status status = rf_kv_take(pool, &copy, err);
-    if (status) return status;
+    if (status)
+        return status;
     status = rf_gpu_copy(pool->gpu, copy->span, (*page)->span, pool->page_bytes, err);
     rf_kv_release(pool, status ? copy : *page);
-    if (!status) *page = copy;
+    if (!status)
+        *page = copy;
     return status;
 }
 
@@ -129,7 +136,8 @@ uint32_t rf_kv_pages_used(struct rf_kv_pool *pool)
 static struct rf_kv_page *insert_at(struct rf_kv_page *list, struct rf_kv_page *page, uint32_t place)
 {
     struct rf_kv_page **link = &list;
-    while (place-- > 0 && *link) link = &(*link)->next_free;
+    while (place-- > 0 && *link)
+        link = &(*link)->next_free;
     page->next_free = *link;
     *link = page;
     return list;
@@ -139,7 +147,8 @@ enum rf_status rf_kv_shuffle(struct rf_kv_pool *pool, uint32_t count, uint64_t s
 {
     pthread_mutex_lock(&pool->mutex);
     enum rf_status status = RF_OK;
-    for (uint32_t i = 0; !status && i < count; i++) status = grow(pool, err);
+    for (uint32_t i = 0; !status && i < count; i++)
+        status = grow(pool, err);
     struct rf_kv_page *list = NULL;
     for (uint32_t held = 0; pool->free; held++) {
         struct rf_kv_page *page = pool->free;

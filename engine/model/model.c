@@ -5,18 +5,21 @@
 
 #include "loader/tokenizer.h"
 
-static enum rf_status check_desc(struct rf_model *model, const struct rf_model_desc *desc, struct rf_error *err)
+static enum rf_status check_desc(struct rf_model *model, const struct rf_model_desc *desc,
+                                 struct rf_error *err)
 {
     uint32_t most = model->config.max_position_embeddings;
     model->context_length = desc->context_length ? desc->context_length : most;
     if (model->context_length > most)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "context length %u: the model was made for at most %u positions",
+        return rf_fail(err, RF_ERROR_ARGUMENT,
+                       "context length %u: the model was made for at most %u positions",
                        model->context_length, most);
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(model->gpu);
     if (desc->precision > RF_PRECISION_F16)
         return rf_fail(err, RF_ERROR_ARGUMENT, "precision %d: wanted auto, f32 or f16", (int)desc->precision);
     if (desc->precision == RF_PRECISION_F16 && !caps->fp16)
-        return rf_fail(err, RF_ERROR_NO_DEVICE, "precision f16: the device lacks shaderFloat16 or 16-bit storage, or the fp16 "
+        return rf_fail(err, RF_ERROR_NO_DEVICE,
+                       "precision f16: the device lacks shaderFloat16 or 16-bit storage, or the fp16 "
                        "tier is disabled");
     model->fp16 = desc->precision == RF_PRECISION_F16 || (desc->precision == RF_PRECISION_AUTO && caps->fp16);
     return RF_OK;
@@ -25,25 +28,32 @@ static enum rf_status check_desc(struct rf_model *model, const struct rf_model_d
 static void add_eos(struct rf_model *model, uint32_t token)
 {
     for (uint32_t i = 0; i < model->eos_count; i++)
-        if (model->eos_tokens[i] == token) return;
-    if (model->eos_count < RF_MAX_EOS) model->eos_tokens[model->eos_count++] = token;
+        if (model->eos_tokens[i] == token)
+            return;
+    if (model->eos_count < RF_MAX_EOS)
+        model->eos_tokens[model->eos_count++] = token;
 }
 
-/* Ids come from the files alone: the tokenizer's eos first, then generation_config's; the mask from config.json or else
- * from the tokenizer. */
+/* Ids come from the files alone: the tokenizer's eos first, then generation_config's; the mask from
+ * config.json or else from the tokenizer. */
 static enum rf_status resolve_tokens(struct rf_model *model, const char *folder, struct rf_error *err)
 {
     enum rf_status status = rf_tokenizer_load(&model->tokenizer, folder, err);
-    if (status) return status;
+    if (status)
+        return status;
     status = rf_tokenizer_check_vocab(model->tokenizer, model->config.vocab, err);
-    if (status) return status;
+    if (status)
+        return status;
     uint32_t eos = rf_tokenizer_eos(model->tokenizer), mask = rf_tokenizer_mask(model->tokenizer);
-    if (eos != RF_NONE) add_eos(model, eos);
-    for (uint32_t i = 0; i < model->config.eos_count; i++) add_eos(model, model->config.eos_tokens[i]);
+    if (eos != RF_NONE)
+        add_eos(model, eos);
+    for (uint32_t i = 0; i < model->config.eos_count; i++)
+        add_eos(model, model->config.eos_tokens[i]);
     model->mask_token = model->config.mask_token_id != RF_NONE ? model->config.mask_token_id : mask;
     if (mask != RF_NONE && model->mask_token != mask)
-        return rf_fail(err, RF_ERROR_FORMAT, "%s: config.json's mask_token_id is %u, but the tokenizer's mask token is %u",
-                       folder, model->mask_token, mask);
+        return rf_fail(err, RF_ERROR_FORMAT,
+                       "%s: config.json's mask_token_id is %u, but the tokenizer's mask token is %u", folder,
+                       model->mask_token, mask);
     return RF_OK;
 }
 
@@ -52,35 +62,45 @@ static enum rf_status load(struct rf_model *model, const char *folder, const str
 {
     struct rf_model_files files;
     enum rf_status status = rf_model_files_open(&files, folder, err);
-    if (status) return status;
+    if (status)
+        return status;
     model->config = files.config;
     model->parameters = files.parameters;
-    for (uint32_t i = 0; i < files.warning_count; i++) rf_gpu_log(model->gpu, RF_LOG_WARNING, "%s", files.warnings[i]);
+    for (uint32_t i = 0; i < files.warning_count; i++)
+        rf_gpu_log(model->gpu, RF_LOG_WARNING, "%s", files.warnings[i]);
     status = check_desc(model, desc, err);
-    if (!status) status = resolve_tokens(model, folder, err);
+    if (!status)
+        status = resolve_tokens(model, folder, err);
     if (!status)
         status = rf_weights_upload(&model->weights, model->gpu, &files, model->context_length, desc->progress,
                                    desc->progress_user, err);
     rf_model_files_close(&files);
-    if (status) return status;
+    if (status)
+        return status;
     const struct rf_model_config *c = &model->config;
-    uint64_t page_bytes = (uint64_t)c->layers * c->kv_heads * 2 * RF_PAGE_ROWS * c->head_dim * (model->fp16 ? 2 : 4);
+    uint64_t page_bytes =
+        (uint64_t)c->layers * c->kv_heads * 2 * RF_PAGE_ROWS * c->head_dim * (model->fp16 ? 2 : 4);
     status = rf_kv_pool_create(&model->pool, model->gpu, page_bytes, err);
-    if (status) return status;
-    const struct rf_forward_desc forward = {
-        .gpu = model->gpu, .weights = &model->weights, .config = c, .context_length = model->context_length,
-        .fp16 = model->fp16};
+    if (status)
+        return status;
+    const struct rf_forward_desc forward = {.gpu = model->gpu,
+                                            .weights = &model->weights,
+                                            .config = c,
+                                            .context_length = model->context_length,
+                                            .fp16 = model->fp16};
     return rf_forward_create(&model->forward, &forward, err);
 }
 
-enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *folder, const struct rf_model_desc *desc,
-                             struct rf_error *err)
+enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *folder,
+                             const struct rf_model_desc *desc, struct rf_error *err)
 {
     static const struct rf_model_desc defaults;
-    if (!out || !context || !folder) return rf_fail(err, RF_ERROR_ARGUMENT, "rf_model_load: out, context and folder are needed");
+    if (!out || !context || !folder)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_model_load: out, context and folder are needed");
     *out = NULL;
     struct rf_model *model = calloc(1, sizeof *model);
-    if (!model) return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the model");
+    if (!model)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the model");
     model->context = context;
     model->gpu = rf_context_gpu(context);
     pthread_mutex_init(&model->mutex, NULL);
@@ -95,7 +115,8 @@ enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *fo
 
 void rf_model_destroy(rf_model *model)
 {
-    if (!model) return;
+    if (!model)
+        return;
     rf_forward_destroy(model->forward);
     rf_kv_pool_destroy(model->pool);
     rf_weights_free(&model->weights);
@@ -133,9 +154,12 @@ enum rf_status rf_model_take_seq(struct rf_model *model, uint32_t *seq, struct r
 {
     enum rf_status status = RF_OK;
     pthread_mutex_lock(&model->mutex);
-    for (*seq = 0; *seq < RF_MAX_SEQS && model->seq_taken[*seq]; ++*seq) {}
-    if (*seq == RF_MAX_SEQS) status = rf_fail(err, RF_ERROR_ARGUMENT, "a model has at most %d sessions", (int)RF_MAX_SEQS);
-    else model->seq_taken[*seq] = true;
+    for (*seq = 0; *seq < RF_MAX_SEQS && model->seq_taken[*seq]; ++*seq) {
+    }
+    if (*seq == RF_MAX_SEQS)
+        status = rf_fail(err, RF_ERROR_ARGUMENT, "a model has at most %d sessions", (int)RF_MAX_SEQS);
+    else
+        model->seq_taken[*seq] = true;
     pthread_mutex_unlock(&model->mutex);
     return status;
 }

@@ -1,4 +1,5 @@
-/* A loaded model: checked config, tokenizer, weights, KV page pool and the forward, with the mutex that serialises steps. */
+/* A loaded model: checked config, tokenizer, weights, KV page pool and the forward, with the mutex that
+ * serialises steps. */
 #ifndef RF_MODEL_MODEL_H
 #define RF_MODEL_MODEL_H
 
@@ -12,16 +13,16 @@ struct rf_model {
     rf_context *context;
     struct rf_gpu *gpu;
     struct rf_model_config config;
-    rf_tokenizer *tokenizer;   /* NULL: the folder has none */
+    rf_tokenizer *tokenizer; /* NULL: the folder has none */
     struct rf_weights weights;
     struct rf_kv_pool *pool;
     struct rf_forward *forward;
     bool fp16;
     uint32_t context_length;
-    uint32_t mask_token;       /* RF_NONE: a plain Qwen3 */
+    uint32_t mask_token;                        /* RF_NONE: a plain Qwen3 */
     uint32_t eos_tokens[RF_MAX_EOS], eos_count; /* [0] the tokenizer's */
     uint64_t parameters;
-    pthread_mutex_t mutex;     /* over forward, its work and sequences */
+    pthread_mutex_t mutex; /* over forward, its work and sequences */
     bool seq_taken[RF_MAX_SEQS];
 };
 

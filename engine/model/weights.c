@@ -38,7 +38,8 @@ static enum rf_weight_format format_of(const struct column_source *source)
     enum rf_dtype dtype = source->tensors[0]->dtype;
     /* Tensors that are fused into one matrix may differ in a mixed file: f32 holds each of them exactly. */
     for (uint32_t i = 1; i < source->count; i++)
-        if (source->tensors[i]->dtype != dtype) return RF_WEIGHT_F32;
+        if (source->tensors[i]->dtype != dtype)
+            return RF_WEIGHT_F32;
     return dtype == RF_DTYPE_BF16 ? RF_WEIGHT_BF16 : dtype == RF_DTYPE_F16 ? RF_WEIGHT_F16 : RF_WEIGHT_F32;
 }
 
@@ -66,8 +67,10 @@ static void widen(float *to, const unsigned char *from, enum rf_dtype dtype, uin
         uint16_t half;
         memcpy(&half, from + 2 * i, 2);
         uint32_t bits = (uint32_t)half << 16;
-        if (dtype == RF_DTYPE_F16) to[i] = half_to_float(half);
-        else memcpy(&to[i], &bits, 4);
+        if (dtype == RF_DTYPE_F16)
+            to[i] = half_to_float(half);
+        else
+            memcpy(&to[i], &bits, 4);
     }
 }
 
@@ -89,7 +92,8 @@ static const struct rf_tensor *find_column(const struct column_source *source, u
     }
     uint32_t i = 0;
     *row = n;
-    while (*row >= source->tensors[i]->shape[0]) *row -= source->tensors[i++]->shape[0];
+    while (*row >= source->tensors[i]->shape[0])
+        *row -= source->tensors[i++]->shape[0];
     return source->tensors[i];
 }
 
@@ -100,12 +104,15 @@ static void copy_column(unsigned char *to, const struct column_source *source, u
     const struct rf_tensor *tensor = find_column(source, n, &row);
     uint64_t from_bytes = k * (uint64_t)rf_dtype_bits(tensor->dtype) / 8;
     const unsigned char *from = (const unsigned char *)tensor->data + row * from_bytes;
-    if (format == RF_WEIGHT_F32) widen((float *)(void *)to, from, tensor->dtype, k);
-    else memcpy(to, from, from_bytes);
+    if (format == RF_WEIGHT_F32)
+        widen((float *)(void *)to, from, tensor->dtype, k);
+    else
+        memcpy(to, from, from_bytes);
 }
 
-static enum rf_status upload_chunk(struct uploader *up, const struct rf_matrix *matrix, const struct rf_chunk *chunk,
-                                   const struct column_source *source, struct rf_error *err)
+static enum rf_status upload_chunk(struct uploader *up, const struct rf_matrix *matrix,
+                                   const struct rf_chunk *chunk, const struct column_source *source,
+                                   struct rf_error *err)
 {
     uint64_t column_bytes = (uint64_t)matrix->k * element_bytes(matrix->format);
     uint64_t padded = chunk->span.size / column_bytes;
@@ -116,9 +123,10 @@ static enum rf_status upload_chunk(struct uploader *up, const struct rf_matrix *
     for (uint64_t n = 0; n < padded; n += at_once) {
         uint64_t count = padded - n < at_once ? padded - n : at_once;
         void *place;
-        enum rf_status status = rf_upload_place(up->upload, chunk->span, n * column_bytes, count * column_bytes, &place,
-                                                err);
-        if (status) return status;
+        enum rf_status status =
+            rf_upload_place(up->upload, chunk->span, n * column_bytes, count * column_bytes, &place, err);
+        if (status)
+            return status;
         uint64_t real = 0;
         for (uint64_t i = 0; i < count; i++) {
             unsigned char *to = (unsigned char *)place + i * column_bytes;
@@ -130,7 +138,8 @@ static enum rf_status upload_chunk(struct uploader *up, const struct rf_matrix *
             }
         }
         status = advance(up, real * column_bytes, err);
-        if (status) return status;
+        if (status)
+            return status;
     }
     return RF_OK;
 }
@@ -139,27 +148,33 @@ static enum rf_status upload_matrix(struct uploader *up, struct rf_matrix *matri
                                     const struct column_source *source, struct rf_error *err)
 {
     uint64_t columns = 0;
-    for (uint32_t i = 0; i < source->count; i++) columns += source->tensors[i]->shape[0];
+    for (uint32_t i = 0; i < source->count; i++)
+        columns += source->tensors[i]->shape[0];
     matrix->format = format_of(source);
     matrix->columns = (uint32_t)columns;
     matrix->k = (uint32_t)source->tensors[0]->shape[1];
     uint64_t column_bytes = (uint64_t)matrix->k * element_bytes(matrix->format);
     uint64_t most = rf_gpu_max_span(up->gpu) / column_bytes / RF_COLUMN_PAD * RF_COLUMN_PAD;
     if (most == 0)
-        return rf_fail(err, RF_ERROR_DEVICE_MEMORY, "%s: %u columns of %llu bytes exceed the largest span, %llu bytes", label,
+        return rf_fail(err, RF_ERROR_DEVICE_MEMORY,
+                       "%s: %u columns of %llu bytes exceed the largest span, %llu bytes", label,
                        (unsigned)RF_COLUMN_PAD, (unsigned long long)column_bytes,
                        (unsigned long long)rf_gpu_max_span(up->gpu));
     matrix->chunk_count = (uint32_t)((columns + most - 1) / most);
     matrix->chunks = calloc(matrix->chunk_count, sizeof *matrix->chunks);
-    if (!matrix->chunks) return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: no host memory for its chunk list", label);
+    if (!matrix->chunks)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: no host memory for its chunk list", label);
     for (uint32_t c = 0; c < matrix->chunk_count; c++) {
         struct rf_chunk *chunk = &matrix->chunks[c];
         chunk->first = (uint32_t)(c * most);
         chunk->columns = (uint32_t)(columns - c * most < most ? columns - c * most : most);
         uint64_t padded = ((uint64_t)chunk->columns + RF_COLUMN_PAD - 1) / RF_COLUMN_PAD * RF_COLUMN_PAD;
-        enum rf_status status = rf_arena_alloc(up->weights->arena, &chunk->span, padded * column_bytes, label, err);
-        if (!status) status = upload_chunk(up, matrix, chunk, source, err);
-        if (status) return status;
+        enum rf_status status =
+            rf_arena_alloc(up->weights->arena, &chunk->span, padded * column_bytes, label, err);
+        if (!status)
+            status = upload_chunk(up, matrix, chunk, source, err);
+        if (status)
+            return status;
         up->weights->bytes += chunk->span.size;
     }
     return RF_OK;
@@ -171,27 +186,34 @@ static enum rf_status upload_vector(struct uploader *up, struct rf_span *span, c
     uint64_t count = tensor->shape[0];
     void *place;
     enum rf_status status = rf_arena_alloc(up->weights->arena, span, count * 4, tensor->name, err);
-    if (!status) status = rf_upload_place(up->upload, *span, 0, count * 4, &place, err);
-    if (status) return status;
+    if (!status)
+        status = rf_upload_place(up->upload, *span, 0, count * 4, &place, err);
+    if (status)
+        return status;
     widen(place, tensor->data, tensor->dtype, count);
     up->weights->bytes += span->size;
     return advance(up, tensor->bytes, err);
 }
 
-/* cos and sin are made in double and rounded once: a table computed in f32 is off by 1e-5 at position 500 already. */
-static enum rf_status upload_rope(struct uploader *up, const struct rf_model_config *config, uint32_t positions,
-                                  struct rf_error *err)
+/* cos and sin are made in double and rounded once: a table computed in f32 is off by 1e-5 at position 500
+ * already. */
+static enum rf_status upload_rope(struct uploader *up, const struct rf_model_config *config,
+                                  uint32_t positions, struct rf_error *err)
 {
     uint32_t half = config->head_dim / 2;
     uint64_t row_bytes = (uint64_t)half * 8;
-    enum rf_status status = rf_arena_alloc(up->weights->arena, &up->weights->rope, positions * row_bytes, "rope table", err);
-    if (status) return status;
+    enum rf_status status =
+        rf_arena_alloc(up->weights->arena, &up->weights->rope, positions * row_bytes, "rope table", err);
+    if (status)
+        return status;
     uint32_t at_once = (uint32_t)(rf_upload_piece_bytes(up->upload) / row_bytes);
     for (uint32_t first = 0; first < positions; first += at_once) {
         uint32_t count = positions - first < at_once ? positions - first : at_once;
         void *place;
-        status = rf_upload_place(up->upload, up->weights->rope, first * row_bytes, count * row_bytes, &place, err);
-        if (status) return status;
+        status =
+            rf_upload_place(up->upload, up->weights->rope, first * row_bytes, count * row_bytes, &place, err);
+        if (status)
+            return status;
         float *out = place;
         for (uint32_t p = 0; p < count; p++) {
             for (uint32_t i = 0; i < half; i++) {
@@ -204,26 +226,33 @@ static enum rf_status upload_rope(struct uploader *up, const struct rf_model_con
     return RF_OK;
 }
 
-static enum rf_status upload_layer(struct uploader *up, struct rf_layer_weights *layer, const struct rf_layer_tensors *files,
-                                   struct rf_error *err)
+static enum rf_status upload_layer(struct uploader *up, struct rf_layer_weights *layer,
+                                   const struct rf_layer_tensors *files, struct rf_error *err)
 {
     const struct column_source qkv = {{&files->q_proj, &files->k_proj, &files->v_proj}, 3, false};
     const struct column_source o = {{&files->o_proj}, 1, false};
     const struct column_source gate_up = {{&files->gate_proj, &files->up_proj}, 2, true};
     const struct column_source down = {{&files->down_proj}, 1, false};
     enum rf_status status = upload_vector(up, &layer->input_norm, &files->input_norm, err);
-    if (!status) status = upload_matrix(up, &layer->qkv, "qkv", &qkv, err);
-    if (!status) status = upload_vector(up, &layer->q_norm, &files->q_norm, err);
-    if (!status) status = upload_vector(up, &layer->k_norm, &files->k_norm, err);
-    if (!status) status = upload_matrix(up, &layer->o, "o_proj", &o, err);
-    if (!status) status = upload_vector(up, &layer->post_attention_norm, &files->post_attention_norm, err);
-    if (!status) status = upload_matrix(up, &layer->gate_up, "gate_up", &gate_up, err);
-    if (!status) status = upload_matrix(up, &layer->down, "down_proj", &down, err);
+    if (!status)
+        status = upload_matrix(up, &layer->qkv, "qkv", &qkv, err);
+    if (!status)
+        status = upload_vector(up, &layer->q_norm, &files->q_norm, err);
+    if (!status)
+        status = upload_vector(up, &layer->k_norm, &files->k_norm, err);
+    if (!status)
+        status = upload_matrix(up, &layer->o, "o_proj", &o, err);
+    if (!status)
+        status = upload_vector(up, &layer->post_attention_norm, &files->post_attention_norm, err);
+    if (!status)
+        status = upload_matrix(up, &layer->gate_up, "gate_up", &gate_up, err);
+    if (!status)
+        status = upload_matrix(up, &layer->down, "down_proj", &down, err);
     return status;
 }
 
-static enum rf_status upload_all(struct uploader *up, const struct rf_model_files *files, uint32_t context_length,
-                                 struct rf_error *err)
+static enum rf_status upload_all(struct uploader *up, const struct rf_model_files *files,
+                                 uint32_t context_length, struct rf_error *err)
 {
     struct rf_weights *weights = up->weights;
     const struct column_source embed = {{&files->embed}, 1, false}, head = {{&files->lm_head}, 1, false};
@@ -231,32 +260,43 @@ static enum rf_status upload_all(struct uploader *up, const struct rf_model_file
     enum rf_status status = upload_matrix(up, &weights->embed, "embed_tokens", &embed, err);
     for (uint32_t l = 0; !status && l < weights->layer_count; l++)
         status = upload_layer(up, &weights->layers[l], &files->layers[l], err);
-    if (!status) status = upload_vector(up, &weights->final_norm, &files->final_norm, err);
-    if (!status && !weights->tied) status = upload_matrix(up, &weights->lm_head, "lm_head", &head, err);
-    if (!status && weights->tied) weights->lm_head = weights->embed;
-    if (!status) status = upload_rope(up, &files->config, context_length, err);
+    if (!status)
+        status = upload_vector(up, &weights->final_norm, &files->final_norm, err);
+    if (!status && !weights->tied)
+        status = upload_matrix(up, &weights->lm_head, "lm_head", &head, err);
+    if (!status && weights->tied)
+        weights->lm_head = weights->embed;
+    if (!status)
+        status = upload_rope(up, &files->config, context_length, err);
     return status;
 }
 
-enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu, const struct rf_model_files *files,
-                                 uint32_t context_length, rf_progress_fn progress, void *progress_user,
-                                 struct rf_error *err)
+enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
+                                 const struct rf_model_files *files, uint32_t context_length,
+                                 rf_progress_fn progress, void *progress_user, struct rf_error *err)
 {
     memset(out, 0, sizeof *out);
-    struct uploader up = {.gpu = gpu, .weights = out, .progress = progress, .progress_user = progress_user,
+    struct uploader up = {.gpu = gpu,
+                          .weights = out,
+                          .progress = progress,
+                          .progress_user = progress_user,
                           .total = files->weight_bytes};
     out->layer_count = files->config.layers;
     out->layers = calloc(out->layer_count, sizeof *out->layers);
     out->arena = rf_arena_create(gpu, RF_MEMORY_DEVICE, "weights");
     enum rf_status status = RF_OK;
-    if (!out->layers || !out->arena) status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the weights' list");
-    if (!status) status = rf_upload_begin(&up.upload, gpu, err);
+    if (!out->layers || !out->arena)
+        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the weights' list");
+    if (!status)
+        status = rf_upload_begin(&up.upload, gpu, err);
     if (!status) {
         status = upload_all(&up, files, context_length, err);
         enum rf_status end = rf_upload_end(up.upload, status ? NULL : err);
-        if (!status) status = end;
+        if (!status)
+            status = end;
     }
-    if (status) rf_weights_free(out);
+    if (status)
+        rf_weights_free(out);
     return status;
 }
 
@@ -268,7 +308,8 @@ static void free_matrix(struct rf_matrix *matrix)
 
 void rf_weights_free(struct rf_weights *weights)
 {
-    if (weights->lm_head.chunks != weights->embed.chunks) free_matrix(&weights->lm_head);
+    if (weights->lm_head.chunks != weights->embed.chunks)
+        free_matrix(&weights->lm_head);
     free_matrix(&weights->embed);
     for (uint32_t l = 0; weights->layers && l < weights->layer_count; l++) {
         free_matrix(&weights->layers[l].qkv);

@@ -259,8 +259,7 @@ static void run_attention(struct rf_suite *suite, struct attention_shape s)
         run_alone(&a, counts, rows);
 }
 
-/* ---- attention_reduce
- * -------------------------------------------------------------------------------------------- */
+/* ---- attention_reduce ------------------------------------------------------------------------------- */
 
 /* y = (sum over splits of exp(max - top) o) / (sum over splits of exp(max - top) sum), for rows with several
  * splits. */
@@ -328,8 +327,7 @@ static void run_reduce(struct rf_suite *suite, enum rf_number act, uint32_t rows
     rf_case_run(c);
 }
 
-/* ---- Shapes
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Shapes ----------------------------------------------------------------------------------------- */
 
 static const uint32_t all_rows[] = {1, 2, 7, 8, 9, 31, 33, 64, 65, 127};
 static const uint32_t all_caches[] = {0, 1, 63, 64, 65, 300, 1000};

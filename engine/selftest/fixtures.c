@@ -32,8 +32,7 @@ void rf_declare_strided(struct rf_case *c, size_t offset, size_t size, size_t co
         rf_case_mark(c, offset + i * stride, size, RF_MARK_READ);
 }
 
-/* ---- KV pages
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- KV pages --------------------------------------------------------------------------------------- */
 
 static size_t page_bytes(const struct rf_kv *kv)
 {

@@ -43,8 +43,7 @@ static inline size_t rf_quad_at(size_t base, enum rf_number number, uint32_t ld,
     return base + (((size_t)(column / 4) * ld + row) * 4 + column % 4) * rf_number_bytes(number);
 }
 
-/* ---- KV pages of several sequences
- * ------------------------------------------------------------------------------- */
+/* ---- KV pages of several sequences ------------------------------------------------------------------ */
 
 enum { RF_KV_SEQS = 4, RF_KV_PAGES = 40 };
 

@@ -241,8 +241,7 @@ void rf_case_set_groups(struct rf_case *c, uint32_t x, uint32_t y, uint32_t z)
     c->groups[2] = z;
 }
 
-/* ---- Running
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Running ---------------------------------------------------------------------------------------- */
 
 static enum rf_status run_once(struct rf_case *c, int run)
 {
@@ -376,8 +375,7 @@ void rf_case_report(struct rf_case *c, double error, const char *reason)
         h->on_result(h->user, &result);
 }
 
-/* ---- Comparing
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Comparing -------------------------------------------------------------------------------------- */
 
 /* The worst error over the parts; *reason is set when one element is to blame. */
 static double compare(struct rf_case *c, char *reason, size_t reason_size)
@@ -438,8 +436,7 @@ bool rf_case_run(struct rf_case *c)
     return error <= c->tolerance;
 }
 
-/* ---- Alone and in company
- * ---------------------------------------------------------------------------------------- */
+/* ---- Alone and in company --------------------------------------------------------------------------- */
 
 void rf_alone_begin(struct rf_case *c)
 {

@@ -93,8 +93,7 @@ static void run_product(struct rf_suite *suite, struct rf_product p)
     rf_product_free(&p);
 }
 
-/* ---- Shapes
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Shapes ----------------------------------------------------------------------------------------- */
 
 static const uint32_t all_rows[] = {1, 2, 7, 8, 9, 31, 33, 64, 65, 127};
 static const uint32_t all_columns[] = {1, 7, 8, 63, 65, 513};

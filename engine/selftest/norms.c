@@ -4,8 +4,7 @@
 static const uint32_t all_rows[] = {1, 2, 7, 8, 9, 31, 33, 64, 65, 127};
 enum { ROW_COUNT = 10 };
 
-/* ---- embed
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- embed ------------------------------------------------------------------------------------------ */
 
 /* h[m] = table[token - first] for tokens inside [first, first + count); the other rows are left alone. */
 static void run_embed(struct rf_suite *suite, enum rf_number weights, uint32_t count, uint32_t hidden,
@@ -50,8 +49,7 @@ static void run_embed(struct rf_suite *suite, enum rf_number weights, uint32_t c
     rf_case_run(&c);
 }
 
-/* ---- rmsnorm
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- rmsnorm ---------------------------------------------------------------------------------------- */
 
 struct rmsnorm_shape {
     enum rf_number act;
@@ -130,8 +128,7 @@ static void run_rmsnorm(struct rf_suite *suite, struct rmsnorm_shape s)
     rf_alone_run(&c);
 }
 
-/* ---- head_rope
- * --------------------------------------------------------------------------------------------------- */
+/* ---- head_rope -------------------------------------------------------------------------------------- */
 
 struct rope_shape {
     enum rf_number act;
@@ -290,8 +287,7 @@ static void run_rope(struct rf_suite *suite, struct rope_shape s)
         run_rope_alone(&r, counts, rows);
 }
 
-/* ---- Shapes
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Shapes ----------------------------------------------------------------------------------------- */
 
 static void run_act(struct rf_suite *suite, enum rf_number act)
 {

@@ -3,8 +3,7 @@
  * the rules. */
 #include "engine/selftest/fixtures.h"
 
-/* ---- rows_gather
- * ------------------------------------------------------------------------------------------------- */
+/* ---- rows_gather ------------------------------------------------------------------------------------ */
 
 enum { GATHER_SEQS = 5, PENDING = 300 };
 
@@ -148,8 +147,7 @@ static void run_gather(struct rf_suite *suite, struct gather_shape s)
     rf_case_run(c);
 }
 
-/* ---- kv_commit
- * --------------------------------------------------------------------------------------------------- */
+/* ---- kv_commit -------------------------------------------------------------------------------------- */
 
 static void commit_row(struct rf_case *c, const struct rf_kv *kv, uint32_t from, uint32_t to)
 {

@@ -11,15 +11,18 @@
 static void log_line(void *user, enum rf_log_level level, const char *line)
 {
     (void)user;
-    if (level >= RF_LOG_WARNING) fprintf(stderr, "%s\n", line);
+    if (level >= RF_LOG_WARNING)
+        fprintf(stderr, "%s\n", line);
 }
 
 void engine_open(struct engine *engine)
 {
     const char *precision = getenv("RF_PRECISION"), *model = getenv("RF_TEST_MODEL");
     struct rf_model_desc desc = {.precision = RF_PRECISION_F32};
-    if (precision && strcmp(precision, "f16") == 0) desc.precision = RF_PRECISION_F16;
-    require_ok(rf_context_create(&engine->context, &(struct rf_context_desc){.debug_checks = true, .log = log_line}, err));
+    if (precision && strcmp(precision, "f16") == 0)
+        desc.precision = RF_PRECISION_F16;
+    require_ok(rf_context_create(&engine->context,
+                                 &(struct rf_context_desc){.debug_checks = true, .log = log_line}, err));
     struct rf_device_info info;
     rf_context_device(engine->context, &info);
     if (desc.precision == RF_PRECISION_F16 && !info.has_fp16) {
@@ -29,7 +32,8 @@ void engine_open(struct engine *engine)
     }
     printf("%s, %s, subgroups of %u\n", info.name, desc.precision == RF_PRECISION_F16 ? "fp16" : "portable",
            info.subgroup_size);
-    require_ok(rf_model_load(&engine->model, engine->context, model ? model : RF_SOURCE_DIR "/models/tiny", &desc, err));
+    require_ok(rf_model_load(&engine->model, engine->context, model ? model : RF_SOURCE_DIR "/models/tiny",
+                             &desc, err));
 }
 
 void engine_close(struct engine *engine)

@@ -1,4 +1,5 @@
-/* What the tests of the engine's decoding share: a context and the tiny model on whatever driver the test runs on. */
+/* What the tests of the engine's decoding share: a context and the tiny model on whatever driver the test
+ * runs on. */
 #ifndef RF_TESTS_DECODE_ENGINE_H
 #define RF_TESTS_DECODE_ENGINE_H
 
@@ -10,18 +11,19 @@ struct engine {
     rf_model *model;
 };
 
-/* Fails the test on an error; exits with 77 (skipped) when RF_PRECISION=f16 and the device has no fp16 tier. Debug checks on:
- * red zones after every submission, the hazard checker over every command buffer. */
+/* Fails the test on an error; exits with 77 (skipped) when RF_PRECISION=f16 and the device has no fp16 tier.
+ * Debug checks on: red zones after every submission, the hazard checker over every command buffer. */
 void engine_open(struct engine *engine);
 /* Destroys both and fails when a red zone, a hazard or the validation layer complained. */
 void engine_close(struct engine *engine);
 
 /* Fails with the error's text. */
-#define require_ok(call)                                                          \
-    do {                                                                          \
-        struct rf_error require_err = {0};                                        \
-        struct rf_error *err = &require_err;                                      \
-        if ((call) != RF_OK) fail_msg("%s: %s", #call, require_err.message);      \
+#define require_ok(call)                                                                                     \
+    do {                                                                                                     \
+        struct rf_error require_err = {0};                                                                   \
+        struct rf_error *err = &require_err;                                                                 \
+        if ((call) != RF_OK)                                                                                 \
+            fail_msg("%s: %s", #call, require_err.message);                                                  \
     } while (0)
 
 #endif

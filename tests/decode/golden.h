@@ -12,7 +12,7 @@ struct golden_tokens {
 /* One line of decode.jsonl or decode_wild.jsonl. */
 struct golden_case {
     const char *file;
-    unsigned line; /* from 1 */
+    unsigned line;                              /* from 1 */
     struct golden_tokens prompt, output, shown; /* output: the original's; shown: default mode's */
     struct rf_decode_settings settings;         /* reference is left false */
     uint64_t forwards, rows, default_forwards;

@@ -31,7 +31,7 @@ static bool chance(struct random *random, uint32_t per_mille)
     return draw(random, 1000) < per_mille;
 }
 
-/* ---- Settings ---- */
+/* ---- Settings --------------------------------------------------------------------------------------- */
 
 /* 1 over a power of two can be hit exactly; the others lie between the probabilities that results take. */
 static const float thresholds[] = {0.0f, 0.125f, 0.25f, 0.3f, 0.5f, 0.6f, 0.7f, 0.9f, 1.0f};
@@ -94,7 +94,7 @@ void ref_case_generate(struct ref_case *out, uint64_t seed)
     out->agree_rate = agree_rates[draw(&random, COUNT_OF(agree_rates))];
 }
 
-/* ---- Row results ---- */
+/* ---- Row results ------------------------------------------------------------------------------------ */
 
 /* Sums of exponentials whose reciprocals are high or low probabilities. No sum is below 1 but by rounding;
  * the probability is then clipped. */
@@ -181,7 +181,7 @@ struct ref_result ref_case_result(const struct ref_case *script, size_t forward,
     return result;
 }
 
-/* ---- Running ---- */
+/* ---- Running ---------------------------------------------------------------------------------------- */
 
 struct scripted_network {
     const struct ref_case *script;

@@ -17,7 +17,7 @@
 
 enum { CASES = 10000, LEAST_HITS = 20, EOS = 9, MASK = 99 };
 
-/* ---- Worked by hand ---- */
+/* ---- Worked by hand --------------------------------------------------------------------------------- */
 
 /* What one row answers: its argmax, and the probability of the argmax (even forwards) or of the wanted
  * token. */
@@ -270,7 +270,7 @@ static void test_refusals(void **state)
     }
 }
 
-/* ---- Properties of random cases ---- */
+/* ---- Properties of random cases --------------------------------------------------------------------- */
 
 static uint64_t base_seed;
 

@@ -1,8 +1,8 @@
-/* Sessions in each other's company, on the tiny model: the original program's tokens come out whoever else is in the forward,
- * wherever the pages lie, and after forks and further turns.
+/* Sessions in each other's company, on the tiny model: the original program's tokens come out whoever else is
+ * in the forward, wherever the pages lie, and after forks and further turns.
  *
- * usage: test_sessions [pattern of test names]. RF_PRECISION=f32|f16 picks the path, RF_TEST_STRIDE=n takes every n-th golden run (slow drivers), RF_TEST_SEED=n repeats a
- * shuffle. */
+ * usage: test_sessions [pattern of test names]. RF_PRECISION=f32|f16 picks the path, RF_TEST_STRIDE=n takes
+ * every n-th golden run (slow drivers), RF_TEST_SEED=n repeats a shuffle. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -55,8 +55,8 @@ static void compare_golden(const rf_session *session, const struct golden_case *
                  reference ? "reference" : "default", count, want->count);
     if ((forwards && stats.forwards != forwards) || (reference && stats.rows != c->rows))
         fail_msg("%s:%u %s: %llu forwards of %llu rows, wanted %llu of %llu", c->file, c->line,
-                 reference ? "reference" : "default", (unsigned long long)stats.forwards, (unsigned long long)stats.rows,
-                 (unsigned long long)forwards, (unsigned long long)c->rows);
+                 reference ? "reference" : "default", (unsigned long long)stats.forwards,
+                 (unsigned long long)stats.rows, (unsigned long long)forwards, (unsigned long long)c->rows);
 }
 
 /* Keeps COMPANY sessions going, one step for all, replacing those that finish; their phases drift apart. */
@@ -75,12 +75,15 @@ static void run_goldens(bool reference)
                 running[i] = begin_golden(of[i], reference, false);
                 next += stride();
             }
-            if (running[i]) sessions[n++] = running[i];
+            if (running[i])
+                sessions[n++] = running[i];
         }
         any = n > 0;
-        if (any) require_ok(rf_sessions_step(sessions, n, err));
+        if (any)
+            require_ok(rf_sessions_step(sessions, n, err));
         for (int i = 0; i < COMPANY; i++) {
-            if (!running[i] || !rf_session_finished(running[i])) continue;
+            if (!running[i] || !rf_session_finished(running[i]))
+                continue;
             compare_golden(running[i], of[i], reference);
             rf_session_destroy(running[i]);
             running[i] = NULL;
@@ -112,7 +115,8 @@ struct trace {
 static void step_and_record(rf_session *session, struct trace *trace, rf_session *const *all, size_t count)
 {
     require_ok(rf_sessions_step(all, count, err));
-    if (trace->rounds == MAX_ROUNDS) return;
+    if (trace->rounds == MAX_ROUNDS)
+        return;
     require_ok(rf_gpu_read(engine.model->gpu, session->memory.results, trace->results[trace->rounds++],
                            sizeof trace->results[0], err));
 }
@@ -128,24 +132,28 @@ static void deterministic_rows_do_not_know_their_company(void **state)
         memset(&alone, 0, sizeof alone);
         memset(&together, 0, sizeof together);
         rf_session *session = begin_golden(c, false, true);
-        while (!rf_session_finished(session)) step_and_record(session, &alone, &session, 1);
+        while (!rf_session_finished(session))
+            step_and_record(session, &alone, &session, 1);
         rf_session_destroy(session);
         rf_session *company[4];
-        for (size_t i = 0; i < 4; i++) company[i] = begin_golden(&cases[(probe * 7 + i * 5) % count], false, i == 3);
+        for (size_t i = 0; i < 4; i++)
+            company[i] = begin_golden(&cases[(probe * 7 + i * 5) % count], false, i == 3);
         session = company[2];
         rf_session_destroy(session);
         company[2] = session = begin_golden(c, false, true);
         while (!rf_session_finished(session)) {
             step_and_record(session, &together, company, 4);
             for (size_t i = 0; i < 4; i++) { /* whoever is done begins something else */
-                if (i == 2 || !rf_session_finished(company[i])) continue;
+                if (i == 2 || !rf_session_finished(company[i]))
+                    continue;
                 const struct golden_case *other = &cases[random_below((uint32_t)count)];
                 rf_session_destroy(company[i]);
                 company[i] = begin_golden(other, false, false);
             }
         }
         compare_golden(session, c, false);
-        for (size_t i = 0; i < 4; i++) rf_session_destroy(company[i]);
+        for (size_t i = 0; i < 4; i++)
+            rf_session_destroy(company[i]);
         assert_int_equal(alone.rounds, together.rounds);
         assert_memory_equal(&alone, &together, sizeof alone);
     }
@@ -154,7 +162,8 @@ static void deterministic_rows_do_not_know_their_company(void **state)
 /* Runs to its end while others come and go. */
 static void finish(rf_session *session)
 {
-    while (!rf_session_finished(session)) require_ok(rf_session_step(session, NULL, NULL, err));
+    while (!rf_session_finished(session))
+        require_ok(rf_session_step(session, NULL, NULL, err));
 }
 
 static void pages_are_pages(void **state)
@@ -175,7 +184,8 @@ static void pages_are_pages(void **state)
             live[i] = NULL;
         } else {
             require_ok(rf_session_step(live[i], NULL, NULL, err));
-            if (!rf_session_finished(live[i])) continue;
+            if (!rf_session_finished(live[i]))
+                continue;
             compare_golden(live[i], of[i], false);
             rf_session *fork = NULL; /* shares the prompt's pages; parent and fork both write behind them */
             const struct rf_session_desc desc = {.settings = of[i]->settings};
@@ -183,7 +193,8 @@ static void pages_are_pages(void **state)
             require_ok(rf_session_begin(fork, of[i]->prompt.ids, of[i]->prompt.count, err));
             require_ok(rf_session_begin(live[i], of[i]->prompt.ids, of[i]->prompt.count, err));
             rf_session *pair[] = {fork, live[i]};
-            while (!rf_session_finished(fork) || !rf_session_finished(live[i])) require_ok(rf_sessions_step(pair, 2, err));
+            while (!rf_session_finished(fork) || !rf_session_finished(live[i]))
+                require_ok(rf_sessions_step(pair, 2, err));
             assert_int_equal(fork->stats.cached_tokens, of[i]->prompt.count);
             struct golden_case tokens_only = *of[i]; /* a cached prompt makes no rows */
             compare_golden(fork, &tokens_only, false);
@@ -194,7 +205,8 @@ static void pages_are_pages(void **state)
             live[i] = NULL;
         }
     }
-    for (int i = 0; i < COMPANY; i++) rf_session_destroy(live[i]);
+    for (int i = 0; i < COMPANY; i++)
+        rf_session_destroy(live[i]);
 }
 
 static void a_further_turn_reuses_the_common_prefix(void **state)
@@ -216,9 +228,11 @@ static void a_further_turn_reuses_the_common_prefix(void **state)
     length += other->prompt.count;
     require_ok(rf_session_begin(session, conversation, length, err));
     finish(session);
-    assert_int_equal(session->stats.cached_tokens, first->prompt.count); /* the answer's rows lie in commit order */
+    assert_int_equal(session->stats.cached_tokens,
+                     first->prompt.count); /* the answer's rows lie in commit order */
     rf_session *fresh = NULL;
-    require_ok(rf_session_create(&fresh, engine.model, &(struct rf_session_desc){.settings = first->settings}, err));
+    require_ok(
+        rf_session_create(&fresh, engine.model, &(struct rf_session_desc){.settings = first->settings}, err));
     require_ok(rf_session_begin(fresh, conversation, length, err));
     finish(fresh);
     size_t fresh_shown;
@@ -226,7 +240,8 @@ static void a_further_turn_reuses_the_common_prefix(void **state)
     answer = rf_session_tokens(session, &shown);
     assert_int_equal(shown, fresh_shown);
     assert_memory_equal(answer, want, shown * sizeof *want);
-    require_ok(rf_session_begin(session, conversation, length, err)); /* the same again: nothing left to prefill */
+    require_ok(
+        rf_session_begin(session, conversation, length, err)); /* the same again: nothing left to prefill */
     assert_int_equal(session->stats.cached_tokens, length);
     finish(session);
     answer = rf_session_tokens(session, &shown);
@@ -234,6 +249,38 @@ static void a_further_turn_reuses_the_common_prefix(void **state)
     assert_memory_equal(answer, want, shown * sizeof *want);
     rf_session_destroy(fresh);
     rf_session_destroy(session);
+}
+
+/* More sessions than a forward has pieces: the step takes several submissions, and everyone gets what they
+ * would get alone. */
+static void more_sessions_than_a_forward_holds(void **state)
+{
+    (void)state;
+    enum { MANY = RF_MAX_PIECES + 3 };
+    const struct rf_session_desc desc = {.settings = {.max_tokens = 8, .slot_size = 4, .block = 8},
+                                         .deterministic = true};
+    rf_session *sessions[MANY + 1];
+    uint32_t prompt[] = {667, 84, 82, 265, 198, 0};
+    for (uint32_t i = 0; i <= MANY; i++) {
+        prompt[5] = i % MANY; /* the one more repeats session 0, and runs alone */
+        require_ok(rf_session_create(&sessions[i], engine.model, &desc, err));
+        require_ok(rf_session_begin(sessions[i], prompt, 6, err));
+    }
+    bool going = true;
+    while (going) {
+        require_ok(rf_sessions_step(sessions, MANY, err));
+        going = false;
+        for (int i = 0; i < MANY; i++)
+            going = going || !rf_session_finished(sessions[i]);
+    }
+    finish(sessions[MANY]);
+    size_t together, alone;
+    const uint32_t *tokens = rf_session_tokens(sessions[0], &together),
+                   *want = rf_session_tokens(sessions[MANY], &alone);
+    assert_int_equal(together, alone);
+    assert_memory_equal(tokens, want, alone * sizeof *want);
+    for (int i = 0; i <= MANY; i++)
+        rf_session_destroy(sessions[i]);
 }
 
 static void a_cancelled_response_can_go_on(void **state)
@@ -255,7 +302,8 @@ static void a_cancelled_response_can_go_on(void **state)
     rf_session_destroy(session);
 }
 
-/* Gumbel-max at a temperature: the same seed gives the same text, another one does not, and both differ from greedy. */
+/* Gumbel-max at a temperature: the same seed gives the same text, another one does not, and both differ from
+ * greedy. */
 static void a_seed_names_a_text(void **state)
 {
     (void)state;
@@ -263,7 +311,10 @@ static void a_seed_names_a_text(void **state)
     golden_cases(&cases);
     uint32_t tokens[4][512];
     size_t counts[4];
-    const struct { float temperature; uint64_t seed; } runs[] = {{20.0f, 7}, {20.0f, 7}, {20.0f, 8}, {0.0f, 7}};
+    const struct {
+        float temperature;
+        uint64_t seed;
+    } runs[] = {{20.0f, 7}, {20.0f, 7}, {20.0f, 8}, {0.0f, 7}};
     for (int i = 0; i < 4; i++) {
         rf_session *session = NULL;
         struct rf_session_desc desc = {.settings = cases[1].settings, .deterministic = true};
@@ -301,13 +352,15 @@ static int tear_down(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(goldens_in_company_default),
         cmocka_unit_test(goldens_in_company_reference),
         cmocka_unit_test(deterministic_rows_do_not_know_their_company),
         cmocka_unit_test(pages_are_pages),
         cmocka_unit_test(a_further_turn_reuses_the_common_prefix),
+        cmocka_unit_test(more_sessions_than_a_forward_holds),
         cmocka_unit_test(a_cancelled_response_can_go_on),
         cmocka_unit_test(a_seed_names_a_text),
     };

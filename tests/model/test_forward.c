@@ -1,5 +1,6 @@
-/* The forward as it is recorded and as it computes: logits against the original network, barriers against the hazard checker,
- * dispatches against the architecture's budget, red zones and memory limits. RF_PRECISION=f32|f16 picks the path. */
+/* The forward as it is recorded and as it computes: logits against the original network, barriers against the
+ * hazard checker, dispatches against the architecture's budget, red zones and memory limits.
+ * RF_PRECISION=f32|f16 picks the path. */
 #include <malloc.h>
 #include <math.h>
 #include <setjmp.h>
@@ -21,15 +22,18 @@ enum { LAST_ROWS = 12, DISPATCHES_PER_LAYER = 9 /* 8 and the attention's reduce 
 static struct engine engine;
 
 /* The last `asked` rows' logits [asked][vocab] of one segment that begins the sequence. */
-static void forward_logits(rf_session *s, const struct golden_tokens *tokens, const uint32_t *positions, uint32_t asked,
-                           uint32_t flags, float *logits)
+static void forward_logits(rf_session *s, const struct golden_tokens *tokens, const uint32_t *positions,
+                           uint32_t asked, uint32_t flags, float *logits)
 {
     struct rf_forward *f = engine.model->forward;
     struct rf_row *rows = s->memory.rows.host;
     uint32_t count = (uint32_t)tokens->count;
     require_ok(rf_session_cover(s, 0, count, err));
     for (uint32_t i = 0; i < count; i++)
-        rows[i] = (struct rf_row){.token = tokens->ids[i], .position = positions[i], .kv_row = i, .want = RF_NONE,
+        rows[i] = (struct rf_row){.token = tokens->ids[i],
+                                  .position = positions[i],
+                                  .kv_row = i,
+                                  .want = RF_NONE,
                                   .result = i + asked >= count ? i + asked - count : RF_NONE};
     *rf_forward_work(f, 0) = (struct rf_work){.piece_count = 1, .pieces = {{s->seq, 0, count}}};
     struct rf_cmd *cmds[2];
@@ -60,8 +64,8 @@ static double relative_error(const float *have, const double *want, size_t count
     return sqrt(difference / norm);
 }
 
-/* 1e-5: f32 sums of up to 768 products and a softmax, six layers deep, are measured at a tenth of that. 2e-3: matmul inputs
- * and KV rounded to 11 bits (4.9e-4 each) add up as a random walk over 6 layers. */
+/* 1e-5: f32 sums of up to 768 products and a softmax, six layers deep, are measured at a tenth of that. 2e-3:
+ * matmul inputs and KV rounded to 11 bits (4.9e-4 each) add up as a random walk over 6 layers. */
 static double tolerance(void)
 {
     return engine.model->fp16 ? 2e-3 : 1e-5;
@@ -81,8 +85,8 @@ static void logits_equal_the_original_network(void **state)
             rf_session *s = any_session();
             forward_logits(s, &g->tokens, g->positions.ids, LAST_ROWS, flags, logits);
             double error = relative_error(logits, g->logits, g->rows * g->vocab);
-            printf("%s, %s pipelines: relative error %.2e (tolerance %.0e)\n", g->kind, flags ? "deterministic" : "fast",
-                   error, tolerance());
+            printf("%s, %s pipelines: relative error %.2e (tolerance %.0e)\n", g->kind,
+                   flags ? "deterministic" : "fast", error, tolerance());
             assert_true(error < tolerance());
             rf_session_destroy(s);
             free(logits);
@@ -104,7 +108,9 @@ static void logits_at_the_end_of_the_context(void **state)
     uint32_t *positions = malloc(tokens->count * sizeof *positions);
     for (uint32_t i = 0; i < tokens->count; i++) {
         positions[i] = first + i;
-        rows[i] = (struct ref_row){.token = tokens->ids[i], .position = first + i, .index = i,
+        rows[i] = (struct ref_row){.token = tokens->ids[i],
+                                   .position = first + i,
+                                   .index = i,
                                    .wants_result = i + LAST_ROWS >= tokens->count};
     }
     double *want = malloc(LAST_ROWS * vocab * sizeof *want);
@@ -146,9 +152,11 @@ static void check_hazards(void *user, const struct rf_cmd *cmd, const char *labe
     size_t count;
     const struct rf_log_entry *log = rf_cmd_log(cmd, &count);
     struct rf_error err = {0};
-    if (rf_hazard_check(log, count, RF_KEEP_ALL_BARRIERS, &err)) fail_msg("%s: %s", label, err.message);
+    if (rf_hazard_check(log, count, RF_KEEP_ALL_BARRIERS, &err))
+        fail_msg("%s: %s", label, err.message);
     for (uint32_t b = 0; b < rf_cmd_barrier_count(cmd); b++)
-        if (!rf_hazard_check(log, count, (int)b, &err)) fail_msg("%s: nobody misses barrier %u", label, b);
+        if (!rf_hazard_check(log, count, (int)b, &err))
+            fail_msg("%s: nobody misses barrier %u", label, b);
     tally->buffers++;
     tally->barriers += rf_cmd_barrier_count(cmd);
 }
@@ -167,10 +175,12 @@ static void check_budget(void *user, const struct rf_cmd *cmd, const char *label
 {
     (void)user;
     uint32_t layers = engine.model->config.layers, dispatches = rf_cmd_dispatch_count(cmd);
-    if (dispatches < layers) return; /* a gather or a slot shader */
+    if (dispatches < layers)
+        return; /* a gather or a slot shader */
     if (dispatches > layers * DISPATCHES_PER_LAYER + DISPATCHES_AROUND)
         fail_msg("%s: %u dispatches for %u layers", label, dispatches, layers);
-    if (rf_cmd_barrier_count(cmd) > dispatches) fail_msg("%s: more barriers than dispatches", label);
+    if (rf_cmd_barrier_count(cmd) > dispatches)
+        fail_msg("%s: more barriers than dispatches", label);
 }
 
 static void a_layer_is_eight_dispatches_and_the_reduce(void **state)
@@ -191,8 +201,8 @@ static void a_replay_records_nothing(void **state)
     assert_int_equal(rf_gpu_recorded_count(engine.model->gpu), recorded);
 }
 
-/* A cap 4 MiB above what loading takes: sessions are refused with the numbers once it is reached, and room that is given back
- * can be taken again. */
+/* A cap 4 MiB above what loading takes: sessions are refused with the numbers once it is reached, and room
+ * that is given back can be taken again. */
 static void a_full_device_refuses_and_recovers(void **state)
 {
     (void)state;
@@ -203,7 +213,8 @@ static void a_full_device_refuses_and_recovers(void **state)
     struct rf_error failure = {0};
     require_ok(rf_context_create(&context, NULL, err));
     require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
-    const struct rf_context_desc desc = {.memory_limit = rf_gpu_memory_used(rf_context_gpu(context)) + (4u << 20)};
+    const struct rf_context_desc desc = {.memory_limit =
+                                             rf_gpu_memory_used(rf_context_gpu(context)) + (4u << 20)};
     rf_model_destroy(model);
     rf_context_destroy(context);
     require_ok(rf_context_create(&context, &desc, err));
@@ -211,12 +222,14 @@ static void a_full_device_refuses_and_recovers(void **state)
     int count = 0;
     for (enum rf_status status = RF_OK; !status && count < 64; count++) {
         status = rf_session_create(&sessions[count], model, NULL, &failure);
-        if (!status) status = rf_session_begin(sessions[count], prompt, 3, &failure);
+        if (!status)
+            status = rf_session_begin(sessions[count], prompt, 3, &failure);
     }
     printf("session %d: %s\n", count, failure.message);
     assert_int_equal(failure.status, RF_ERROR_DEVICE_MEMORY);
     assert_non_null(strstr(failure.message, "limit"));
-    for (int i = 0; i < 64; i++) rf_session_destroy(sessions[i]);
+    for (int i = 0; i < 64; i++)
+        rf_session_destroy(sessions[i]);
     require_ok(rf_session_create(&sessions[0], model, NULL, err));
     require_ok(rf_session_begin(sessions[0], prompt, 3, err));
     require_ok(rf_session_step(sessions[0], NULL, NULL, err));
@@ -225,15 +238,16 @@ static void a_full_device_refuses_and_recovers(void **state)
     rf_context_destroy(context);
 }
 
-/* What malloc has given out and not got back. Sanitizers bring their own malloc: there the leak report tells. */
+/* What malloc has given out and not got back. Sanitizers bring their own malloc: there the leak report tells.
+ */
 static size_t allocated_bytes(void)
 {
     const struct mallinfo2 info = mallinfo2();
     return info.uordblks + info.hblkhd;
 }
 
-/* 100 lives of context, model and session: what the device and the heap hold does not grow. The drivers keep a few
- * hundred bytes a life. */
+/* 100 lives of context, model and session: what the device and the heap hold does not grow. The drivers keep
+ * a few hundred bytes a life. */
 static void a_hundred_lives_leave_nothing(void **state)
 {
     (void)state;
@@ -251,7 +265,8 @@ static void a_hundred_lives_leave_nothing(void **state)
         rf_model_destroy(model);
         assert_int_equal(rf_gpu_memory_used(rf_context_gpu(context)), 0);
         rf_context_destroy(context);
-        if (life == 20) yardstick = allocated_bytes();
+        if (life == 20)
+            yardstick = allocated_bytes();
     }
     size_t end = allocated_bytes();
     printf("heap after 20 lives %zu bytes, after 100 %zu\n", yardstick, end);
@@ -274,7 +289,8 @@ static int tear_down(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_equal_the_original_network),
         cmocka_unit_test(logits_at_the_end_of_the_context),

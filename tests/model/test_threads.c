@@ -1,5 +1,5 @@
-/* One model, several threads: each with sessions of its own, one of them cancelled from outside at random moments. Built for
- * ThreadSanitizer; in other builds the tokens are what is checked. */
+/* One model, several threads: each with sessions of its own, one of them cancelled from outside at random
+ * moments. Built for ThreadSanitizer; in other builds the tokens are what is checked. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +29,8 @@ static bool finish(rf_session *session, struct rf_error *err)
 {
     while (!rf_session_finished(session)) {
         enum rf_status status = rf_session_step(session, NULL, NULL, err);
-        if (status && status != RF_ERROR_CANCELLED) return false;
+        if (status && status != RF_ERROR_CANCELLED)
+            return false;
     }
     return true;
 }
@@ -39,13 +40,16 @@ static void *work(void *user)
     struct worker *w = user;
     rf_session *session = NULL;
     const struct rf_session_desc desc = {.settings = w->run->settings};
-    if (rf_session_create(&session, engine.model, &desc, &w->err)) return NULL;
-    if (rf_session_begin(session, w->run->prompt.ids, w->run->prompt.count, &w->err)) return NULL;
+    if (rf_session_create(&session, engine.model, &desc, &w->err))
+        return NULL;
+    if (rf_session_begin(session, w->run->prompt.ids, w->run->prompt.count, &w->err))
+        return NULL;
     atomic_store(&w->session, session);
     bool done = finish(session, &w->err);
     size_t count;
     const uint32_t *tokens = rf_session_tokens(session, &count);
-    w->right = done && count == w->run->shown.count && memcmp(tokens, w->run->shown.ids, count * sizeof *tokens) == 0;
+    w->right = done && count == w->run->shown.count &&
+               memcmp(tokens, w->run->shown.ids, count * sizeof *tokens) == 0;
     return NULL;
 }
 
@@ -61,12 +65,14 @@ static void threads_share_a_model(void **state)
     }
     for (int i = 0; i < 1000; i++) {
         rf_session *session = atomic_load(&workers[0].session);
-        if (session) rf_session_cancel(session);
+        if (session)
+            rf_session_cancel(session);
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
     for (int i = 0; i < THREADS; i++) {
         pthread_join(workers[i].thread, NULL);
-        if (!workers[i].right) fail_msg("thread %d: %s", i, workers[i].err.message);
+        if (!workers[i].right)
+            fail_msg("thread %d: %s", i, workers[i].err.message);
         rf_session_destroy(atomic_load(&workers[i].session));
     }
 }
