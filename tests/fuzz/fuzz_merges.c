@@ -15,29 +15,18 @@ static void put(const char *text)
     vocab_size += length;
 }
 
-static void put_token(const char *text, int id)
-{
-    char line[64];
-    snprintf(line, sizeof line, "%s\"%s\":%d", id ? "," : "{", text, id);
-    put(line);
-}
-
-/* The byte-level alphabet: printable Latin-1 as it is, the other 68 bytes from U+0100 on. */
 static void make_vocab(void)
 {
-    int next = 0x100, id = 0;
-    for (int byte = 0; byte < 256; byte++) {
-        bool printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD);
-        int code = printable ? byte : next++;
-        char text[16];
-        snprintf(text, sizeof text, "\\u%04x", (unsigned)code);
-        put_token(text, id++);
-    }
+    static char tokens[BYTE_TOKENS_SIZE + 1];
+    tokens[write_byte_tokens(tokens)] = '\0';
+    put("{");
+    put(tokens);
     for (int i = 0; i < 9 + 27; i++) {
-        char text[4] = {(char)('a' + i % 3), (char)('a' + i / 3 % 3), 0, 0};
+        char text[4] = {(char)('a' + i % 3), (char)('a' + i / 3 % 3), 0, 0}, member[32];
         if (i >= 9)
             text[2] = (char)('a' + (i - 9) / 9);
-        put_token(text, id++);
+        snprintf(member, sizeof member, ",\"%s\":%d", text, 256 + i);
+        put(member);
     }
     put("}");
 }

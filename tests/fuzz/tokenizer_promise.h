@@ -5,6 +5,23 @@
 #include "loader/tokenizer.h"
 #include "promise.h"
 
+/* The tokens of the 256 bytes with ids 0..255, as members of a JSON object: "\u0021":33,... The byte-level
+ * alphabet writes printable Latin-1 as it is, and the other 68 bytes as U+0100, U+0101, ... Returns the
+ * length. */
+enum { BYTE_TOKENS_SIZE = 256 * 16 };
+static inline size_t write_byte_tokens(char out[BYTE_TOKENS_SIZE])
+{
+    size_t used = 0;
+    unsigned next = 0x100;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        bool printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD);
+        unsigned code = printable ? byte : next++;
+        used += (size_t)snprintf(out + used, BYTE_TOKENS_SIZE - used, "%s\"\\u%04x\":%u", byte ? "," : "",
+                                 code, byte);
+    }
+    return used;
+}
+
 static inline void promise_tokens(const rf_tokenizer *tokenizer)
 {
     uint32_t vocab = rf_tokenizer_vocab(tokenizer);
