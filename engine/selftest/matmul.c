@@ -130,7 +130,7 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
         if (suite->thorough || p.rows_at_once == (p.weights == RF_NUMBER_F16 ? 4 : 1))
             run_store_rows(suite, p, turn += 5);
     p.few = false;
-    for (p.rows_at_once = 1; p.rows_at_once <= 4; p.rows_at_once *= 2)
+    for (p.rows_at_once = 1; p.rows_at_once <= 8; p.rows_at_once *= 2)
         for (uint32_t i = 0; i < 3; i++) {
             p.local = locals[i];
             if (suite->thorough || (p.rows_at_once == (p.weights == RF_NUMBER_F32 ? 2 : 1) && p.local == 64))

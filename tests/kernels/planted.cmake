@@ -68,7 +68,7 @@ plant(NAME matmul_writes_padding SHADER matmul_f32 SOURCE matmul.comp FILE matmu
     REASON "writes what it does not declare: y")
 plant(NAME maximum_over_padding SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul.glsl
     DEFINES WEIGHT_BF16=1
-    FROM "top = n + C < push.columns ?" TO "top = true ?" REASON "")
+    FROM "top = c < present ?" TO "top = true ?" REASON "")
 plant(NAME embed_writes_every_row SHADER embed_f32 SOURCE embed.comp DEFINES WEIGHT_F32=1
     FROM "push.count) {\\n        return" TO "push.count) {\\n        token = push.first"
     REASON "writes what it does not declare: h")
