@@ -6,7 +6,7 @@
 #include "loader/growable.h"
 
 /* Appends NFC(text) to `out`; text is valid UTF-8. Linear in the text's length. False: no memory.
- * utf8proc knows newer characters than Hugging Face tokenizers 0.23 does: 98 combining marks that Unicode took
+ * utf8proc knows newer characters than Hugging Face tokenizers 0.23: 98 combining marks that Unicode took
  * in after version 9 (such as U+1DF9) are put in order here and left where they are there. */
 bool rf_nfc(const char *text, size_t length, struct rf_bytes *out);
 
