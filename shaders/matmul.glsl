@@ -142,34 +142,33 @@ rf_partial empty_partial(uint first)
 }
 
 // Takes the logits of the columns n..n+7 into a partial, in ascending order: the first of equal keys stays.
-void take_logit(inout rf_partial p, draw d, float logit, uint token)
-{
-    float key = logit;
-    if (d.inverse_temperature > 0.0) {
-        key = logit * d.inverse_temperature + rf_gumbel(d.noise, token);
-    }
-    p.sum += exp(logit - p.max);
-    if (key > p.best_key) {
-        p.best = token;
-        p.best_key = key;
-        p.best_logit = logit;
-    }
-    p.want_logit = token == d.want ? logit : p.want_logit;
-}
-
 void take_logits(inout rf_partial p, draw d, sums s, uint n)
 {
+    float logits[RF_COLUMNS] =
+        float[RF_COLUMNS](s.low.x, s.low.y, s.low.z, s.low.w, s.high.x, s.high.y, s.high.z, s.high.w);
+    uint present = min(push.columns - n, RF_COLUMNS);
     float top = p.max;
-#define TOP_COLUMN(C, SUM) \
-    top = n + C < push.columns ? max(top, s.SUM) : top;
-    FOR_COLUMNS(TOP_COLUMN)
+    for (uint c = 0; c < RF_COLUMNS; c++) {
+        top = c < present ? max(top, logits[c]) : top;
+    }
     p.sum *= exp(p.max - top);
     p.max = top;
-#define TAKE_COLUMN(C, SUM) \
-    if (n + C < push.columns) { \
-        take_logit(p, d, s.SUM, push.column_first + n + C); \
+    for (uint c = 0; c < RF_COLUMNS; c++) {
+        if (c < present) {
+            uint token = push.column_first + n + c;
+            float key = logits[c];
+            if (d.inverse_temperature > 0.0) {
+                key = key * d.inverse_temperature + rf_gumbel(d.noise, token);
+            }
+            p.sum += exp(logits[c] - top);
+            if (key > p.best_key) {
+                p.best = token;
+                p.best_key = key;
+                p.best_logit = logits[c];
+            }
+            p.want_logit = token == d.want ? logits[c] : p.want_logit;
+        }
     }
-    FOR_COLUMNS(TAKE_COLUMN)
 }
 
 // In the order of rf_partial's members.
