@@ -118,11 +118,13 @@ static void run_store_rows(struct rf_suite *suite, struct rf_product p, uint32_t
     }
 }
 
-/* The pipelines that the engine chooses from. Quick: one of each shader, because pipelines are what takes
- * time. */
+/* Every ROWS, and every local size that the engine chooses; not every pair, because pipelines are what takes time
+ * (on SwiftShader, minutes). Quick: one pipeline of each shader. */
 static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
-    static const uint32_t locals[] = {16, 32, 64};
+    static const struct {
+        uint32_t rows, local;
+    } shapes[] = {{1, 16}, {1, 32}, {1, 64}, {2, 64}, {4, 32}, {8, 16}};
     p.epilogue = RF_EPILOGUE_STORE;
     p.few = true;
     p.local = 64;
@@ -130,12 +132,12 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
         if (suite->thorough || p.rows_at_once == (p.weights == RF_NUMBER_F16 ? 4 : 1))
             run_store_rows(suite, p, turn += 5);
     p.few = false;
-    for (p.rows_at_once = 1; p.rows_at_once <= 8; p.rows_at_once *= 2)
-        for (uint32_t i = 0; i < 3; i++) {
-            p.local = locals[i];
-            if (suite->thorough || (p.rows_at_once == (p.weights == RF_NUMBER_F32 ? 2 : 1) && p.local == 64))
-                run_store_rows(suite, p, turn += 7);
-        }
+    for (uint32_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        p.rows_at_once = shapes[i].rows;
+        p.local = shapes[i].local;
+        if (suite->thorough || (p.rows_at_once == (p.weights == RF_NUMBER_F32 ? 2 : 1) && p.local == 64))
+            run_store_rows(suite, p, turn += 7);
+    }
 }
 
 /* The other epilogues differ behind the sums only: one pipeline of each kind. Quick: with one weight format.
