@@ -8,7 +8,7 @@
 
 #include "engine/model/forward_internal.h"
 
-enum { FEW_ROWS = 8, LOCAL = 64 };
+enum { FEW_ROWS = 8, FEW_REDUCE_ROWS = 4, LOCAL = 64 };
 
 static uint32_t divide_up(uint32_t a, uint32_t b)
 {
@@ -93,17 +93,18 @@ struct matmul_shape {
     uint32_t local, rows; /* spec constants LOCAL and ROWS */
 };
 
-static struct matmul_shape pick_matmul(const struct forward_plan *plan)
+static struct matmul_shape pick_matmul(const struct forward_plan *plan, uint32_t epilogue)
 {
-    /* One pipeline whatever the company: 16 rows a workgroup waste little at few rows, and at many the
-     * weights are read more often than need be, which is the price of bit-identical rows. */
+    /* Workgroups are 64 rows even where fewer are in the bucket: subgroups without a row leave at once, and
+     * every shape less is four pipelines less to compile, 3 s each on SwiftShader. Deterministic: one shape
+     * whatever the company; at many rows it reads the weights more often than need be, which is the price. */
     if (plan->flags & RF_FORWARD_DETERMINISTIC)
-        return (struct matmul_shape){false, 16, 1};
+        return (struct matmul_shape){false, LOCAL, 1};
+    /* The reduction over logits carries six numbers a row: at 8 rows GCN spills 72 scalar registers, at 4 none. */
+    uint32_t most = epilogue == RF_EPILOGUE_REDUCE ? FEW_REDUCE_ROWS : FEW_ROWS;
     if (plan->bucket <= FEW_ROWS)
-        return (struct matmul_shape){true, LOCAL, plan->bucket};
-    if (plan->bucket <= LOCAL)
-        return (struct matmul_shape){false, plan->bucket, 1};
-    return (struct matmul_shape){false, LOCAL, 2};
+        return (struct matmul_shape){true, LOCAL, plan->bucket < most ? plan->bucket : most};
+    return (struct matmul_shape){false, LOCAL, plan->bucket <= LOCAL ? 1 : 2};
 }
 
 struct matmul_call {
@@ -119,7 +120,7 @@ struct matmul_call {
 static void plan_matmul(const struct rf_forward *f, struct forward_plan *plan, const struct matmul_call *call)
 {
     const struct forward_spans *s = &f->spans;
-    struct matmul_shape shape = pick_matmul(plan);
+    struct matmul_shape shape = pick_matmul(plan, call->epilogue);
     bool head = call->epilogue == RF_EPILOGUE_REDUCE || call->epilogue == RF_EPILOGUE_LOGITS;
     uint32_t unit = call->epilogue == RF_EPILOGUE_REDUCE ? RF_LOGIT_TILE : RF_COLUMNS;
     for (uint32_t c = 0; c < call->matrix->chunk_count; c++) {

@@ -20,28 +20,51 @@ struct spec_set {
     uint32_t count, values[MAX_SPECS];
 };
 
-/* As engine/model/layers.c chooses them. Of the epilogues: STORE, SWIGLU and REDUCE differ most in registers. */
+/* Every specialization that engine/model/layers.c chooses. */
+// clang-format off
 static const struct spec_set spec_sets[] = {
     { "rmsnorm", 1, { 0 } },
     { "rmsnorm", 1, { 1 } },
-    { "matmul", 3, { RF_EPILOGUE_STORE, 16, 1 } },
     { "matmul", 3, { RF_EPILOGUE_STORE, 64, 1 } },
     { "matmul", 3, { RF_EPILOGUE_STORE, 64, 2 } },
+    { "matmul", 3, { RF_EPILOGUE_RESIDUAL, 64, 1 } },
     { "matmul", 3, { RF_EPILOGUE_RESIDUAL, 64, 2 } },
+    { "matmul", 3, { RF_EPILOGUE_SWIGLU, 64, 1 } },
     { "matmul", 3, { RF_EPILOGUE_SWIGLU, 64, 2 } },
+    { "matmul", 3, { RF_EPILOGUE_REDUCE, 64, 1 } },
     { "matmul", 3, { RF_EPILOGUE_REDUCE, 64, 2 } },
+    { "matmul", 3, { RF_EPILOGUE_LOGITS, 64, 1 } },
+    { "matmul", 3, { RF_EPILOGUE_LOGITS, 64, 2 } },
     { "matmul_few", 3, { RF_EPILOGUE_STORE, 64, 1 } },
+    { "matmul_few", 3, { RF_EPILOGUE_STORE, 64, 2 } },
     { "matmul_few", 3, { RF_EPILOGUE_STORE, 64, 4 } },
     { "matmul_few", 3, { RF_EPILOGUE_STORE, 64, 8 } },
+    { "matmul_few", 3, { RF_EPILOGUE_RESIDUAL, 64, 1 } },
+    { "matmul_few", 3, { RF_EPILOGUE_RESIDUAL, 64, 2 } },
+    { "matmul_few", 3, { RF_EPILOGUE_RESIDUAL, 64, 4 } },
     { "matmul_few", 3, { RF_EPILOGUE_RESIDUAL, 64, 8 } },
+    { "matmul_few", 3, { RF_EPILOGUE_SWIGLU, 64, 1 } },
+    { "matmul_few", 3, { RF_EPILOGUE_SWIGLU, 64, 2 } },
+    { "matmul_few", 3, { RF_EPILOGUE_SWIGLU, 64, 4 } },
     { "matmul_few", 3, { RF_EPILOGUE_SWIGLU, 64, 8 } },
-    { "matmul_few", 3, { RF_EPILOGUE_REDUCE, 64, 8 } },
+    { "matmul_few", 3, { RF_EPILOGUE_REDUCE, 64, 1 } },
+    { "matmul_few", 3, { RF_EPILOGUE_REDUCE, 64, 2 } },
+    { "matmul_few", 3, { RF_EPILOGUE_REDUCE, 64, 4 } },
+    { "matmul_few", 3, { RF_EPILOGUE_LOGITS, 64, 1 } },
+    { "matmul_few", 3, { RF_EPILOGUE_LOGITS, 64, 2 } },
+    { "matmul_few", 3, { RF_EPILOGUE_LOGITS, 64, 4 } },
+    { "matmul_few", 3, { RF_EPILOGUE_LOGITS, 64, 8 } },
     { "attention", 2, { 1, 64 } },
+    { "attention", 2, { 1, 128 } },
     { "attention", 2, { 2, 64 } },
-    { "attention", 2, { 4, 128 } }, /* Qwen3-8B */
+    { "attention", 2, { 2, 128 } },
+    { "attention", 2, { 4, 64 } },
+    { "attention", 2, { 4, 128 } },
+    { "attention", 2, { 8, 64 } },
     { "attention", 2, { 8, 128 } },
     { "attention_reduce", 0, { 0 } },
 };
+// clang-format on
 enum { SET_COUNT = sizeof spec_sets / sizeof spec_sets[0] };
 
 struct chip {
