@@ -8,7 +8,8 @@
 For decode and wild each line is run twice: with --reference (output_ids, forwards, rows) and in the default mode
 (default_ids, default_text, and default_forwards where the line has it). --driver starts the program through
 scripts/with-driver.sh; without it, on whatever the Vulkan loader finds. --subset takes N lines of each file, spread over
-it. RF_FULL=1 in the environment overrides --subset. Exit status: 0 all equal, 1 differences, 77 no such driver.
+it; RF_FULL=1 in the environment overrides --subset. Where the fp16 path's rounding
+is known to change a token (ROUNDING below), exactly that change is excused, and printed. Exit status: 0 all equal, 1 differences, 77 no such driver.
 """
 import argparse
 import concurrent.futures
@@ -20,6 +21,10 @@ import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 GOLDEN = os.path.join(ROOT, "tests", "golden")
+
+# On the fp16 path: line of a golden file -> (position, found, wanted) of the first token that may differ. Each needs a
+# proof that the original's own margin there is below the path's error: tests/cli/test_rounding.c.
+ROUNDING = {"decode_wild.jsonl:3": (13, 451, 345)}
 
 
 def parse_arguments():
@@ -88,8 +93,16 @@ def collect_cases(arguments):
     return cases
 
 
+def is_rounding(case, got):
+    """Whether the first different token is the one that ROUNDING names for this line."""
+    known = ROUNDING.get(case["label"].split()[0])
+    pairs = list(zip(got["tokens"], case["wanted"]["tokens"]))
+    first = next((i for i, (found, wanted) in enumerate(pairs) if found != wanted), None)
+    return known is not None and first is not None and (first, *pairs[first]) == known
+
+
 def run_case(arguments, case):
-    """None when all is as wanted, else what differs. A missing driver raises SystemExit."""
+    """(what differs or None, whether that is excused). A missing driver raises SystemExit."""
     launcher = [os.path.join(ROOT, "scripts", "with-driver.sh"), arguments.driver] if arguments.driver else []
     command = launcher + [
         arguments.program, "generate", "-m", os.path.join(ROOT, "models", "tiny"), "--json", "--quiet", "--precision",
@@ -99,7 +112,7 @@ def run_case(arguments, case):
         sys.stderr.write(result.stderr)
         raise SystemExit(77)
     if result.returncode != 0:
-        return f"exit status {result.returncode}: {result.stderr.strip()}"
+        return f"exit status {result.returncode}: {result.stderr.strip()}", False
     got = json.loads(result.stdout)
     differences = []
     for key, wanted in case["wanted"].items():
@@ -112,27 +125,29 @@ def run_case(arguments, case):
                                f"({len(got[key])} tokens), wanted {wanted[first:first + 4]} ({len(wanted)})")
         else:
             differences.append(f"{key}: found {got[key]!r}, wanted {wanted!r}")
-    return "; ".join(differences) or None
+    excused = bool(differences) and arguments.precision == "f16" and is_rounding(case, got)
+    return "; ".join(differences) or None, excused
 
 
 def main():
     arguments = parse_arguments()
     cases = collect_cases(arguments)
     start = time.monotonic()
-    failed = 0
+    failed = rounded = 0
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         try:
             results = pool.map(lambda case: run_case(arguments, case), cases)
-            for number, (case, difference) in enumerate(zip(cases, results), 1):
+            for number, (case, (difference, excused)) in enumerate(zip(cases, results), 1):
                 if difference:
-                    failed += 1
-                    print(f"FAILED {case['label']}: {difference}", flush=True)
+                    failed += not excused
+                    rounded += excused
+                    print(f"{'rounding' if excused else 'FAILED'} {case['label']}: {difference}", flush=True)
                 if number % 20 == 0:
                     print(f"{number} of {len(cases)} after {time.monotonic() - start:.0f} s", flush=True)
         except SystemExit as end:
             pool.shutdown(cancel_futures=True)
             return end.code
-    print(f"parity: {len(cases) - failed} of {len(cases)} runs equal, precision {arguments.precision}, driver "
+    print(f"parity: {len(cases) - failed - rounded} of {len(cases)} runs equal, {rounded} excused, precision {arguments.precision}, driver "
           f"{arguments.driver or 'default'}, {time.monotonic() - start:.0f} s")
     return 1 if failed else 0
 
