@@ -64,9 +64,10 @@ void rf_output_finish(struct rf_session *s)
     rf_text_stream_finish(&s->text, &s->failure);
     s->finished = true;
     s->pass = RF_PASS_NONE;
-    s->finish_reason = rf_text_stream_stopped(&s->text) ? "stop_text"
-                       : s->eos_reached || s->ended     ? "stop"
-                                                        : "length";
+    /* An eos behind the cap was decoded but is not shown: then it is the cap that ended the text. In
+     * reference mode an eos can also end a response that has holes before it. */
+    bool stops = s->eos_reached || (s->ended && s->streamed < s->limit);
+    s->finish_reason = rf_text_stream_stopped(&s->text) ? "stop_text" : stops ? "stop" : "length";
     rf_output_event(s, RF_EVENT_FINISHED, 0, 0, 0);
 }
 

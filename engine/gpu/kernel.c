@@ -210,13 +210,6 @@ static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel
                                       VkPipeline *pipeline, struct rf_error *err)
 {
     const struct rf_gpu_caps *caps = &gpu->probe.caps;
-    VkSpecializationMapEntry entries[RF_KERNEL_SPECS];
-    for (uint32_t i = 0; i < id->spec_count; ++i)
-        entries[i] = (VkSpecializationMapEntry){i, i * (uint32_t)sizeof(uint32_t), sizeof(uint32_t)};
-    VkSpecializationInfo special = {.mapEntryCount = id->spec_count,
-                                    .pMapEntries = entries,
-                                    .dataSize = id->spec_count * sizeof(uint32_t),
-                                    .pData = id->specs};
     VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO};
     enum rf_status status =
@@ -230,8 +223,7 @@ static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel
                   .pNext = subgroup.requiredSubgroupSize ? &subgroup : NULL,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                   .module = module,
-                  .pName = info->entry,
-                  .pSpecializationInfo = id->spec_count ? &special : NULL},
+                  .pName = info->entry},
         .layout = gpu->layout};
     const uint32_t whole =
         subgroup.requiredSubgroupSize ? subgroup.requiredSubgroupSize : caps->subgroup_size_max;
@@ -259,11 +251,15 @@ static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id
     status = rf_spirv_read(&info, words, count, id->specs, id->spec_count, id->shader, err);
     if (!status)
         status = check_capabilities(gpu, &info, id->shader, err);
+    uint32_t *frozen = NULL;
+    size_t frozen_count = 0;
+    if (!status)
+        status = rf_spirv_freeze(&frozen, &frozen_count, words, count, id->specs, id->spec_count, err);
     if (!status) {
         VkShaderModule module;
         VkShaderModuleCreateInfo create = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
-                                           .codeSize = count * sizeof(uint32_t),
-                                           .pCode = words};
+                                           .codeSize = frozen_count * sizeof(uint32_t),
+                                           .pCode = frozen};
         VkResult result = gpu->vk.vkCreateShaderModule(gpu->device, &create, NULL, &module);
         if (result == VK_SUCCESS) {
             status = create_pipeline(gpu, id, &info, module, &kernel->pipeline, err);
@@ -273,6 +269,7 @@ static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id
             rf_fail_within(err, "shader %s", id->shader);
         }
     }
+    free(frozen);
     free(owned);
     kernel->local_size = info.local_size[0] * info.local_size[1] * info.local_size[2];
     kernel->push_bytes = info.push_bytes;

@@ -10,7 +10,7 @@ enum {
     RED_ZONE_BYTE = 0xA5,
     POISON_BYTE = 0xCD,
     LABEL = 48,
-    FIRST_BLOCK = 1 << 20,
+    FIRST_BLOCK = 64 << 10,
     LARGEST_BLOCK = 256 << 20 /* a bigger span gets a block of its own size */
 };
 

@@ -16,7 +16,11 @@ enum {
     OpTypeArray = 28,
     OpTypeStruct = 30,
     OpTypePointer = 32,
+    OpConstantTrue = 41,
+    OpConstantFalse = 42,
     OpConstant = 43,
+    OpSpecConstantTrue = 48,
+    OpSpecConstantFalse = 49,
     OpSpecConstant = 50,
     OpConstantComposite = 44,
     OpSpecConstantComposite = 51,
@@ -332,5 +336,58 @@ enum rf_status rf_spirv_read(struct rf_spirv_info *out, const uint32_t *words, s
         out->local_size[2] > UINT16_MAX)
         return rf_fail(err, RF_ERROR_FORMAT, "shader %s: a workgroup of %u x %u x %u invocations", name,
                        out->local_size[0], out->local_size[1], out->local_size[2]);
+    return RF_OK;
+}
+
+/* ---- Freezing ---- */
+
+/* The value given for constant `id`, or NULL when there is none. Its decoration comes before `end`. */
+static const uint32_t *given_value(const uint32_t *words, size_t end, uint32_t id, const uint32_t *specs,
+                                   uint32_t spec_count)
+{
+    for (size_t at = HEADER_WORDS; at < end; at += words[at] >> 16) {
+        bool spec = (words[at] & 0xFFFF) == OpDecorate && words[at + 2] == DecorationSpecId;
+        if (spec && words[at + 1] == id)
+            return words[at + 3] < spec_count ? &specs[words[at + 3]] : NULL;
+    }
+    return NULL;
+}
+
+/* One instruction, already copied to `to`, of the module's words at `at`. */
+static void freeze_instruction(uint32_t *to, const uint32_t *words, size_t at, const uint32_t *specs,
+                               uint32_t spec_count)
+{
+    const uint32_t op = words[at] & 0xFFFF, size = words[at] >> 16;
+    if (size < 3 || (op != OpSpecConstantTrue && op != OpSpecConstantFalse && op != OpSpecConstant))
+        return;
+    const uint32_t *value = given_value(words, at, words[at + 2], specs, spec_count);
+    uint32_t frozen = OpConstant;
+    if (op == OpSpecConstant) {
+        if (value && size == 4)
+            to[3] = *value;
+    } else {
+        frozen = (value ? *value != 0 : op == OpSpecConstantTrue) ? OpConstantTrue : OpConstantFalse;
+    }
+    to[0] = size << 16 | frozen;
+}
+
+enum rf_status rf_spirv_freeze(uint32_t **out, size_t *out_count, const uint32_t *words, size_t count,
+                               const uint32_t *specs, uint32_t spec_count, struct rf_error *err)
+{
+    uint32_t *frozen = malloc(count * sizeof *frozen);
+    if (!frozen)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of memory: %zu words of SPIR-V", count);
+    memcpy(frozen, words, HEADER_WORDS * sizeof *frozen);
+    size_t end = HEADER_WORDS;
+    for (size_t at = HEADER_WORDS; at < count; at += words[at] >> 16) {
+        const uint32_t size = words[at] >> 16;
+        if ((words[at] & 0xFFFF) == OpDecorate && words[at + 2] == DecorationSpecId)
+            continue;
+        memcpy(frozen + end, words + at, size * sizeof *frozen);
+        freeze_instruction(frozen + end, words, at, specs, spec_count);
+        end += size;
+    }
+    *out = frozen;
+    *out_count = end;
     return RF_OK;
 }

@@ -8,7 +8,7 @@
 
 #include "engine/model/forward_internal.h"
 
-enum { FEW_ROWS = 8, FEW_REDUCE_ROWS = 4, LOCAL = 64 };
+enum { FEW_ROWS = 8, FEW_REDUCE_ROWS = 4, MANY_ROWS = 8, DETERMINISTIC_ROWS = 32, LOCAL = 64 };
 
 static uint32_t divide_up(uint32_t a, uint32_t b)
 {
@@ -90,21 +90,37 @@ static const char *matmul_shader(const struct rf_forward *f, bool few, enum rf_w
 /* Which matmul a bucket uses, and how its rows are spread. */
 struct matmul_shape {
     bool few;
-    uint32_t local, rows; /* spec constants LOCAL and ROWS */
+    uint32_t local, rows; /* specialization constants LOCAL and ROWS */
 };
 
-static struct matmul_shape pick_matmul(const struct forward_plan *plan, uint32_t epilogue)
+/* Subgroups of up to 16 lanes (CPU drivers, small GPUs) are one workgroup each, with as many rows an
+ * invocation as the bucket fills, so that a weight is unpacked once for 64 rows: 15 GFLOP/s on lavapipe where
+ * one row an invocation makes 4.7. Wider subgroups share workgroups of 64, whose subgroups without a row
+ * leave at once. */
+static struct matmul_shape pick_many(const struct rf_forward *f, uint32_t bucket)
 {
-    /* Workgroups are 64 rows even where fewer are in the bucket: subgroups without a row leave at once, and
-     * every shape less is four pipelines less to compile, 3 s each on SwiftShader. Deterministic: one shape
-     * whatever the company; at many rows it reads the weights more often than need be, which is the price. */
+    uint32_t lanes = rf_gpu_get_caps(f->gpu)->subgroup_size;
+    if (lanes > 16)
+        return (struct matmul_shape){false, LOCAL, bucket <= LOCAL ? 1 : 2};
+    uint32_t rows = 1;
+    while (rows < MANY_ROWS && lanes * rows < bucket)
+        rows *= 2;
+    return (struct matmul_shape){false, lanes, rows};
+}
+
+static struct matmul_shape pick_matmul(const struct rf_forward *f, const struct forward_plan *plan,
+                                       uint32_t epilogue)
+{
+    /* One pipeline whatever the company. At many rows it reads the weights more often than need be, which is
+     * the price of bit-identical rows. */
     if (plan->flags & RF_FORWARD_DETERMINISTIC)
-        return (struct matmul_shape){false, LOCAL, 1};
-    /* The reduction over logits carries six numbers a row: at 8 rows GCN spills 72 scalar registers, at 4 none. */
+        return pick_many(f, DETERMINISTIC_ROWS);
+    /* The reduction over logits carries six numbers a row: at 8 rows GCN spills 72 scalar registers, at 4
+     * none. */
     uint32_t most = epilogue == RF_EPILOGUE_REDUCE ? FEW_REDUCE_ROWS : FEW_ROWS;
     if (plan->bucket <= FEW_ROWS)
         return (struct matmul_shape){true, LOCAL, plan->bucket < most ? plan->bucket : most};
-    return (struct matmul_shape){false, LOCAL, plan->bucket <= LOCAL ? 1 : 2};
+    return pick_many(f, plan->bucket);
 }
 
 struct matmul_call {
@@ -120,7 +136,7 @@ struct matmul_call {
 static void plan_matmul(const struct rf_forward *f, struct forward_plan *plan, const struct matmul_call *call)
 {
     const struct forward_spans *s = &f->spans;
-    struct matmul_shape shape = pick_matmul(plan, call->epilogue);
+    struct matmul_shape shape = pick_matmul(f, plan, call->epilogue);
     bool head = call->epilogue == RF_EPILOGUE_REDUCE || call->epilogue == RF_EPILOGUE_LOGITS;
     uint32_t unit = call->epilogue == RF_EPILOGUE_REDUCE ? RF_LOGIT_TILE : RF_COLUMNS;
     for (uint32_t c = 0; c < call->matrix->chunk_count; c++) {

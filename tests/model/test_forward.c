@@ -1,7 +1,6 @@
 /* The forward as it is recorded and as it computes: logits against the original network, barriers against the
  * hazard checker, dispatches against the architecture's budget, red zones and memory limits.
  * RF_PRECISION=f32|f16 picks the path. */
-#include <malloc.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -201,7 +200,7 @@ static void a_replay_records_nothing(void **state)
     assert_int_equal(rf_gpu_recorded_count(engine.model->gpu), recorded);
 }
 
-/* A cap 4 MiB above what loading takes: sessions are refused with the numbers once it is reached, and room
+/* A cap 8 MiB above what loading takes: sessions are refused with the numbers once it is reached, and room
  * that is given back can be taken again. */
 static void a_full_device_refuses_and_recovers(void **state)
 {
@@ -214,7 +213,7 @@ static void a_full_device_refuses_and_recovers(void **state)
     require_ok(rf_context_create(&context, NULL, err));
     require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
     const struct rf_context_desc desc = {.memory_limit =
-                                             rf_gpu_memory_used(rf_context_gpu(context)) + (4u << 20)};
+                                             rf_gpu_memory_used(rf_context_gpu(context)) + (8u << 20)};
     rf_model_destroy(model);
     rf_context_destroy(context);
     require_ok(rf_context_create(&context, &desc, err));
@@ -236,41 +235,6 @@ static void a_full_device_refuses_and_recovers(void **state)
     rf_session_destroy(sessions[0]);
     rf_model_destroy(model);
     rf_context_destroy(context);
-}
-
-/* What malloc has given out and not got back. Sanitizers bring their own malloc: there the leak report tells.
- */
-static size_t allocated_bytes(void)
-{
-    const struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
-}
-
-/* 100 lives of context, model and session: what the device and the heap hold does not grow. The drivers keep
- * a few hundred bytes a life. */
-static void a_hundred_lives_leave_nothing(void **state)
-{
-    (void)state;
-    const uint32_t prompt[] = {1, 2, 3};
-    size_t yardstick = 0;
-    for (int life = 0; life < 100; life++) {
-        rf_context *context = NULL;
-        rf_model *model = NULL;
-        rf_session *session = NULL;
-        require_ok(rf_context_create(&context, NULL, err));
-        require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
-        require_ok(rf_session_create(&session, model, NULL, err));
-        require_ok(rf_session_begin(session, prompt, 3, err));
-        rf_session_destroy(session);
-        rf_model_destroy(model);
-        assert_int_equal(rf_gpu_memory_used(rf_context_gpu(context)), 0);
-        rf_context_destroy(context);
-        if (life == 20)
-            yardstick = allocated_bytes();
-    }
-    size_t end = allocated_bytes();
-    printf("heap after 20 lives %zu bytes, after 100 %zu\n", yardstick, end);
-    assert_true(end < yardstick + (128u << 10));
 }
 
 static int set_up(void **state)
@@ -298,7 +262,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_layer_is_eight_dispatches_and_the_reduce),
         cmocka_unit_test(a_replay_records_nothing),
         cmocka_unit_test(a_full_device_refuses_and_recovers),
-        cmocka_unit_test(a_hundred_lives_leave_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
