@@ -8,6 +8,7 @@ enum {
     SPAN_ALIGNMENT = 256,
     RED_ZONE = 256, /* bytes before and after a span */
     RED_ZONE_BYTE = 0xA5,
+    BLOCK_TAIL = 256, /* see rf_arena_keep_tail */
     POISON_BYTE = 0xCD,
     LABEL = 48,
     FIRST_BLOCK = 64 << 10,
@@ -27,7 +28,7 @@ struct rf_arena {
     enum rf_memory_kind kind;
     char label[LABEL];
     struct rf_block *blocks; /* newest first */
-    uint64_t next_block;
+    uint64_t next_block, tail;
     struct red_zone *zones;
     size_t zone_count, zone_room;
     struct rf_arena *previous, *next;
@@ -46,6 +47,7 @@ struct rf_arena *rf_arena_create(struct rf_gpu *gpu, enum rf_memory_kind kind, c
     arena->gpu = gpu;
     arena->kind = kind;
     arena->next_block = FIRST_BLOCK;
+    arena->tail = BLOCK_TAIL;
     snprintf(arena->label, sizeof arena->label, "%s", label ? label : "unnamed");
     pthread_mutex_lock(&gpu->arena_mutex);
     arena->next = gpu->arenas;
@@ -65,6 +67,11 @@ static void destroy_block(struct rf_gpu *gpu, struct rf_block *block)
         atomic_fetch_sub(&gpu->allocation_count, 1);
     }
     free(block);
+}
+
+void rf_arena_keep_tail(struct rf_arena *arena, uint64_t bytes)
+{
+    arena->tail = bytes > BLOCK_TAIL ? bytes : BLOCK_TAIL;
 }
 
 void rf_arena_destroy(struct rf_arena *arena)
@@ -252,10 +259,12 @@ static enum rf_status poison(struct rf_gpu *gpu, struct rf_block *block, struct 
     return rf_region_fill(gpu, (struct rf_region){block, 0, block->size}, POISON_BYTE * 0x01010101u, err);
 }
 
-/* A block with at least `need` bytes free at its end, made when there is none. */
+/* A block with at least `need` bytes free before its tail, made when there is none. */
 static enum rf_status find_block(struct rf_arena *arena, uint64_t need, const char *label,
                                  struct rf_block **out, struct rf_error *err)
 {
+    const uint64_t wanted = need;
+    need += arena->tail;
     for (struct rf_block *block = arena->blocks; block; block = block->next)
         if (block->size - block->used >= need) {
             *out = block;
@@ -268,10 +277,10 @@ static enum rf_status find_block(struct rf_arena *arena, uint64_t need, const ch
     if (status == RF_ERROR_DEVICE_MEMORY && size > need)
         status = create_block(arena, need, out, err);
     if (status == RF_ERROR_DEVICE_MEMORY)
-        return fail_memory(arena, label, need, err);
+        return fail_memory(arena, label, wanted, err);
     if (status) {
         rf_fail_within(err, "device memory: \"%s\" of \"%s\" (%llu bytes)", label, arena->label,
-                       (unsigned long long)need);
+                       (unsigned long long)wanted);
         return status;
     }
     if (arena->next_block < LARGEST_BLOCK)
@@ -507,7 +516,7 @@ struct rf_span rf_span_part(struct rf_span span, uint64_t offset, uint64_t size)
 uint64_t rf_gpu_max_span(const struct rf_gpu *gpu)
 {
     uint64_t most = gpu->probe.caps.max_allocation & ~(uint64_t)(SPAN_ALIGNMENT - 1);
-    return most > 2 * RED_ZONE ? most - 2 * RED_ZONE : 0;
+    return most > 2 * RED_ZONE + BLOCK_TAIL ? most - 2 * RED_ZONE - BLOCK_TAIL : 0;
 }
 
 uint64_t rf_gpu_memory_used(const struct rf_gpu *gpu)

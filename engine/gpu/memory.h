@@ -29,6 +29,11 @@ struct rf_span {
 };
 
 struct rf_arena *rf_arena_create(struct rf_gpu *gpu, enum rf_memory_kind kind, const char *label);
+/* Leaves `bytes` (256 by default) unused at the end of every block made from now on. Mesa 26's lavapipe runs
+ * a loop's body once more with all lanes off and reads what is uniform all the same: one step of the loop
+ * behind the tensor, which faults where a block ends. Spans of an arena with a tail are at most
+ * rf_gpu_max_span() less that tail. */
+void rf_arena_keep_tail(struct rf_arena *arena, uint64_t bytes);
 void rf_arena_destroy(struct rf_arena *arena); /* NULL is fine; the device must be done with it */
 /* RF_ERROR_DEVICE_MEMORY names label, bytes wanted, bytes in use and the limit. Content is undefined
  * (poisoned with 0xCD bytes under debug checks where the host can). */

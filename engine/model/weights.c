@@ -17,6 +17,7 @@ struct uploader {
     struct rf_gpu *gpu;
     struct rf_upload *upload;
     struct rf_weights *weights;
+    const struct rf_model_config *config;
     rf_progress_fn progress;
     void *progress_user;
     uint64_t done, total; /* bytes of the files */
@@ -144,6 +145,14 @@ static enum rf_status upload_chunk(struct uploader *up, const struct rf_matrix *
     return RF_OK;
 }
 
+/* What a matmul's loops step over at once: RF_COLUMNS columns of the widest matrix, at most f32. */
+static uint64_t loop_step_bytes(const struct rf_model_config *config)
+{
+    uint64_t attention = (uint64_t)config->heads * config->head_dim, widest = config->ffn;
+    widest = widest > config->hidden ? widest : config->hidden;
+    return (widest > attention ? widest : attention) * RF_COLUMNS * 4;
+}
+
 static enum rf_status upload_matrix(struct uploader *up, struct rf_matrix *matrix, const char *label,
                                     const struct column_source *source, struct rf_error *err)
 {
@@ -154,7 +163,8 @@ static enum rf_status upload_matrix(struct uploader *up, struct rf_matrix *matri
     matrix->columns = (uint32_t)columns;
     matrix->k = (uint32_t)source->tensors[0]->shape[1];
     uint64_t column_bytes = (uint64_t)matrix->k * element_bytes(matrix->format);
-    uint64_t most = rf_gpu_max_span(up->gpu) / column_bytes / RF_COLUMN_PAD * RF_COLUMN_PAD;
+    uint64_t most = (rf_gpu_max_span(up->gpu) - loop_step_bytes(up->config)) / column_bytes / RF_COLUMN_PAD *
+                    RF_COLUMN_PAD;
     if (most == 0)
         return rf_fail(err, RF_ERROR_DEVICE_MEMORY,
                        "%s: %u columns of %llu bytes exceed the largest span, %llu bytes", label,
@@ -278,6 +288,7 @@ enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
     memset(out, 0, sizeof *out);
     struct uploader up = {.gpu = gpu,
                           .weights = out,
+                          .config = &files->config,
                           .progress = progress,
                           .progress_user = progress_user,
                           .total = files->weight_bytes};
@@ -287,8 +298,10 @@ enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
     enum rf_status status = RF_OK;
     if (!out->layers || !out->arena)
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the weights' list");
-    if (!status)
+    if (!status) {
+        rf_arena_keep_tail(out->arena, loop_step_bytes(&files->config));
         status = rf_upload_begin(&up.upload, gpu, err);
+    }
     if (!status) {
         status = upload_all(&up, files, context_length, err);
         enum rf_status end = rf_upload_end(up.upload, status ? NULL : err);
