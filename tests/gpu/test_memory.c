@@ -99,11 +99,11 @@ static void test_limit(void **state)
     assert_message(&err,
                    "\"layer 7 q\" of \"weights\" wants 4194304 bytes; 0 bytes in 0 allocations are in use, "
                    "the limit is 3145728 bytes");
-    assert_rf_ok(rf_arena_alloc(arena, &span, 1000, "small", &err));     /* a block of 1 MiB */
-    assert_rf_ok(rf_arena_alloc(arena, &span, 1 << 20, "second", &err)); /* 2 MiB, where two are left */
-    assert_int_equal(rf_gpu_memory_used(gpu), 3 << 20);
+    assert_rf_ok(rf_arena_alloc(arena, &span, 1000, "small", &err));     /* a block of 64 KiB */
+    assert_rf_ok(rf_arena_alloc(arena, &span, 1 << 20, "second", &err)); /* one of its own, and its tail */
+    assert_int_equal(rf_gpu_memory_used(gpu), (64 << 10) + (1 << 20) + 256);
     assert_rf_status(rf_arena_alloc(arena, &span, 2 << 20, "third", &err), RF_ERROR_DEVICE_MEMORY);
-    assert_message(&err, "3145728 bytes in 2 allocations are in use");
+    assert_message(&err, "1114368 bytes in 2 allocations are in use");
     assert_rf_ok(rf_arena_alloc(arena, &span, 1000, "still room", &err));
     rf_arena_destroy(arena);
     assert_int_equal(rf_gpu_memory_used(gpu), 0);
