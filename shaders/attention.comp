@@ -1,9 +1,9 @@
-// y = softmax(q K^T scale) V for one row, one kv head and the GROUP q heads that share it: q f32 from qkv, K and V from
-// the pages of the row's sequence, keys [0, ctx_rows) and [seg_first, kv_row] of the virtual rows. f32 scores, online
-// softmax, sums in f32. Once per layer, between head_rope and the o product (or attention_reduce).
-// Keys are taken in tiles of 64. Scores: one key per invocation. Values: an invocation holds one quad of the head's
-// dimensions for one of the groups into which the tile's keys are dealt.
-// Grid: (kv_heads * ceil(heads / kv_heads / GROUP), rows, splits of RF_SPLIT_KEYS keys).  -D: ACT_F16
+// y = softmax(q K^T scale) V for one row, one kv head and the GROUP q heads that share it: q f32 from qkv, K
+// and V from the pages of the row's sequence, keys [0, ctx_rows) and [seg_first, kv_row] of the virtual rows.
+// f32 scores, online softmax, sums in f32. Once per layer, between head_rope and the o product (or
+// attention_reduce). Keys are taken in tiles of 64. Scores: one key per invocation. Values: an invocation
+// holds one quad of the head's dimensions for one of the groups into which the tile's keys are dealt. Grid:
+// (kv_heads * ceil(heads / kv_heads / GROUP), rows, splits of RF_SPLIT_KEYS keys).  -D: ACT_F16
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -35,7 +35,8 @@ shared uint value_at[TILE];                 // and index of the first V quad in 
 shared float subgroup_words[GROUP * TILE / 4];
 shared vec4 outputs[TILE * GROUP];          // [deal][head][quad]
 
-// Largest (or sum) of value[g] over the workgroup; every invocation gets it. A subgroup has at least 4 invocations.
+// Largest (or sum) of value[g] over the workgroup; every invocation gets it. A subgroup has at least 4
+// invocations.
 void reduce_heads(inout float value[GROUP], bool largest)
 {
     [[unroll]] for (uint g = 0; g < GROUP; g++) {
@@ -76,7 +77,8 @@ void main()
     uint kv_head = gl_WorkGroupID.x / blocks;
     uint group_first = gl_WorkGroupID.x % blocks * GROUP; // head within the kv head's group
     uint head_first = kv_head * group + group_first;
-    uint heads = min(GROUP, group - group_first);         // a last block may hold fewer; the others repeat its last head
+    // A last block may hold fewer heads; the others repeat its last one.
+    uint heads = min(GROUP, group - group_first);
     uint k_first = (push.layer * push.kv_heads + kv_head) * 2 * RF_PAGE_ROWS * QUADS;
     uint v_first = k_first + RF_PAGE_ROWS * QUADS;
 

@@ -1,6 +1,6 @@
-// y = sum_s exp(max_s - max) o_s / sum_s exp(max_s - max) sum_s over the splits s of one row and head: combines what
-// attention left of rows with more than RF_SPLIT_KEYS keys, in split order; f32. Once per layer when there is such a row.
-// Grid: (heads, rows).  -D: ACT_F16
+// y = sum_s exp(max_s - max) o_s / sum_s exp(max_s - max) sum_s over the splits s of one row and head:
+// combines what attention left of rows with more than RF_SPLIT_KEYS keys, in split order; f32. Once per layer
+// when there is such a row. Grid: (heads, rows).  -D: ACT_F16
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

@@ -1,8 +1,8 @@
-// Per head: q and k become rope(x * weight / sqrt(mean(x^2) + eps)), with the halves of the head rotated by the row's
-// position; k and v go to the row's KV page, q back to qkv [row][(heads + 2 kv_heads) * head_dim]. f32 sums; K and V are
-// stored as activations are. Once per layer, between the qkv product and attention.
-// One subgroup works on a head, whatever its size; further subgroups of the workgroup have nothing to do.
-// Grid: (heads + 2 kv_heads, rows).  -D: ACT_F16
+// Per head: q and k become rope(x * weight / sqrt(mean(x^2) + eps)), with the halves of the head rotated by
+// the row's position; k and v go to the row's KV page, q back to qkv [row][(heads + 2 kv_heads) * head_dim].
+// f32 sums; K and V are stored as activations are. Once per layer, between the qkv product and attention. One
+// subgroup works on a head, whatever its size; further subgroups of the workgroup have nothing to do. Grid:
+// (heads + 2 kv_heads, rows).  -D: ACT_F16
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

@@ -1,7 +1,6 @@
-// One row's result from its lm_head partials [tile][ld]: token = the best key's (lowest id on a tie), max = largest
-// logit, sum = sum of exp(logit - max), p = min(1, exp(logit of token - max) / sum), want_p the same of the wanted
-// token. f32. After lm_head; writes into the results of the row's sequence.
-// Grid: (1, outputs).
+// One row's result from its lm_head partials [tile][ld]: token = the best key's (lowest id on a tie), max =
+// largest logit, sum = sum of exp(logit - max), p = min(1, exp(logit of token - max) / sum), want_p the same
+// of the wanted token. f32. After lm_head; writes into the results of the row's sequence. Grid: (1, outputs).
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

@@ -1,5 +1,5 @@
-// What matmul.comp and matmul_few.comp share: specialization, push constants, the product of 8 columns with ROWS rows
-// over one octet of k, and the epilogues. Included after refs.glsl.
+// What matmul.comp and matmul_few.comp share: specialization, push constants, the product of 8 columns with
+// ROWS rows over one octet of k, and the epilogues. Included after refs.glsl.
 
 #include "weights.glsl"
 #include "noise.glsl"
@@ -10,9 +10,10 @@ layout(local_size_x_id = RF_SPEC_LOCAL) in;
 
 layout(push_constant, scalar) uniform Push { rf_push_matmul push; };
 
-// Rows and columns are unrolled by macros with constant indices: SwiftShader does not unroll loops, and an array that is
-// indexed by a variable costs it ten times what registers do. Conditions go through functions, because glslang would make
-// OpSpecConstantOp of an expression of specialization constants, which SwiftShader does not fold.
+// Rows and columns are unrolled by macros with constant indices: SwiftShader does not unroll loops, and an
+// array that is indexed by a variable costs it ten times what registers do. Conditions go through functions,
+// because glslang would make OpSpecConstantOp of an expression of specialization constants, which SwiftShader
+// does not fold.
 const uint MAX_ROWS = 8;
 #define FOR_ROWS(DO) \
     DO(0) \
@@ -20,7 +21,8 @@ const uint MAX_ROWS = 8;
     if (rows() > 2) { DO(2) DO(3) } \
     if (rows() > 4) { DO(4) DO(5) DO(6) DO(7) }
 #define FOR_COLUMNS(DO) \
-    DO(0, low.x) DO(1, low.y) DO(2, low.z) DO(3, low.w) DO(4, high.x) DO(5, high.y) DO(6, high.z) DO(7, high.w)
+    DO(0, low.x) DO(1, low.y) DO(2, low.z) DO(3, low.w) \
+    DO(4, high.x) DO(5, high.y) DO(6, high.z) DO(7, high.w)
 
 // Sums of one row over RF_COLUMNS columns: low has columns 0..3, high 4..7.
 struct sums {
@@ -85,7 +87,8 @@ void write_columns(sums s, uint m, uint n)
     bool add = epilogue() == RF_EPILOGUE_RESIDUAL;
 #define WRITE_COLUMN(C, SUM) \
     if (n + C < push.columns) { \
-        push.y.x[at + C] = floatBitsToUint(add ? uintBitsToFloat(push.y.x[at + C]) + push.scale * s.SUM : s.SUM); \
+        float before = add ? uintBitsToFloat(push.y.x[at + C]) : 0.0; \
+        push.y.x[at + C] = floatBitsToUint(add ? before + push.scale * s.SUM : s.SUM); \
     }
     FOR_COLUMNS(WRITE_COLUMN)
 }

@@ -1,8 +1,9 @@
-// y = epilogue(x w^T) for at most 8 rows: x [M][k] in quads [k / 4][ldx], w [columns][k]; f32 sums, by lane over k and
-// then over the lanes. Every product of the network when a forward has few rows: each weight is read once.
-// A subgroup makes RF_COLUMNS columns of ROWS rows, its lanes stride over k. Columns are strided over all subgroups of the
-// grid, in groups of RF_COLUMNS, or in tiles of RF_LOGIT_TILE with REDUCE. No shared memory, no barrier.
-// Grid: (any, any): rows are strided over y in blocks of ROWS; 1 is enough when ROWS covers them.  -D: ACT_F16 (activations), WEIGHT_BF16 | WEIGHT_F16 | WEIGHT_F32
+// y = epilogue(x w^T) for at most 8 rows: x [M][k] in quads [k / 4][ldx], w [columns][k]; f32 sums, by lane
+// over k and then over the lanes. Every product of the network when a forward has few rows: each weight is
+// read once. A subgroup makes RF_COLUMNS columns of ROWS rows, its lanes stride over k. Columns are strided
+// over all subgroups of the grid, in groups of RF_COLUMNS, or in tiles of RF_LOGIT_TILE with REDUCE. No
+// shared memory, no barrier. Grid: (any, any): rows are strided over y in blocks of ROWS; 1 is enough when
+// ROWS covers them.  -D: ACT_F16 (activations), WEIGHT_BF16 | WEIGHT_F16 | WEIGHT_F32
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -17,8 +18,8 @@
 #include "refs.glsl"
 #include "matmul.glsl"
 
-// Columns [tile_first, tile_end) of the rows first..first+ROWS-1; rows past the last read the last row again and are not
-// written.
+// Columns [tile_first, tile_end) of the rows first..first+ROWS-1; rows past the last read the last row again
+// and are not written.
 void make_tile(uint tile_first, uint tile_end, uint first, uint count, uint lane, uint lanes)
 {
     uint m[MAX_ROWS];

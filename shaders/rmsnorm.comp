@@ -1,7 +1,6 @@
 // x = h * weight / sqrt(mean(h^2) + eps), one row of h f32 [row][hidden] per workgroup, into activation quads
-// [hidden / 4][ld]; f32 sums. Before attention, before the feed-forward part, and (GATHER) before lm_head on the rows
-// that need logits.
-// Grid: (1, rows), or (1, outputs) with GATHER.  -D: ACT_F16
+// [hidden / 4][ld]; f32 sums. Before attention, before the feed-forward part, and (GATHER) before lm_head on
+// the rows that need logits. Grid: (1, rows), or (1, outputs) with GATHER.  -D: ACT_F16
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

@@ -1,9 +1,9 @@
 // After VERIFY and after each COMPLETE turn: which tokens agree, what is committed, what comes next.
 //   A token j >= 1 of a slot agrees when want_p of row j - 1 > token_threshold; the first one always does.
-//   VERIFY: commits the whole slots of the leading agreed run, or up to the first eos inside it; with nothing to
-//   commit it lays the rows of the first COMPLETE turn. COMPLETE: extends each slot's agreed run, looks for eos,
-//   and either lays the next turn's rows or commits all chosen slots up to the first eos (kv_commit then moves
-//   their KV rows).
+//   VERIFY: commits the whole slots of the leading agreed run, or up to the first eos inside it; with
+//   nothing to commit it lays the rows of the first COMPLETE turn. COMPLETE: extends each slot's agreed run,
+//   looks for eos, and either lays the next turn's rows or commits all chosen slots up to the first eos
+//   (kv_commit then moves their KV rows).
 //   Sequential decoding: copies the tokens of results 0 and 1 to the status.
 // Writes round state, tagged, rows and the status. One workgroup a sequence; integers and comparisons only.
 #version 460

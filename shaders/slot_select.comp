@@ -1,6 +1,6 @@
 // SELECT of a round (after PLAN): which remaining slots are verified.
-//   score(s) = p of the slot's first mask row; chosen = slots with score > slot_threshold in position order, or
-//   the single best one (lowest index on a tie). Drafts of the chosen slots become the rows of VERIFY, one
+//   score(s) = p of the slot's first mask row; chosen = slots with score > slot_threshold in position order,
+//   or the single best one (lowest index on a tie). Drafts of the chosen slots become the rows of VERIFY, one
 //   segment behind the committed rows; row j wants the probability of token j + 1 inside its slot.
 // Reads results [slot_count * slot_size]; writes round state, chosen, tokens, rows and the status. One
 // workgroup a sequence.

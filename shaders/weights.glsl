@@ -1,6 +1,7 @@
-// Eight consecutive weights of a row-major weight matrix as two vec4. One of WEIGHT_BF16, WEIGHT_F16, WEIGHT_F32 is
-// defined. 16-bit weights come in pairs in 32-bit words, low half first: no 16-bit storage is needed.
-// An "octet" is eight weights: octet o of a matrix [n][k] with k a multiple of 8 is row o / (k / 8), k = 8 (o % (k / 8)).
+// Eight consecutive weights of a row-major weight matrix as two vec4. One of WEIGHT_BF16, WEIGHT_F16,
+// WEIGHT_F32 is defined. 16-bit weights come in pairs in 32-bit words, low half first: no 16-bit storage is
+// needed. An "octet" is eight weights: octet o of a matrix [n][k] with k a multiple of 8 is row o / (k / 8),
+// k = 8 (o % (k / 8)).
 
 void load_octet(RfWeights w, uint octet, out vec4 low, out vec4 high)
 {

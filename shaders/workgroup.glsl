@@ -1,5 +1,5 @@
-// Reductions over a workgroup of RF_GROUP invocations for any subgroup size from 4 up. Every invocation must get here.
-// The result is the same bits in all of them.
+// Reductions over a workgroup of RF_GROUP invocations for any subgroup size from 4 up. Every invocation must
+// get here. The result is the same bits in all of them.
 
 const uint RF_GROUP = 64;
 

@@ -23,7 +23,6 @@ enum { LINE = 3, SLOT = 8 /* where the second slot begins */, BEST = 345, SECOND
 /* Tokens of the slot before the row, as the turns before had settled them: the golden output's own. */
 enum { SETTLED = 5 };
 
-static struct engine engine;
 
 struct sequence {
     uint32_t tokens[MOST_ROWS], positions[MOST_ROWS], count;
@@ -132,22 +131,8 @@ static void the_originals_margin_is_below_the_error(void **state)
     free(have);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    engine_open(&engine);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    engine_close(&engine);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_originals_margin_is_below_the_error)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, engine_set_up, engine_tear_down);
 }

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+struct engine engine;
+
 static void log_line(void *user, enum rf_log_level level, const char *line)
 {
     (void)user;
@@ -15,33 +17,47 @@ static void log_line(void *user, enum rf_log_level level, const char *line)
         fprintf(stderr, "%s\n", line);
 }
 
-void engine_open(struct engine *engine)
+void engine_open(struct engine *e)
 {
     const char *precision = getenv("RF_PRECISION"), *model = getenv("RF_TEST_MODEL");
     struct rf_model_desc desc = {.precision = RF_PRECISION_F32};
     if (precision && strcmp(precision, "f16") == 0)
         desc.precision = RF_PRECISION_F16;
-    require_ok(rf_context_create(&engine->context,
+    require_ok(rf_context_create(&e->context,
                                  &(struct rf_context_desc){.debug_checks = true, .log = log_line}, err));
     struct rf_device_info info;
-    rf_context_device(engine->context, &info);
+    rf_context_device(e->context, &info);
     if (desc.precision == RF_PRECISION_F16 && !info.has_fp16) {
         printf("%s has no fp16 tier: skipped\n", info.name);
-        rf_context_destroy(engine->context);
+        rf_context_destroy(e->context);
         exit(77);
     }
     printf("%s, %s, subgroups of %u\n", info.name, desc.precision == RF_PRECISION_F16 ? "fp16" : "portable",
            info.subgroup_size);
-    require_ok(rf_model_load(&engine->model, engine->context, model ? model : RF_SOURCE_DIR "/models/tiny",
+    require_ok(rf_model_load(&e->model, e->context, model ? model : RF_SOURCE_DIR "/models/tiny",
                              &desc, err));
 }
 
-void engine_close(struct engine *engine)
+void engine_close(struct engine *e)
 {
-    uint64_t complaints = rf_context_complaints(engine->context);
-    uint32_t pages = rf_kv_pages_used(engine->model->pool);
-    rf_model_destroy(engine->model);
-    rf_context_destroy(engine->context);
+    uint64_t complaints = rf_context_complaints(e->context);
+    uint32_t pages = rf_kv_pages_used(e->model->pool);
+    rf_model_destroy(e->model);
+    rf_context_destroy(e->context);
     assert_int_equal(pages, 0); /* every session gave its pages back */
     assert_int_equal(complaints, 0);
+}
+
+int engine_set_up(void **state)
+{
+    (void)state;
+    engine_open(&engine);
+    return 0;
+}
+
+int engine_tear_down(void **state)
+{
+    (void)state;
+    engine_close(&engine);
+    return 0;
 }

@@ -13,9 +13,14 @@ struct engine {
 
 /* Fails the test on an error; exits with 77 (skipped) when RF_PRECISION=f16 and the device has no fp16 tier.
  * Debug checks on: red zones after every submission, the hazard checker over every command buffer. */
-void engine_open(struct engine *engine);
+void engine_open(struct engine *e);
 /* Destroys both and fails when a red zone, a hazard or the validation layer complained. */
-void engine_close(struct engine *engine);
+void engine_close(struct engine *e);
+
+/* The program's one engine, and group fixtures around it. */
+extern struct engine engine;
+int engine_set_up(void **state);
+int engine_tear_down(void **state);
 
 /* Fails with the error's text. */
 #define require_ok(call)                                                                                     \

@@ -17,7 +17,6 @@
 
 enum { COMPANY = 6, PROBES = 4, MAX_ROUNDS = 64, RESULT_ROWS = 128 };
 
-static struct engine engine;
 static uint64_t seed;
 
 static uint32_t random_below(uint32_t bound)
@@ -353,19 +352,10 @@ static void a_seed_names_a_text(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
     const char *text = getenv("RF_TEST_SEED");
     seed = text ? strtoull(text, NULL, 10) : (uint64_t)time(NULL);
     printf("RF_TEST_SEED=%llu\n", (unsigned long long)seed);
-    engine_open(&engine);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    engine_close(&engine);
-    return 0;
+    return engine_set_up(state);
 }
 
 int main(int argc, char **argv)
@@ -382,5 +372,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_cancelled_response_can_go_on),
         cmocka_unit_test(a_seed_names_a_text),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, engine_tear_down);
 }

@@ -32,7 +32,6 @@ struct player {
     struct rf_result results[MAX_RESULTS];
 };
 
-static struct engine engine;
 static struct player players[COMPANY];
 static uint64_t branches[REF_BRANCH_COUNT];
 static unsigned long case_count = 10000, first_seed;
@@ -356,20 +355,6 @@ static void every_branch_was_reached(void **state)
                      case_count);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    engine_open(&engine);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    engine_close(&engine);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -380,5 +365,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(scripted_cases_equal_the_second_implementation),
         cmocka_unit_test(every_branch_was_reached),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, engine_set_up, engine_tear_down);
 }

@@ -18,7 +18,6 @@
 
 enum { LAST_ROWS = 12, DISPATCHES_PER_LAYER = 9 /* 8 and the attention's reduce */, DISPATCHES_AROUND = 4 };
 
-static struct engine engine;
 
 /* The last `asked` rows' logits [asked][vocab] of one segment that begins the sequence. */
 static void forward_logits(rf_session *s, const struct golden_tokens *tokens, const uint32_t *positions,
@@ -237,20 +236,6 @@ static void a_full_device_refuses_and_recovers(void **state)
     rf_context_destroy(context);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    engine_open(&engine);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    engine_close(&engine);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -263,5 +248,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_replay_records_nothing),
         cmocka_unit_test(a_full_device_refuses_and_recovers),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, engine_set_up, engine_tear_down);
 }

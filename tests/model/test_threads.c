@@ -15,7 +15,6 @@
 
 enum { THREADS = 3 };
 
-static struct engine engine;
 
 struct worker {
     pthread_t thread;
@@ -77,22 +76,8 @@ static void threads_share_a_model(void **state)
     }
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    engine_open(&engine);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    engine_close(&engine);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(threads_share_a_model)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, engine_set_up, engine_tear_down);
 }
