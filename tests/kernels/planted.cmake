@@ -35,7 +35,7 @@ plant(NAME weights_swapped SHADER matmul_few_f16 SOURCE matmul_few.comp FILE wei
     FROM "unpackHalf2x16(v.y)" TO "unpackHalf2x16(v.y).yx" REASON "")
 plant(NAME residual_overwrites SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul.glsl
     DEFINES WEIGHT_BF16=1
-    FROM "uintBitsToFloat(push.y.x[at + C]) + push.scale" TO "push.scale" REASON "")
+    FROM "before + push.scale" TO "push.scale" REASON "")
 plant(NAME swiglu_overflows SHADER matmul_bf16_act16 SOURCE matmul.comp FILE matmul.glsl
     DEFINES WEIGHT_BF16=1 ACT_F16=1
     FROM "product = clamp(product, vec4(-65504.0), vec4(65504.0))" TO "product = product" REASON "amplitude=200")
