@@ -19,7 +19,7 @@ EOS = {668, 666}
 # Small slots and a high bar for tokens: many rounds, and COMPLETE in some of them.
 MANY_ROUNDS = ["--slot-size", "4", "--block", "16", "--slot-threshold", "0.3", "--token-threshold", "0.98"]
 # Noise that hardly ever ends: for what must take long.
-ENDLESS = ["--decode", "ar", "--temperature", "90", "-n", "2000", "--raw"]
+ENDLESS = ["--decode", "ar", "--temperature", "90", "-n", "4000", "--raw"]
 
 
 def generate_json(test, *arguments, **keywords):
@@ -299,7 +299,7 @@ class Interrupt(ProgramTest):
 
     def test_json(self):
         with self.start("generate", "-p", "x", "--json", "--stop", "never in this", *ENDLESS) as process:
-            time.sleep(4)
+            time.sleep(1)
             process.send_signal(signal.SIGINT)
             stdout, stderr = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130, stderr)
