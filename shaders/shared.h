@@ -119,7 +119,7 @@ struct rf_seq {
     uint eos_count, eos[RF_MAX_EOS];
     float inverse_temperature; /* 0: greedy */
     uint seed_low, seed_high;
-    uint draw;          /* counts forwards, so that each has fresh noise */
+    uint draw;          /* counts passes, so that each has fresh noise */
     uint status_tokens; /* where the tokens begin among the status words */
 };
 RF_CHECK_SIZE(rf_seq, 160);

@@ -75,7 +75,8 @@ static void add_session(struct submission *sub, struct rf_session *s, uint32_t r
     bool last = count == left, whole = last && s->pass_row == 0;
     seq->slot_count = s->remaining_count;
     seq->committed = s->pass == RF_PASS_PLAN && !s->prefilled ? s->prompt_count : s->committed;
-    seq->draw++;
+    if (s->pass_row == 0)
+        seq->draw++; /* by pass, not by submission: company decides how many of those a pass takes */
     seq->actions = last ? actions_of(s, whole) : 0;
     add_piece(rf_forward_work(sub->model->forward, 0), s, first, count);
     if (s->pass == RF_PASS_PREDICT && whole) {
