@@ -145,7 +145,8 @@ static void deterministic_rows_do_not_know_their_company(void **state)
     size_t count = golden_cases(&cases);
     static struct trace alone, together;
     for (size_t probe = 0; probe < PROBES; probe++) {
-        const struct golden_case *c = &cases[(probe * 23 + 3) % count];
+        struct golden_case drawn = cases[(probe * 23 + 3) % count], *c = &drawn;
+        drawn.settings.temperature = probe % 2 ? 1.5f : 0.0f;
         memset(&alone, 0, sizeof alone);
         memset(&together, 0, sizeof together);
         rf_session *session = begin_golden(c, false, true);
@@ -168,7 +169,8 @@ static void deterministic_rows_do_not_know_their_company(void **state)
                 company[i] = begin_golden(other, false, false);
             }
         }
-        compare_golden(session, c, false);
+        if (probe % 2 == 0)
+            compare_golden(session, c, false);
         for (size_t i = 0; i < 4; i++)
             rf_session_destroy(company[i]);
         assert_int_equal(alone.rounds, together.rounds);
