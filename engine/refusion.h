@@ -190,7 +190,7 @@ RF_API enum rf_status rf_model_load(rf_model **out, rf_context *context, const c
 RF_API void rf_model_destroy(rf_model *model); /* sessions must be gone */
 RF_API void rf_model_get_info(const rf_model *model, struct rf_model_info *info);
 RF_API const rf_tokenizer *
-rf_model_tokenizer(const rf_model *model); /* owned by the model; NULL if it has none */
+rf_model_tokenizer(const rf_model *model); /* owned by the model */
 
 /* ---- Sessions --------------------------------------------------------------------------------------- */
 
@@ -287,7 +287,7 @@ RF_API bool rf_session_finished(const rf_session *session);
 RF_API const char *rf_session_finish_reason(const rf_session *session);
 /* The text that is certain to stay: the contiguous committed prefix, whole UTF-8 characters, before the
  * earliest eos or stop text, a possible partial stop text held back until the end. Only grows during a
- * response. Valid until the next call on this session. "" when the model has no tokenizer. */
+ * response. Valid until the next call on this session. */
 RF_API const char *rf_session_text(const rf_session *session, size_t *length);
 /* Committed response tokens by position. Default: cut before the earliest eos or stop. settings.reference:
  * all of them, eos included, as the original program returns. Valid until the next call on this session. */

@@ -103,8 +103,6 @@ const char *rf_session_finish_reason(const rf_session *s)
 
 void rf_session_get_stats(const rf_session *s, struct rf_session_stats *stats)
 {
-    size_t shown = 0;
-    rf_session_tokens(s, &shown);
     *stats = s->stats;
     stats->shown_tokens = (uint32_t)rf_text_stream_tokens(&s->text);
     if (stats->forwards)

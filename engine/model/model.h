@@ -13,7 +13,7 @@ struct rf_model {
     rf_context *context;
     struct rf_gpu *gpu;
     struct rf_model_config config;
-    rf_tokenizer *tokenizer; /* NULL: the folder has none */
+    rf_tokenizer *tokenizer;
     struct rf_weights weights;
     struct rf_kv_pool *pool;
     struct rf_forward *forward;

@@ -352,6 +352,47 @@ static void a_seed_names_a_text(void **state)
     assert_false(counts[0] == counts[3] && memcmp(tokens[0], tokens[3], counts[0] * sizeof **tokens) == 0);
 }
 
+/* Sequential decoding of at most 24 tokens; returns how many were shown. */
+static size_t draw_sequentially(uint32_t top_k, float top_p, float temperature, uint64_t draw_seed,
+                                uint32_t *tokens)
+{
+    const struct golden_case *cases;
+    golden_cases(&cases);
+    rf_session *session = NULL;
+    const struct rf_session_desc desc = {.settings = {.decode = RF_DECODE_AR,
+                                                      .max_tokens = 24,
+                                                      .top_k = top_k,
+                                                      .top_p = top_p,
+                                                      .temperature = temperature,
+                                                      .seed = draw_seed}};
+    require_ok(rf_session_create(&session, engine.model, &desc, err));
+    require_ok(rf_session_begin(session, cases[0].prompt.ids, cases[0].prompt.count, err));
+    finish(session);
+    size_t count;
+    const uint32_t *shown = rf_session_tokens(session, &count);
+    memcpy(tokens, shown, count * sizeof *tokens);
+    rf_session_destroy(session);
+    return count;
+}
+
+/* Cut to one candidate, any temperature is greedy; with many, the seed names the text. */
+static void top_k_and_top_p_cut_the_distribution(void **state)
+{
+    (void)state;
+    uint32_t greedy[24], tokens[24], again[24];
+    size_t count = draw_sequentially(0, 0.0f, 0.0f, 0, greedy);
+    assert_int_equal(draw_sequentially(1, 0.0f, 20.0f, 7, tokens), count);
+    assert_memory_equal(tokens, greedy, count * sizeof *greedy);
+    assert_int_equal(draw_sequentially(0, 1e-6f, 20.0f, 7, tokens), count);
+    assert_memory_equal(tokens, greedy, count * sizeof *greedy);
+    size_t drawn = draw_sequentially(50, 0.9f, 20.0f, 7, tokens);
+    assert_false(drawn == count && memcmp(tokens, greedy, count * sizeof *greedy) == 0);
+    assert_int_equal(draw_sequentially(50, 0.9f, 20.0f, 7, again), drawn);
+    assert_memory_equal(again, tokens, drawn * sizeof *tokens);
+    size_t other = draw_sequentially(50, 0.9f, 20.0f, 8, again);
+    assert_false(other == drawn && memcmp(again, tokens, drawn * sizeof *tokens) == 0);
+}
+
 static int set_up(void **state)
 {
     const char *text = getenv("RF_TEST_SEED");
@@ -373,6 +414,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(more_sessions_than_a_forward_holds),
         cmocka_unit_test(a_cancelled_response_can_go_on),
         cmocka_unit_test(a_seed_names_a_text),
+        cmocka_unit_test(top_k_and_top_p_cut_the_distribution),
     };
     return cmocka_run_group_tests(tests, set_up, engine_tear_down);
 }
