@@ -309,4 +309,46 @@ struct rf_push_kv_commit {
 };
 RF_CHECK_PUSH(rf_push_kv_commit);
 
+/* ---- Bench and synthetic weights -------------------------------------------------------------------- */
+
+RF_CONST(RF_FILL_BITS, 0)  /* random words */
+RF_CONST(RF_FILL_F32, 1)   /* these three: uniform in (-amplitude, amplitude) */
+RF_CONST(RF_FILL_F16, 2)   /* two a word */
+RF_CONST(RF_FILL_BF16, 3)  /* two a word */
+RF_CONST(RF_FILL_F16_UP, 4) /* uniform in (amplitude / 2, amplitude), two a word: scales of quantised blocks */
+RF_CONST(RF_FILL_F16_AS_F32, 5) /* the values of RF_FILL_F16, element by element, as f32 */
+
+struct rf_push_synthetic { /* any grid of one dimension */
+    RF_REF(RfBits) words;
+    uint count; /* words */
+    uint kind;  /* RF_FILL_... */
+    uint seed;
+    float amplitude;
+};
+RF_CHECK_PUSH(rf_push_synthetic);
+
+struct rf_push_bench_read { /* grid: vectors / per_group */
+    RF_REF(RfWeights) source;
+    RF_REF(RfBits) sink;
+    uint per_group; /* 16-byte vectors that a workgroup reads, a multiple of 8 * RF_SPEC_LOCAL's value */
+};
+RF_CHECK_PUSH(rf_push_bench_read);
+
+struct rf_push_bench_math {
+    RF_REF(RfBits) sink;
+    uint loops;
+    float factor, addend;
+};
+RF_CHECK_PUSH(rf_push_bench_math);
+
+struct rf_push_bench_script { /* grid: (1, 1) */
+    RF_REF(RfCounts) counts;
+    RF_REF(RfRows) rows;
+    RF_REF(RfWords) outputs;
+    RF_REF(RfSeqs) seqs;
+    uint seed;
+    float rate; /* [0, 1] */
+};
+RF_CHECK_PUSH(rf_push_bench_script);
+
 #endif

@@ -17,6 +17,7 @@ enum command {
     COMMAND_INSPECT = 1 << 3,
     COMMAND_DEVICES = 1 << 4,
     COMMAND_SELFTEST = 1 << 5,
+    COMMAND_BENCH = 1 << 6,
 };
 
 enum option_group {
@@ -75,6 +76,10 @@ struct settings {
     const char *decode_ids;
     const char *kernel; /* selftest */
     bool thorough;
+    const char *rows, *cache, *synthetic; /* bench */
+    struct opt_uint prefill, ar, generate, prompt_tokens;
+    struct opt_real accept_rate, cell_seconds;
+    bool csv;
 };
 
 enum option_type {

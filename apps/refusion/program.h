@@ -25,6 +25,7 @@ int command_tokenize(const struct settings *settings);
 int command_inspect(const struct settings *settings);
 int command_devices(const struct settings *settings);
 int command_selftest(const struct settings *settings);
+int command_bench(const struct settings *settings);
 
 extern const struct command_info command_table[];
 extern const size_t command_count;

@@ -401,6 +401,8 @@ enum rf_status rf_session_begin_chat(rf_session *s, const struct rf_message *mes
 {
     uint32_t *tokens;
     size_t token_count;
+    if (!s->model->tokenizer)
+        return rf_fail(err, RF_ERROR_UNSUPPORTED, "rf_session_begin_chat: a synthetic model has no tokenizer");
     enum rf_status status =
         rf_tokenizer_chat(s->model->tokenizer, messages, count, thinking, true, &tokens, &token_count, err);
     if (status)

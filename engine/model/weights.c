@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/synthetic.h"
 #include "shaders/shared.h"
 
 /* Where the columns of a device matrix come from in the files. */
@@ -115,6 +116,9 @@ static enum rf_status upload_chunk(struct uploader *up, const struct rf_matrix *
                                    const struct rf_chunk *chunk, const struct column_source *source,
                                    struct rf_error *err)
 {
+    if (!source->tensors[0]->data) /* a synthetic model's */
+        return rf_synthesize_chunk(up->gpu, matrix->format, matrix->k, chunk->span,
+                                   (uint32_t)(up->weights->bytes >> 8), err);
     uint64_t column_bytes = (uint64_t)matrix->k * element_bytes(matrix->format);
     uint64_t padded = chunk->span.size / column_bytes;
     uint64_t at_once = rf_upload_piece_bytes(up->upload) / column_bytes;
@@ -200,7 +204,10 @@ static enum rf_status upload_vector(struct uploader *up, struct rf_span *span, c
         status = rf_upload_place(up->upload, *span, 0, count * 4, &place, err);
     if (status)
         return status;
-    widen(place, tensor->data, tensor->dtype, count);
+    if (tensor->data)
+        widen(place, tensor->data, tensor->dtype, count);
+    for (uint64_t i = 0; !tensor->data && i < count; i++)
+        ((float *)place)[i] = 1.0f; /* a synthetic model's norm */
     up->weights->bytes += span->size;
     return advance(up, tensor->bytes, err);
 }
@@ -266,7 +273,7 @@ static enum rf_status upload_all(struct uploader *up, const struct rf_model_file
 {
     struct rf_weights *weights = up->weights;
     const struct column_source embed = {{&files->embed}, 1, false}, head = {{&files->lm_head}, 1, false};
-    weights->tied = files->lm_head.data == files->embed.data;
+    weights->tied = files->config.tie_word_embeddings;
     enum rf_status status = upload_matrix(up, &weights->embed, "embed_tokens", &embed, err);
     for (uint32_t l = 0; !status && l < weights->layer_count; l++)
         status = upload_layer(up, &weights->layers[l], &files->layers[l], err);
