@@ -311,19 +311,22 @@ RF_CHECK_PUSH(rf_push_kv_commit);
 
 /* ---- Bench and synthetic weights -------------------------------------------------------------------- */
 
-RF_CONST(RF_FILL_BITS, 0)  /* random words */
-RF_CONST(RF_FILL_F32, 1)   /* these three: uniform in (-amplitude, amplitude) */
-RF_CONST(RF_FILL_F16, 2)   /* two a word */
-RF_CONST(RF_FILL_BF16, 3)  /* two a word */
-RF_CONST(RF_FILL_F16_UP, 4) /* uniform in (amplitude / 2, amplitude), two a word: scales of quantised blocks */
-RF_CONST(RF_FILL_F16_AS_F32, 5) /* the values of RF_FILL_F16, element by element, as f32 */
+RF_CONST(RF_FILL_BITS, 0)       /* random words */
+RF_CONST(RF_FILL_F32, 1)        /* these three: uniform in (-amplitude, amplitude) */
+RF_CONST(RF_FILL_F16, 2)        /* two a word */
+RF_CONST(RF_FILL_BF16, 3)       /* two a word */
+RF_CONST(RF_FILL_F16_AS_F32, 4) /* the values of RF_FILL_F16, element by element, as f32 */
+RF_CONST(RF_FILL_SCALES, 5)     /* f16, two a word: uniform in (amplitude / 2, amplitude), the upper times ratio */
 
-struct rf_push_synthetic { /* any grid of one dimension */
+/* Word w of what is filled is word first + w / part * stride + w % part / run * step + w % run of the target:
+ * blocks of `stride` words, in each `part` words in runs of `run`, one every `step`. Any grid of one dimension. */
+struct rf_push_synthetic {
     RF_REF(RfBits) words;
     uint count; /* words */
-    uint kind;  /* RF_FILL_... */
+    uint first, part, stride, run, step;
+    uint kind; /* RF_FILL_... */
     uint seed;
-    float amplitude;
+    float amplitude, ratio;
 };
 RF_CHECK_PUSH(rf_push_synthetic);
 

@@ -39,8 +39,9 @@ void main()
         if (p.kind == RF_FILL_F32) word = floatBitsToUint(whole);
         if (p.kind == RF_FILL_F16) word = packHalf2x16(pair);
         if (p.kind == RF_FILL_BF16) word = floatBitsToUint(pair.x) >> 16 | (floatBitsToUint(pair.y) & 0xffff0000u);
-        if (p.kind == RF_FILL_F16_UP) word = packHalf2x16(0.5 * p.amplitude + 0.5 * abs(pair));
+        if (p.kind == RF_FILL_SCALES) word = packHalf2x16((0.5 * p.amplitude + 0.5 * abs(pair)) * vec2(1.0, p.ratio));
         if (p.kind == RF_FILL_F16_AS_F32) word = floatBitsToUint(unpackHalf2x16(packHalf2x16(vec2(whole))).x);
-        p.words.x[w] = word;
+        uint within = w % p.part;
+        p.words.x[p.first + w / p.part * p.stride + within / p.run * p.step + within % p.run] = word;
     }
 }

@@ -27,8 +27,8 @@ struct bench_sequence {
 /* Room for `rows` virtual KV rows. What *s refers to must outlive it. On failure it is to be destroyed too. */
 enum rf_status rf_bench_sequence_init(struct bench_sequence *s, uint32_t rows, struct rf_error *err);
 void rf_bench_sequence_destroy(struct bench_sequence *s);
-/* Pages for virtual rows [0, rows), those that are new filled with random numbers: the same for one seed on every
- * path, but for the element type. */
+/* Pages for virtual rows [0, rows), filled anew with random numbers: the same for one seed on every path, but for
+ * the element type. */
 enum rf_status rf_bench_sequence_cover(struct bench_sequence *s, uint32_t rows, uint32_t seed,
                                        struct rf_error *err);
 

@@ -38,29 +38,31 @@ void rf_bench_sequence_destroy(struct bench_sequence *s)
     memset(s, 0, sizeof *s);
 }
 
+static enum rf_status fill_page(struct bench_sequence *s, uint32_t page, uint32_t seed, struct rf_error *err)
+{
+    /* Keys leave a norm, and values are sums of as many products as their input has elements: both have a variance of
+     * about 1, as sqrt(3) gives. */
+    const struct rf_fill fill = {
+        .kind = s->fp16 ? RF_FILL_F16 : RF_FILL_F16_AS_F32, .seed = seed + page, .amplitude = 1.7320508f};
+    return rf_fill_span(s->gpu, rf_kv_span(s->pages[page]), &fill, err);
+}
+
 enum rf_status rf_bench_sequence_cover(struct bench_sequence *s, uint32_t rows, uint32_t seed,
                                        struct rf_error *err)
 {
     uint32_t wanted = (rows + RF_PAGE_ROWS - 1) / RF_PAGE_ROWS;
     if (wanted > s->page_room)
         return rf_fail(err, RF_ERROR_ARGUMENT, "bench: %u KV rows exceed the context length", rows);
-    for (; s->page_count < wanted; s->page_count++) {
-        enum rf_status status = rf_kv_take(s->pool, &s->pages[s->page_count], err);
+    enum rf_status status = RF_OK;
+    for (; !status && s->page_count < wanted; s->page_count++) {
+        status = rf_kv_take(s->pool, &s->pages[s->page_count], err);
         if (status)
-            return status;
-        struct rf_span span = rf_kv_span(s->pages[s->page_count]);
-        ((uint64_t *)s->table.host)[s->page_count] = span.address;
-        /* Keys leave a norm, and values are sums of as many products as their input has elements: both have a
-         * variance of about 1, as sqrt(3) gives. */
-        const struct rf_fill fill = {s->fp16 ? RF_FILL_F16 : RF_FILL_F16_AS_F32, seed + s->page_count,
-                                     1.7320508f};
-        status = rf_fill_span(s->gpu, span, &fill, err);
-        if (status) {
-            rf_kv_release(s->pool, s->pages[s->page_count]);
-            return status;
-        }
+            break;
+        ((uint64_t *)s->table.host)[s->page_count] = rf_kv_span(s->pages[s->page_count]).address;
     }
-    return RF_OK;
+    for (uint32_t page = 0; !status && page < wanted; page++)
+        status = fill_page(s, page, seed, err);
+    return status;
 }
 
 static enum rf_status submit(struct bench_sequence *s, struct rf_cmd *const forward[2],

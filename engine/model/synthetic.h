@@ -10,6 +10,7 @@ struct rf_fill {
     uint32_t kind; /* RF_FILL_... */
     uint32_t seed;
     float amplitude; /* numbers lie in (-amplitude, amplitude) */
+    float ratio;     /* RF_FILL_SCALES */
 };
 
 /* Fills a span of whole words; blocks. */
