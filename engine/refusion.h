@@ -159,9 +159,10 @@ RF_API enum rf_status rf_tokenizer_chat(const rf_tokenizer *tokenizer, const str
 typedef struct rf_model rf_model;
 
 enum rf_precision {
-    RF_PRECISION_AUTO = 0, /* the best tier that the device has and that is not disabled */
-    RF_PRECISION_F32,      /* portable path: f32 activations and KV */
-    RF_PRECISION_F16       /* fp16 path: f16 matmul inputs and KV, f32 accumulation and residual */
+    RF_PRECISION_AUTO =
+        0,            /* the fastest that the device has and that is not disabled: f32 on CPUs, else f16 */
+    RF_PRECISION_F32, /* portable path: f32 activations and KV */
+    RF_PRECISION_F16  /* fp16 path: f16 matmul inputs and KV, f32 accumulation and residual */
 };
 
 /* done/total in bytes. Returning false stops the load (RF_ERROR_CANCELLED). */
@@ -173,6 +174,12 @@ struct rf_model_desc {
     enum rf_precision precision;
     rf_progress_fn progress;
     void *progress_user;
+    /* Matrices are encoded anew while they are loaded: "f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "q6_k".
+     * Those whose rows are no multiple of the type's block become q8_0 or f16. NULL: as the files have them. */
+    const char *weight_type;
+    /* Kernel shapes are tried on the device when they are first needed, and kept in the cache folder; true: take
+     * what suits most devices. */
+    bool no_tune;
 };
 
 struct rf_model_info {
@@ -189,8 +196,7 @@ RF_API enum rf_status rf_model_load(rf_model **out, rf_context *context, const c
                                     const struct rf_model_desc *desc, struct rf_error *err);
 RF_API void rf_model_destroy(rf_model *model); /* sessions must be gone */
 RF_API void rf_model_get_info(const rf_model *model, struct rf_model_info *info);
-RF_API const rf_tokenizer *
-rf_model_tokenizer(const rf_model *model); /* owned by the model */
+RF_API const rf_tokenizer *rf_model_tokenizer(const rf_model *model); /* owned by the model */
 
 /* ---- Sessions --------------------------------------------------------------------------------------- */
 

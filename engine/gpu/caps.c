@@ -22,6 +22,7 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_INT8_DOT] = "int8dot",
     [RF_CAP_COOPMAT] = "coopmat",
     [RF_CAP_COOPMAT2] = "coopmat2",
+    [RF_CAP_WIDE] = "wide",
     [RF_CAP_SUBGROUP_SIZE_CONTROL] = "subgroupSizeControl",
     [RF_CAP_FULL_SUBGROUPS] = "fullSubgroups",
     [RF_CAP_MEMORY_BUDGET] = "memoryBudget",
@@ -246,6 +247,10 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
         !rf_masked(mask, RF_CAP_PIPELINE_PROPERTIES) && chain->ext_pipeline_properties;
     if (rf_masked(mask, RF_CAP_UNIFIED_MEMORY))
         caps->unified_memory = false;
+    caps->cpu = out->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    caps->wide = !rf_masked(mask, RF_CAP_WIDE) && caps->cpu &&
+                 (caps->subgroup_size == 8 || caps->subgroup_size == 16) &&
+                 (chain->p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
 }
 
 static void check_required(struct rf_probe *out, const struct device_chain *chain, const struct rf_mask *mask)

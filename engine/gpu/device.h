@@ -15,6 +15,8 @@ struct rf_gpu_caps {
     uint32_t shared_bytes, max_invocations, max_workgroup_count[3], max_push_bytes;
     uint64_t max_allocation, memory_bytes;
     uint32_t max_allocation_count;
+    bool cpu;            /* the device is the host's CPU */
+    bool wide;           /* a CPU with subgroups of 8 or 16 lanes that can be shuffled: vector registers */
     bool unified_memory; /* no discrete GPU, every device-local heap is host-visible */
     bool fp16;           /* shaderFloat16 and 16-bit storage */
     bool int8_dot;       /* accelerated 4x8 integer dot product */

@@ -1,4 +1,5 @@
 #include "engine/model/forward_internal.h"
+#include "engine/model/tune.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +70,7 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
     f->config = *desc->config;
     f->context_length = desc->context_length;
     f->fp16 = desc->fp16;
+    f->tune = desc->tune;
     uint32_t splits = divide_up(desc->context_length + RF_MAX_ROWS, RF_SPLIT_KEYS);
     f->split_rows = splits > MIN_SPLIT_ROWS ? splits : MIN_SPLIT_ROWS;
     f->logit_tiles = divide_up(f->config.vocab, RF_LOGIT_TILE);
@@ -100,6 +102,7 @@ void rf_forward_destroy(struct rf_forward *f)
         rf_cmd_destroy(f->slots[i]);
     rf_arena_destroy(f->device);
     rf_arena_destroy(f->upload);
+    rf_tune_free(f->tuned);
     free(f);
 }
 
@@ -244,12 +247,18 @@ static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint
         if (status)
             return status;
     }
+    /* A deterministic forward has the shape of one bucket, whatever its own. */
+    enum rf_status status = rf_tune_bucket(f, bucket, NULL, NULL, err);
+    if (!status && (flags & RF_FORWARD_DETERMINISTIC))
+        status = rf_tune_bucket(f, RF_DETERMINISTIC_BUCKET, NULL, NULL, err);
+    if (status)
+        return status;
     struct forward_plan plan = {.bucket = 1u << bucket, .flags = flags};
     rf_plan_forward(f, &plan);
-    enum rf_status status = plan.failed ? rf_fail(err, RF_ERROR_HOST_MEMORY,
-                                                  "the forward's plan has too many dispatch sizes, "
-                                                  "or no host memory")
-                                        : RF_OK;
+    status = plan.failed ? rf_fail(err, RF_ERROR_HOST_MEMORY,
+                                   "the forward's plan has too many dispatch sizes, "
+                                   "or no host memory")
+                         : RF_OK;
     if (!status)
         status = record_plan(f, &f->variants[bucket][flags], &plan, err);
     if (status)

@@ -30,6 +30,7 @@ struct rf_forward_desc {
     const struct rf_model_config *config; /* copied */
     uint32_t context_length;
     bool fp16;
+    bool tune; /* try matmul shapes when a bucket is first recorded, see tune.h */
 };
 
 enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forward_desc *desc,
