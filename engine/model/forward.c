@@ -4,15 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/arithmetic.h"
+
 enum {
     MIN_SPLIT_ROWS = 4096, /* 512 rows over 4096 keys; 68 MB of partials at 8B shape */
     STAND_IN_BYTES = 256
 };
-
-static uint32_t divide_up(uint32_t a, uint32_t b)
-{
-    return (a + b - 1) / b;
-}
 
 struct span_request {
     struct rf_span *span;
@@ -69,9 +66,9 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
     f->config = *desc->config;
     f->context_length = desc->context_length;
     f->fp16 = desc->fp16;
-    uint32_t splits = divide_up(desc->context_length + RF_MAX_ROWS, RF_SPLIT_KEYS);
+    uint32_t splits = rf_divide_up(desc->context_length + RF_MAX_ROWS, RF_SPLIT_KEYS);
     f->split_rows = splits > MIN_SPLIT_ROWS ? splits : MIN_SPLIT_ROWS;
-    f->logit_tiles = divide_up(f->config.vocab, RF_LOGIT_TILE);
+    f->logit_tiles = rf_divide_up(f->config.vocab, RF_LOGIT_TILE);
     f->device = rf_arena_create(desc->gpu, RF_MEMORY_DEVICE, "activations");
     f->upload = rf_arena_create(desc->gpu, RF_MEMORY_UPLOAD, "sequences and work");
     enum rf_status status = f->device && f->upload
@@ -128,7 +125,7 @@ uint32_t rf_forward_max_rows(const struct rf_forward *f, uint32_t max_keys)
     if (max_keys <= RF_SPLIT_KEYS)
         return RF_MAX_ROWS;
     /* Partials lie [split][bucket][head], so it is a whole bucket that must fit. */
-    uint32_t bucket = RF_MAX_ROWS, splits = divide_up(max_keys, RF_SPLIT_KEYS);
+    uint32_t bucket = RF_MAX_ROWS, splits = rf_divide_up(max_keys, RF_SPLIT_KEYS);
     while (bucket > 1 && bucket * splits > f->split_rows)
         bucket /= 2;
     return bucket;
