@@ -133,8 +133,10 @@ static bool make_folders(const char *path)
 {
     char part[PATH_ROOM];
     size_t length = strlen(path);
-    if (length >= sizeof part)
+    if (length >= sizeof part) {
+        errno = ENAMETOOLONG;
         return false;
+    }
     for (size_t i = 1; i <= length; ++i) {
         if (path[i] != '/' && path[i] != '\0')
             continue;
@@ -146,20 +148,27 @@ static bool make_folders(const char *path)
     return true;
 }
 
-/* Temporary file beside the target, then rename: readers see the old file or the new one, whole. */
+/* Temporary file beside the target, then rename: readers see the old file or the new one, whole. False leaves
+ * errno. */
 static bool write_file(const struct rf_gpu *gpu, const unsigned char *payload, size_t size)
 {
     char path[PATH_ROOM], temporary[PATH_ROOM + 8];
-    if (!file_path(gpu, path) || !make_folders(gpu->cache_dir))
+    if (!file_path(gpu, path)) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    if (!make_folders(gpu->cache_dir))
         return false;
     snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
     int descriptor = mkstemp(temporary);
     if (descriptor < 0)
         return false;
     FILE *file = fdopen(descriptor, "wb");
+    int failure = errno;
     if (!file) {
         close(descriptor);
         unlink(temporary);
+        errno = failure;
         return false;
     }
     struct file_header header = make_header(gpu);
@@ -170,7 +179,9 @@ static bool write_file(const struct rf_gpu *gpu, const unsigned char *payload, s
     written = (fclose(file) == 0) && written;
     if (written && rename(temporary, path) == 0)
         return true;
+    failure = errno;
     unlink(temporary);
+    errno = failure;
     return false;
 }
 
@@ -185,9 +196,13 @@ void rf_pipeline_cache_close(struct rf_gpu *gpu)
         unsigned char *payload = malloc(size);
         if (payload)
             result = gpu->vk.vkGetPipelineCacheData(gpu->device, gpu->pipeline_cache, &size, payload);
-        if (!payload || result != VK_SUCCESS || !write_file(gpu, payload, size))
+        const char *wrong = !payload                          ? "no host memory for it"
+                            : result != VK_SUCCESS            ? rf_vk_result_name(result)
+                            : !write_file(gpu, payload, size) ? strerror(errno)
+                                                              : NULL;
+        if (wrong)
             rf_gpu_log(gpu, RF_LOG_WARNING, "pipeline cache in %s: cannot be written: %s", gpu->cache_dir,
-                       strerror(errno));
+                       wrong);
         free(payload);
     }
     gpu->vk.vkDestroyPipelineCache(gpu->device, gpu->pipeline_cache, NULL);
