@@ -24,8 +24,8 @@ struct rf_gpu_caps {
 };
 
 struct rf_gpu_desc {
-    const char *device, *disable, *cache_dir,
-        *shader_dir; /* as in rf_context_desc, environment already applied */
+    /* As in rf_context_desc, environment already applied. */
+    const char *device, *disable, *cache_dir, *shader_dir;
     uint64_t memory_limit;
     bool debug_checks, validation;
     rf_log_fn log;
