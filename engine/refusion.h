@@ -1,21 +1,22 @@
 /* refusion: runs ReFusion language models (Qwen3 architecture, slot-level plan-and-infill decoding) as Vulkan
  * compute.
  *
- * Three objects, each owned by the caller and destroyed by it, children before parents:
- *   rf_context  one Vulkan device; may be used from several threads (calls are serialised inside)
- *   rf_model    weights on that device; immutable after loading, shared by any number of sessions
- *   rf_session  one conversation: committed tokens, their KV rows, the response being decoded; one thread at
- * a time and rf_tokenizer, which needs no device.
+ * Four objects, each owned by the caller and destroyed by it, children before parents:
+ *   rf_context    one Vulkan device; may be used from several threads (calls are serialised inside)
+ *   rf_model      weights on that device; immutable after loading, shared by any number of sessions
+ *   rf_session    one conversation: committed tokens, their KV rows, the response being decoded; one thread
+ *                 at a time
+ *   rf_tokenizer  text to ids and back; needs no device
  *
  * Conventions.
  *   - Every fallible call returns enum rf_status, 0 = RF_OK, and takes a caller-owned `struct rf_error *`
- * last (NULL is allowed): one line that names what was wrong, what was found and what was wanted. No state is
- * global.
+ *     last (NULL is allowed): one line that names what was wrong, what was found and what was wanted. No
+ *     state is global.
  *   - Desc structs: zero means default, so `(struct rf_session_desc){0}` is valid. Pointers inside are only
- * read during the call, except where a comment says otherwise.
+ *     read during the call, except where a comment says otherwise.
  *   - The library never prints, never exits, never aborts on bad input and installs no signal handlers.
  *   - Text is UTF-8. Token ids are uint32_t. Positions are 0-based; in events they count from the response's
- * start.
+ *     start.
  *
  * In short:
  *   rf_context_create(&context, NULL, &err);
@@ -98,20 +99,22 @@ typedef void (*rf_log_fn)(void *user, enum rf_log_level level, const char *line)
 typedef struct rf_context rf_context;
 
 struct rf_context_desc {
-    const char *device;  /* index ("0") or a part of the name, any case; NULL: RF_DEVICE from the environment,
-                          * else the  best: discrete, integrated, virtual, CPU, in that order */
-    const char *disable; /* tiers or capabilities not to use, comma separated: coopmat2, coopmat, int8dot,
-                          * fp16 and, to simulate a lesser device, any name that `devices` lists as required;
-                          * NULL: RF_DISABLE from the environment */
-    const char *
-        cache_dir; /* for the pipeline cache; NULL: $XDG_CACHE_HOME/refusion or ~/.cache/refusion; "": none */
-    const char *shader_dir; /* NAME.spv in it replaces the built-in shader NAME (for tests and shader work);
-                               NULL: none */
-    uint64_t memory_limit;  /* bytes of device memory that may be allocated; 0: what the device has */
-    bool
-        debug_checks; /* red zones round every suballocation, hazard check of every recorded command buffer */
-    bool validation; /* enable VK_LAYER_KHRONOS_validation with synchronization validation, messages to log */
-    rf_log_fn log;   /* may be called from any thread that is inside a call; NULL: silence */
+    /* Index ("0") or a part of the name, any case (a number that is no index counts as one: "4090"); NULL:
+     * RF_DEVICE from the environment, else the best: discrete, integrated, virtual, CPU, in that order. */
+    const char *device;
+    /* Tiers or capabilities not to use, comma separated: coopmat2, coopmat, int8dot, fp16 and, to simulate a
+     * lesser device, any name that `devices` lists as required; NULL: RF_DISABLE from the environment. */
+    const char *disable;
+    /* For the pipeline cache; NULL: $XDG_CACHE_HOME/refusion or ~/.cache/refusion; "": none. */
+    const char *cache_dir;
+    /* NAME.spv in it replaces the built-in shader NAME (for tests and shader work); NULL: none. */
+    const char *shader_dir;
+    uint64_t memory_limit; /* bytes of device memory that may be allocated; 0: what the device has */
+    /* Red zones round every suballocation, hazard check of every recorded command buffer. */
+    bool debug_checks;
+    /* Enable VK_LAYER_KHRONOS_validation with synchronization validation, messages to log. */
+    bool validation;
+    rf_log_fn log; /* may be called from any thread that is inside a call; NULL: silence */
     void *log_user;
 };
 
@@ -196,7 +199,8 @@ RF_API enum rf_status rf_model_load(rf_model **out, rf_context *context, const c
                                     const struct rf_model_desc *desc, struct rf_error *err);
 RF_API void rf_model_destroy(rf_model *model); /* sessions must be gone */
 RF_API void rf_model_get_info(const rf_model *model, struct rf_model_info *info);
-RF_API const rf_tokenizer *rf_model_tokenizer(const rf_model *model); /* owned by the model */
+/* Owned by the model. */
+RF_API const rf_tokenizer *rf_model_tokenizer(const rf_model *model);
 
 /* ---- Sessions --------------------------------------------------------------------------------------- */
 
@@ -260,13 +264,15 @@ struct rf_session_stats {
 RF_API enum rf_status rf_session_create(rf_session **out, rf_model *model, const struct rf_session_desc *desc,
                                         struct rf_error *err);
 RF_API void rf_session_destroy(rf_session *session);
-/* A second session with the same committed rows; KV pages are shared and copied when written. Only between
- * responses. */
+/* A second session that starts with those rows of `session` that lie in position order: its prompt's, and
+ * with RF_DECODE_AR its response's too. Rows of a plan-and-infill response lie in commit order and are not
+ * taken. KV pages are shared and copied when written. Only between responses. */
 RF_API enum rf_status rf_session_fork(rf_session **out, rf_session *session,
                                       const struct rf_session_desc *desc, struct rf_error *err);
 
 /* Starts a response to `tokens` (the whole conversation so far). Rows of the longest common prefix with what
- * the session holds in position order are reused. A running response is given up. */
+ * the session holds in position order are reused. The response before is given up, even by a begin that
+ * fails: then there is none. */
 RF_API enum rf_status rf_session_begin(rf_session *session, const uint32_t *tokens, size_t count,
                                        struct rf_error *err);
 RF_API enum rf_status rf_session_begin_chat(rf_session *session, const struct rf_message *messages,
@@ -278,8 +284,9 @@ RF_API enum rf_status rf_session_step(rf_session *session, const struct rf_event
                                       struct rf_error *err);
 /* The same for several sessions of one model: their rows share forwards. Finished sessions are passed over.
  * Events are then read with rf_session_events. When one session fails, the others are unaffected and the
- * first failure is returned. */
+ * first failure is returned. A session that is listed twice is refused. */
 RF_API enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struct rf_error *err);
+/* Of the last step; `count` may be NULL. */
 RF_API const struct rf_event *rf_session_events(const rf_session *session, size_t *count);
 /* Steps until finished; `on_event` (may be NULL) is called for each event, and returning false cancels. */
 typedef bool (*rf_event_fn)(void *user, rf_session *session, const struct rf_event *event);
@@ -303,7 +310,7 @@ RF_API void rf_session_get_stats(const rf_session *session, struct rf_session_st
 /* ---- Self-test -------------------------------------------------------------------------------------- */
 
 struct rf_selftest_result {
-    const char *kernel; /* shader variant, such as "attention_f16" */
+    const char *kernel; /* shader variant, such as "attention_act16" */
     const char *shape;  /* what was run, such as "rows=33 cache=65 head_dim=128 gqa=4" */
     double error;       /* norm of difference / norm of the f64 reference */
     double tolerance;

@@ -1,6 +1,6 @@
 // h[m] = table[token of row m]: one row of the embedding as f32. The first dispatch
 // of a forward; one dispatch per piece of a table that is split over allocations, each leaving rows of other
-// pieces alone. Grid: (1, rows).  -D: WEIGHT_BF16 | WEIGHT_F16 | WEIGHT_F32
+// pieces alone. Grid: (1, rows).  -D: WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

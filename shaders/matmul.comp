@@ -4,7 +4,7 @@
 // workgroup read the same weights, neighbours read neighbouring activations. No shared memory, no barrier. A
 // row's result depends neither on its index nor on the other rows. Grid: (columns / RF_COLUMNS, or /
 // RF_LOGIT_TILE with REDUCE; rows / (LOCAL * ROWS)), both rounded up.
-// -D: ACT_F16 (activations), WEIGHT_BF16 | WEIGHT_F16 | WEIGHT_F32
+// -D: ACT_F16 (activations), WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

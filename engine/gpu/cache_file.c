@@ -27,8 +27,10 @@ static bool make_folders(const char *path)
 {
     char part[RF_CACHE_PATH];
     size_t length = strlen(path);
-    if (length >= sizeof part)
+    if (length >= sizeof part) {
+        errno = ENAMETOOLONG;
         return false;
+    }
     for (size_t i = 1; i <= length; ++i) {
         if (path[i] != '/' && path[i] != '\0')
             continue;
@@ -51,9 +53,11 @@ bool rf_cache_write(const struct rf_gpu *gpu, const char *path, const void *head
     if (descriptor < 0)
         return false;
     FILE *file = fdopen(descriptor, "wb");
+    int failure = errno;
     if (!file) {
         close(descriptor);
         unlink(temporary);
+        errno = failure;
         return false;
     }
     bool written =
@@ -61,6 +65,8 @@ bool rf_cache_write(const struct rf_gpu *gpu, const char *path, const void *head
     written = (fclose(file) == 0) && written;
     if (written && rename(temporary, path) == 0)
         return true;
+    failure = errno;
     unlink(temporary);
+    errno = failure;
     return false;
 }

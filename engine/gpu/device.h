@@ -26,8 +26,8 @@ struct rf_gpu_caps {
 };
 
 struct rf_gpu_desc {
-    const char *device, *disable, *cache_dir,
-        *shader_dir; /* as in rf_context_desc, environment already applied */
+    /* As in rf_context_desc, environment already applied. */
+    const char *device, *disable, *cache_dir, *shader_dir;
     uint64_t memory_limit;
     bool debug_checks, validation;
     rf_log_fn log;
@@ -43,7 +43,6 @@ void rf_gpu_destroy(struct rf_gpu *gpu);
 const struct rf_gpu_caps *rf_gpu_get_caps(const struct rf_gpu *gpu);
 void rf_gpu_get_info(const struct rf_gpu *gpu, struct rf_device_info *info);
 uint64_t rf_gpu_complaints(const struct rf_gpu *gpu); /* validation messages and failed debug checks */
-bool rf_gpu_debug_checks(const struct rf_gpu *gpu);
 void rf_gpu_log(const struct rf_gpu *gpu, enum rf_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -139,9 +139,13 @@ void rf_pipeline_cache_close(struct rf_gpu *gpu)
         unsigned char *payload = malloc(size);
         if (payload)
             result = gpu->vk.vkGetPipelineCacheData(gpu->device, gpu->pipeline_cache, &size, payload);
-        if (!payload || result != VK_SUCCESS || !write_file(gpu, payload, size))
+        const char *wrong = !payload                          ? "no host memory for it"
+                            : result != VK_SUCCESS            ? rf_vk_result_name(result)
+                            : !write_file(gpu, payload, size) ? strerror(errno)
+                                                              : NULL;
+        if (wrong)
             rf_gpu_log(gpu, RF_LOG_WARNING, "pipeline cache in %s: cannot be written: %s", gpu->cache_dir,
-                       strerror(errno));
+                       wrong);
         free(payload);
     }
     gpu->vk.vkDestroyPipelineCache(gpu->device, gpu->pipeline_cache, NULL);

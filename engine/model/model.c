@@ -116,7 +116,6 @@ enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *fo
     struct rf_model *model = calloc(1, sizeof *model);
     if (!model)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the model");
-    model->context = context;
     model->gpu = rf_context_gpu(context);
     pthread_mutex_init(&model->mutex, NULL);
     enum rf_status status = load(model, folder, desc ? desc : &defaults, err);

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/arithmetic.h"
+
 bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind)
 {
     return kind != RF_PRODUCT_WIDE || rf_gpu_get_caps(suite->h->gpu)->wide;
@@ -165,11 +167,6 @@ struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product
     };
 }
 
-static uint32_t divide_up(uint32_t a, uint32_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE); matmul_wide: a
  * workgroup has a column for each invocation (64 columns with REDUCE) and all rows; matmul_few: subgroups stride
  * over the columns, so that any grid will do: the engine's gives each one step, every third case here gives
@@ -177,15 +174,15 @@ static uint32_t divide_up(uint32_t a, uint32_t b)
 void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 {
     bool reduce = p->epilogue == RF_EPILOGUE_REDUCE;
-    uint32_t units = divide_up(p->columns, reduce ? RF_LOGIT_TILE : RF_COLUMNS);
+    uint32_t units = rf_divide_up(p->columns, reduce ? RF_LOGIT_TILE : RF_COLUMNS);
     uint32_t subgroups = p->local / rf_gpu_get_caps(c->h->gpu)->subgroup_size;
     uint32_t steps = (p->columns + p->k / 8) % 3 == 0 ? 3 : 1;
     if (p->kind == RF_PRODUCT_FEW)
-        rf_case_set_groups(c, divide_up(units, steps * (subgroups ? subgroups : 1)), 1, 1);
+        rf_case_set_groups(c, rf_divide_up(units, steps * (subgroups ? subgroups : 1)), 1, 1);
     else if (p->kind == RF_PRODUCT_WIDE)
-        rf_case_set_groups(c, divide_up(p->columns, reduce ? RF_LOGIT_TILE : p->local), 1, 1);
+        rf_case_set_groups(c, rf_divide_up(p->columns, reduce ? RF_LOGIT_TILE : p->local), 1, 1);
     else
-        rf_case_set_groups(c, units, divide_up(p->rows, p->local * p->rows_at_once), 1);
+        rf_case_set_groups(c, units, rf_divide_up(p->rows, p->local * p->rows_at_once), 1);
 }
 
 /* A sum of k terms rounds k times, by 2^-24 of a partial sum that grows like a random walk: the norm of the
