@@ -254,7 +254,7 @@ static enum rf_status bind_tensor(struct opening *o, struct rf_tensor *out, cons
     if (status)
         return status;
     *out = *tensor;
-    o->files->parameters += tensor->bytes * 8 / rf_dtype_bits(tensor->dtype);
+    o->files->parameters += rf_tensor_elements(tensor);
     o->files->weight_bytes += tensor->bytes;
     return RF_OK;
 }

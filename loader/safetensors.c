@@ -12,33 +12,6 @@ enum {
     MAX_HEADER_VALUES = 1 << 20,          /* about 10 per tensor */
 };
 
-static const struct {
-    const char *name;
-    uint32_t bits;
-} dtypes[RF_DTYPE_COUNT] = {
-    [RF_DTYPE_NONE] = {"none", 0},       [RF_DTYPE_BF16] = {"BF16", 16},
-    [RF_DTYPE_F16] = {"F16", 16},        [RF_DTYPE_F32] = {"F32", 32},
-    [RF_DTYPE_F64] = {"F64", 64},        [RF_DTYPE_F8_E4M3] = {"F8_E4M3", 8},
-    [RF_DTYPE_F8_E5M2] = {"F8_E5M2", 8}, [RF_DTYPE_F8_E8M0] = {"F8_E8M0", 8},
-    [RF_DTYPE_F6_E2M3] = {"F6_E2M3", 6}, [RF_DTYPE_F6_E3M2] = {"F6_E3M2", 6},
-    [RF_DTYPE_F4] = {"F4", 4},           [RF_DTYPE_BOOL] = {"BOOL", 8},
-    [RF_DTYPE_I8] = {"I8", 8},           [RF_DTYPE_U8] = {"U8", 8},
-    [RF_DTYPE_I16] = {"I16", 16},        [RF_DTYPE_U16] = {"U16", 16},
-    [RF_DTYPE_I32] = {"I32", 32},        [RF_DTYPE_U32] = {"U32", 32},
-    [RF_DTYPE_I64] = {"I64", 64},        [RF_DTYPE_U64] = {"U64", 64},
-    [RF_DTYPE_C64] = {"C64", 64},
-};
-
-const char *rf_dtype_name(enum rf_dtype dtype)
-{
-    return dtypes[dtype].name;
-}
-
-uint32_t rf_dtype_bits(enum rf_dtype dtype)
-{
-    return dtypes[dtype].bits;
-}
-
 struct rf_shape_text rf_shape_describe(const uint64_t *shape, uint32_t rank)
 {
     struct rf_shape_text out;
@@ -65,8 +38,8 @@ static enum rf_status parse_dtype(struct rf_tensor *tensor, struct rf_json_at at
 {
     const cJSON *value = rf_json_member(at, "dtype");
     if (cJSON_IsString(value))
-        for (int i = RF_DTYPE_NONE + 1; i < RF_DTYPE_COUNT; i++)
-            if (strcmp(value->valuestring, dtypes[i].name) == 0) {
+        for (int i = RF_DTYPE_NONE + 1; i < RF_DTYPE_SAFETENSORS_END; i++)
+            if (strcmp(value->valuestring, rf_dtype_name((enum rf_dtype)i)) == 0) {
                 tensor->dtype = (enum rf_dtype)i;
                 return RF_OK;
             }

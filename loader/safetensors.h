@@ -5,35 +5,7 @@
 #define RF_LOADER_SAFETENSORS_H
 
 #include "engine/status.h"
-
-enum rf_dtype {
-    RF_DTYPE_NONE = 0,
-    RF_DTYPE_BF16, /* these three hold weights that the engine can use */
-    RF_DTYPE_F16,
-    RF_DTYPE_F32,
-    /* The others are known to the format: a file that holds them is read, binding them is refused. */
-    RF_DTYPE_F64,
-    RF_DTYPE_F8_E4M3,
-    RF_DTYPE_F8_E5M2,
-    RF_DTYPE_F8_E8M0,
-    RF_DTYPE_F6_E2M3,
-    RF_DTYPE_F6_E3M2,
-    RF_DTYPE_F4,
-    RF_DTYPE_BOOL,
-    RF_DTYPE_I8,
-    RF_DTYPE_U8,
-    RF_DTYPE_I16,
-    RF_DTYPE_U16,
-    RF_DTYPE_I32,
-    RF_DTYPE_U32,
-    RF_DTYPE_I64,
-    RF_DTYPE_U64,
-    RF_DTYPE_C64,
-    RF_DTYPE_COUNT
-};
-
-const char *rf_dtype_name(enum rf_dtype dtype); /* as safetensors writes it: "BF16" */
-uint32_t rf_dtype_bits(enum rf_dtype dtype);    /* bits an element; 0 for RF_DTYPE_NONE */
+#include "loader/dtype.h"
 
 enum { RF_MAX_RANK = 8 };
 
@@ -46,8 +18,13 @@ struct rf_tensor {
     uint32_t rank;
     uint64_t shape[RF_MAX_RANK]; /* [0] is the slowest; unused entries are 0 */
     const void *data;
-    uint64_t bytes; /* product of shape * bits / 8 */
+    uint64_t bytes; /* rf_dtype_bytes of the product of shape */
 };
+
+static inline uint64_t rf_tensor_elements(const struct rf_tensor *tensor)
+{
+    return tensor->bytes / rf_dtype_block_bytes(tensor->dtype) * rf_dtype_block_elements(tensor->dtype);
+}
 
 /* Shape for messages: "[151671, 4096]". */
 struct rf_shape_text {

@@ -45,14 +45,17 @@ static enum rf_status set_type(struct rf_model_config *config, const char *text,
     static const struct {
         const char *name;
         enum rf_dtype dtype;
-    } types[] = {{"bf16", RF_DTYPE_BF16}, {"f16", RF_DTYPE_F16}, {"f32", RF_DTYPE_F32}};
+    } types[] = {{"bf16", RF_DTYPE_BF16}, {"f16", RF_DTYPE_F16},   {"f32", RF_DTYPE_F32},
+                 {"q8_0", RF_DTYPE_Q8_0}, {"q4_0", RF_DTYPE_Q4_0}, {"q4_k", RF_DTYPE_Q4_K},
+                 {"q6_k", RF_DTYPE_Q6_K}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strlen(types[i].name) == length && strncmp(types[i].name, text, length) == 0) {
             config->torch_dtype = types[i].dtype;
             return RF_OK;
         }
     }
-    return rf_fail(err, RF_ERROR_ARGUMENT, "synthetic: type: found \"%.*s\", wanted bf16, f16 or f32",
+    return rf_fail(err, RF_ERROR_ARGUMENT,
+                   "synthetic: type: found \"%.*s\", wanted bf16, f16, f32, q8_0, q4_0, q4_k or q6_k",
                    (int)length, text);
 }
 
@@ -114,12 +117,15 @@ static enum rf_status set_member(struct rf_model_config *c, const char *text, si
 
 static enum rf_status check_sizes(const struct rf_model_config *c, struct rf_error *err)
 {
+    /* Rows of the matrices are whole blocks of their type. */
+    uint32_t block = rf_dtype_block_elements(c->torch_dtype), unit = block > 8 ? block : 8;
     const struct {
         const char *key;
         uint32_t value, factor;
-    } multiples[] = {{"hidden", c->hidden, 8},
+    } multiples[] = {{"hidden", c->hidden, unit},
                      {"head_dim", c->head_dim, 8},
-                     {"ffn", c->ffn, 8},
+                     {"heads * head_dim", c->heads * c->head_dim, unit},
+                     {"ffn", c->ffn, unit},
                      {"heads", c->heads, c->kv_heads}};
     for (size_t i = 0; i < sizeof multiples / sizeof *multiples; i++)
         if (multiples[i].value % multiples[i].factor)
@@ -139,7 +145,7 @@ static void set_tensor(struct rf_model_files *files, struct rf_tensor *tensor, c
                                  .rank = columns ? 2 : 1,
                                  .shape = {rows, columns}};
     uint64_t elements = rows * (columns ? columns : 1);
-    tensor->bytes = elements * rf_dtype_bits(tensor->dtype) / 8;
+    tensor->bytes = rf_dtype_bytes(tensor->dtype, elements);
     files->parameters += elements;
     files->weight_bytes += tensor->bytes;
 }

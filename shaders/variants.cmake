@@ -11,10 +11,10 @@ rf_shader(NAME kv_commit SOURCE kv_commit.comp)
 rf_shader(NAME kv_commit_act16 SOURCE kv_commit.comp PATH fp16 DEFINES ACT_F16=1)
 
 # One source per operation: by the type of the weights, and by that of activations and KV (ACT_F16).
-foreach(weight IN ITEMS bf16 f16 f32)
+foreach(weight IN ITEMS bf16 f16 f32 q8_0 q4_0 q4_k q6_k)
     string(TOUPPER "WEIGHT_${weight}=1" define)
     rf_shader(NAME embed_${weight} SOURCE embed.comp DEFINES ${define})
-    foreach(matmul IN ITEMS matmul_few matmul)
+    foreach(matmul IN ITEMS matmul_few matmul matmul_wide)
         rf_shader(NAME ${matmul}_${weight} SOURCE ${matmul}.comp DEFINES ${define})
         rf_shader(NAME ${matmul}_${weight}_act16 SOURCE ${matmul}.comp PATH fp16 DEFINES ${define} ACT_F16=1)
     endforeach()

@@ -192,7 +192,7 @@ static void begin_table(const struct bench_report *report, const struct rf_bench
             printf("  %-8s %9.3f %s\n", others[i].name, others[i].value, others[i].unit);
     printf("  dispatch %9.2f us\n  barrier  %9.2f us\n  submit   %9.1f us\n\n", c->dispatch_us, c->barrier_us,
            c->submission_us);
-    printf("%-8s %4s %6s %10s %7s %10s %10s %8s %9s %7s %-9s %5s %5s %8s\n", "", "rows", "cache", "ms",
+    printf("%-8s %4s %6s %10s %7s %10s %10s %8s %9s %7s %-18s %5s %5s %8s\n", "", "rows", "cache", "ms",
            "spread", "device ms", "tokens/s", "GB/s", "TFLOP/s", "floor", "path", "disp", "barr", "error");
     fflush(stdout);
 }
@@ -205,7 +205,7 @@ static void print_cell(const char *kind, const struct rf_bench_forward *cell)
         printf("%10.3f ", cell->device_seconds * 1e3);
     else
         printf("%10s ", "-");
-    printf("%10.1f %8.1f %9.4f %6.1f%% %-9s %5" PRIu32 " %5" PRIu32 " %8.1e\n", cell->rows / cell->seconds,
+    printf("%10.1f %8.1f %9.4f %6.1f%% %-18s %5" PRIu32 " %5" PRIu32 " %8.1e\n", cell->rows / cell->seconds,
            (double)cell->bytes * 1e-9 / cell->seconds, (double)cell->flops * 1e-12 / cell->seconds,
            bench_percent_of_floor(cell), cell->path, cell->dispatches, cell->barriers, cell->error);
     fflush(stdout);

@@ -3,7 +3,7 @@
 #define RF_APPS_BENCH_REPORT_H
 
 #include "apps/refusion/options.h"
-#include "engine/status.h"
+#include "engine/bench/bench.h"
 
 #include <cjson/cJSON.h>
 

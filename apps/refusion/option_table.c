@@ -388,7 +388,7 @@ const struct option option_table[] = {
      .fallback = "the model of --model",
      .help = "random weights, made on the device: qwen3-0.6b, qwen3-1.7b, qwen3-4b or qwen3-8b, then any of "
              ",layers=N ,hidden=N ,heads=N ,kv_heads=N ,head_dim=N ,ffn=N ,vocab=N ,tied=0|1 ,context=N "
-             ",type=bf16|f16|f32"},
+             ",type=bf16|f16|f32|q8_0|q4_0|q4_k|q6_k"},
     {.name = "seconds",
      .type = OPTION_REAL,
      .commands = COMMAND_BENCH,

@@ -1,6 +1,8 @@
-#include "engine/bench/bench.h"
+#include "engine/bench/bench_internal.h"
+#include "engine/model/tune.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -269,6 +271,23 @@ static enum rf_status compare(const struct rf_bench *b, const struct rf_bench_fo
 
 /* ---- Forwards --------------------------------------------------------------------------------------- */
 
+static uint32_t bucket_of(uint32_t rows)
+{
+    uint32_t bucket = 0;
+    while (bucket + 1 < FORWARD_BUCKETS && (1u << bucket) < rows)
+        bucket++;
+    return bucket;
+}
+
+/* By the layers' own matmuls; lm_head may take fewer rows at once. */
+static void write_path(const struct rf_bench *b, struct rf_bench_forward *cell)
+{
+    struct rf_matmul_shape shape = rf_tune_shape(
+        b->model->forward, b->model->weights.layers[0].qkv.chunks[0].format, 1u << bucket_of(cell->rows));
+    snprintf(cell->path, sizeof cell->path, "%s %s %u", b->model->fp16 ? "fp16" : "portable",
+             rf_matmul_kind_name(shape.kind), shape.rows);
+}
+
 void rf_bench_summarise(const struct rf_bench *b, const struct bench_samples *samples,
                         const struct bench_time *time, uint32_t outputs, struct rf_bench_forward *cell)
 {
@@ -282,7 +301,7 @@ void rf_bench_summarise(const struct rf_bench *b, const struct bench_samples *sa
     cell->barriers = time->barriers;
     count_work(b, cell, outputs, &cell->bytes, &cell->flops);
     cell->floor_seconds = floor_seconds(b, cell->bytes, cell->flops);
-    strcpy(cell->path, b->model->fp16 ? "fp16" : "portable");
+    write_path(b, cell);
 }
 
 /* Checks first_seed's rows against the reference (which warms up), then times fresh rows, then runs first_seed's
@@ -371,6 +390,39 @@ enum rf_status rf_bench_run_prefill(rf_bench *b, uint32_t rows, struct rf_bench_
                        b->model->context_length);
     pthread_mutex_lock(&b->model->mutex);
     enum rf_status status = rf_bench_prefill(b, out, err);
+    pthread_mutex_unlock(&b->model->mutex);
+    return status;
+}
+
+struct trial_listener {
+    rf_bench_trial_fn on_trial;
+    void *user;
+};
+
+static void on_trial(void *user, const struct rf_trial *trial)
+{
+    const struct trial_listener *listener = user;
+    struct rf_bench_trial out = {.rows = trial->rows,
+                                 .k = trial->k,
+                                 .columns = trial->columns,
+                                 .seconds = trial->from_file ? 0.0 : trial->seconds,
+                                 .chosen = trial->chosen};
+    snprintf(out.format, sizeof out.format, "%s", rf_weight_format_name(trial->format));
+    snprintf(out.kernel, sizeof out.kernel, "%s %u, %u lanes", rf_matmul_kind_name(trial->shape.kind),
+             trial->shape.rows, trial->shape.local);
+    if (listener->on_trial)
+        listener->on_trial(listener->user, &out);
+}
+
+enum rf_status rf_bench_run_tune(rf_bench *b, uint32_t rows, rf_bench_trial_fn visit, void *user,
+                                 struct rf_error *err)
+{
+    if (rows < 1 || rows > RF_MAX_ROWS)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "bench: rows: found %u, wanted 1 to %u", rows,
+                       (unsigned)RF_MAX_ROWS);
+    struct trial_listener listener = {visit, user};
+    pthread_mutex_lock(&b->model->mutex);
+    enum rf_status status = rf_tune_bucket(b->model->forward, bucket_of(rows), on_trial, &listener, err);
     pthread_mutex_unlock(&b->model->mutex);
     return status;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/bench/bench.h"
+#include "engine/bench/bench_internal.h"
 #include "engine/model/synthetic.h"
 
 enum {

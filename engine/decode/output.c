@@ -88,7 +88,8 @@ const char *rf_session_text(const rf_session *s, size_t *length)
 
 const struct rf_event *rf_session_events(const rf_session *s, size_t *count)
 {
-    *count = s->event_count;
+    if (count)
+        *count = s->event_count;
     return s->events;
 }
 

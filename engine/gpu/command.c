@@ -292,8 +292,7 @@ enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err)
     VkResult result = cmd->gpu->vk.vkEndCommandBuffer(cmd->buffer);
     if (result != VK_SUCCESS) {
         status = rf_vk_fail(err, result, "vkEndCommandBuffer");
-        rf_fail_within(err, "command buffer \"%s\"", cmd->label);
-        return status;
+        return rf_fail_within(err, status, "command buffer \"%s\"", cmd->label);
     }
     cmd->ended = true;
     atomic_fetch_add(&cmd->gpu->recorded, 1);

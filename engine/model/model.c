@@ -22,7 +22,9 @@ static enum rf_status check_desc(struct rf_model *model, const struct rf_model_d
         return rf_fail(err, RF_ERROR_NO_DEVICE,
                        "precision f16: the device lacks shaderFloat16 or 16-bit storage, or the fp16 "
                        "tier is disabled");
-    model->fp16 = desc->precision == RF_PRECISION_F16 || (desc->precision == RF_PRECISION_AUTO && caps->fp16);
+    /* A CPU converts every f16 that it reads: lavapipe is faster without. */
+    bool best = desc->precision == RF_PRECISION_AUTO && caps->fp16 && !caps->cpu;
+    model->fp16 = desc->precision == RF_PRECISION_F16 || best;
     return RF_OK;
 }
 
@@ -58,6 +60,19 @@ static enum rf_status resolve_tokens(struct rf_model *model, const char *folder,
     return RF_OK;
 }
 
+static enum rf_status upload_weights(struct rf_model *model, const struct rf_model_files *files,
+                                     const struct rf_model_desc *desc, struct rf_error *err)
+{
+    struct rf_weights_desc weights = {.context_length = model->context_length,
+                                      .convert = desc->weight_type != NULL,
+                                      .progress = desc->progress,
+                                      .progress_user = desc->progress_user};
+    enum rf_status status = RF_OK;
+    if (desc->weight_type)
+        status = rf_weight_format_parse(&weights.format, desc->weight_type, err);
+    return status ? status : rf_weights_upload(&model->weights, model->gpu, files, &weights, err);
+}
+
 /* Where a model comes from: a folder, or the shape of a synthetic one. */
 struct source {
     const char *folder, *shape;
@@ -81,8 +96,7 @@ static enum rf_status load(struct rf_model *model, const struct source *source,
     if (!status && source->folder)
         status = resolve_tokens(model, source->folder, err);
     if (!status)
-        status = rf_weights_upload(&model->weights, model->gpu, &files, model->context_length, desc->progress,
-                                   desc->progress_user, err);
+        status = upload_weights(model, &files, desc, err);
     rf_model_files_close(&files);
     if (status)
         return status;
@@ -96,7 +110,8 @@ static enum rf_status load(struct rf_model *model, const struct source *source,
                                             .weights = &model->weights,
                                             .config = c,
                                             .context_length = model->context_length,
-                                            .fp16 = model->fp16};
+                                            .fp16 = model->fp16,
+                                            .tune = !desc->no_tune};
     return rf_forward_create(&model->forward, &forward, err);
 }
 
@@ -108,7 +123,6 @@ static enum rf_status create(rf_model **out, rf_context *context, const struct s
     struct rf_model *model = calloc(1, sizeof *model);
     if (!model)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the model");
-    model->context = context;
     model->gpu = rf_context_gpu(context);
     pthread_mutex_init(&model->mutex, NULL);
     enum rf_status status = load(model, source, desc ? desc : &defaults, err);

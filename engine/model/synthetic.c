@@ -70,23 +70,51 @@ struct plane {
 
 enum { MOST_PLANES = 4 };
 
-/* Returns how many planes there are; *block: words of a block. */
-static uint32_t list_planes(enum rf_weight_format format, uint32_t k, struct plane planes[MOST_PLANES],
-                            uint32_t *block)
+/* Lists the planes of a block of 8 columns, as shaders/weights.glsl lays it out; returns how many there are. A weight
+ * is d q in Q8_0, d (q - 8) in Q4_0, d s q - dmin m in Q4_K and d s (q - 32) in Q6_K; root mean squares of the
+ * uniform integers: q of 8 bits and s of Q6_K 74, q - 8 4.6, s and m of 6 bits 37, q - 32 18.5. A scale plane is
+ * uniform in the upper half of its amplitude, with a root mean square of 0.76 of that. dmin = 7.5 d centres Q4_K. */
+static uint32_t list_planes(enum rf_weight_format format, uint32_t k, struct plane planes[MOST_PLANES])
 {
-    static const uint32_t kinds[] = {
-        [RF_WEIGHT_BF16] = RF_FILL_BF16, [RF_WEIGHT_F16] = RF_FILL_F16, [RF_WEIGHT_F32] = RF_FILL_F32};
-    uint32_t words = format == RF_WEIGHT_F32 ? k : k / 2; /* of one column: blocks of any size would do */
-    *block = words;
-    planes[0] = (struct plane){0, words, words, words, kinds[format], 1.0 / sqrt(3.0), 0.0};
-    return 1;
+    const double scale = 0.76;
+    switch (format) {
+    case RF_WEIGHT_BF16:
+    case RF_WEIGHT_F16:
+        planes[0] = (struct plane){
+            0, 4 * k, 4 * k, 0, format == RF_WEIGHT_F16 ? RF_FILL_F16 : RF_FILL_BF16, 1.0 / sqrt(3.0), 0.0};
+        return 1;
+    case RF_WEIGHT_F32:
+        planes[0] = (struct plane){0, 8 * k, 8 * k, 0, RF_FILL_F32, 1.0 / sqrt(3.0), 0.0};
+        return 1;
+    case RF_WEIGHT_Q8_0:
+        planes[0] = (struct plane){0, 2 * k, 2 * k, 0, RF_FILL_BITS, 1.0, 0.0};
+        planes[1] = (struct plane){2 * k, k / 8, k / 8, 0, RF_FILL_SCALES, scale * 74.0, 1.0};
+        return 2;
+    case RF_WEIGHT_Q4_0:
+        planes[0] = (struct plane){0, k, k, 0, RF_FILL_BITS, 1.0, 0.0};
+        planes[1] = (struct plane){k, k / 8, k / 8, 0, RF_FILL_SCALES, scale * 4.6, 1.0};
+        return 2;
+    case RF_WEIGHT_Q4_K: /* 8 words of d and dmin, then 24 of scales and minima */
+        planes[0] = (struct plane){0, k, k, 0, RF_FILL_BITS, 1.0, 0.0};
+        planes[1] = (struct plane){k, k / 32, 8, 32, RF_FILL_SCALES, scale * 256.0, 7.5};
+        planes[2] = (struct plane){k + 8, k / 32 * 3, 24, 32, RF_FILL_BITS, 1.0, 0.0};
+        return 3;
+    case RF_WEIGHT_Q6_K: /* 32 words of scales, then 4 of d */
+        planes[0] = (struct plane){0, k / 2 * 3, k / 2 * 3, 0, RF_FILL_BITS, 1.0, 0.0};
+        planes[1] = (struct plane){k / 2 * 3, k / 8, 32, 36, RF_FILL_BITS, 1.0, 0.0};
+        planes[2] = (struct plane){k / 2 * 3 + 32, k / 64, 4, 36, RF_FILL_SCALES, scale * 74.0 * 18.5, 1.0};
+        return 3;
+    case RF_WEIGHT_FORMATS:
+        break;
+    }
+    return 0;
 }
 
 enum rf_status rf_synthesize_chunk(struct rf_gpu *gpu, enum rf_weight_format format, uint32_t k,
                                    struct rf_span span, uint32_t seed, struct rf_error *err)
 {
     struct plane planes[MOST_PLANES];
-    uint32_t block, count = list_planes(format, k, planes, &block);
+    uint32_t count = list_planes(format, k, planes), block = (uint32_t)(rf_weight_block_bytes(format, k) / 4);
     uint32_t blocks = (uint32_t)(span.size / 4 / block);
     enum rf_status status = RF_OK;
     for (uint32_t i = 0; !status && i < count; i++) {
