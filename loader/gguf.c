@@ -650,9 +650,14 @@ struct rf_gguf_string rf_gguf_next_string(const unsigned char **at)
     return out;
 }
 
+uint32_t rf_gguf_item_u32(const struct rf_gguf_value *value, uint64_t i)
+{
+    return (uint32_t)little(value->data + 4 * i, 4);
+}
+
 int32_t rf_gguf_item_i32(const struct rf_gguf_value *value, uint64_t i)
 {
-    uint32_t bits = (uint32_t)little(value->data + 4 * i, 4);
+    uint32_t bits = rf_gguf_item_u32(value, i);
     int32_t item;
     memcpy(&item, &bits, sizeof item);
     return item;

@@ -83,7 +83,8 @@ enum rf_status rf_gguf_array(const struct rf_gguf *gguf, const char *key, enum r
                              const struct rf_gguf_value **out, struct rf_error *err);
 /* Walks an array of strings: *at is the first item's data, and moves on. At most `count` times. */
 struct rf_gguf_string rf_gguf_next_string(const unsigned char **at);
-/* Item `i` of an array of i32. */
+/* Item `i` of an array of u32 or i32. */
+uint32_t rf_gguf_item_u32(const struct rf_gguf_value *value, uint64_t i);
 int32_t rf_gguf_item_i32(const struct rf_gguf_value *value, uint64_t i);
 
 /* A value in a few words for a message: u32 12, an array of 3 i32, nothing (when NULL). */

@@ -262,6 +262,38 @@ enum rf_status rf_gguf_mask_token(const struct rf_gguf *gguf, uint64_t limit, ui
     return RF_OK;
 }
 
+/* False: there is no room for one more. */
+static bool add_eos(struct rf_model_config *out, uint32_t id)
+{
+    for (uint32_t i = 0; i < out->eos_count; i++)
+        if (out->eos_tokens[i] == id)
+            return true;
+    if (out->eos_count == RF_CONFIG_EOS_MAX + 1)
+        return false;
+    out->eos_tokens[out->eos_count++] = id;
+    return true;
+}
+
+/* All of them, as files of this program state them. */
+static enum rf_status read_own_eos(struct rf_model_config *out, const struct rf_gguf *gguf,
+                                   struct rf_error *err)
+{
+    const struct rf_gguf_value *list;
+    enum rf_status status = rf_gguf_array(gguf, RF_GGUF_EOS_KEY, RF_GGUF_U32, &list, err);
+    for (uint64_t i = 0; !status && list && i < list->count; i++) {
+        uint32_t id = rf_gguf_item_u32(list, i);
+        if (id >= out->vocab)
+            return rf_fail(err, RF_ERROR_FORMAT,
+                           "%s: metadata \"%s\": holds %" PRIu32 ", wanted token ids below %" PRIu32,
+                           gguf->file, RF_GGUF_EOS_KEY, id, out->vocab);
+        if (!add_eos(out, id))
+            return rf_fail(err, RF_ERROR_UNSUPPORTED,
+                           "%s: metadata \"%s\": lists more than %d ids, wanted at most %d", gguf->file,
+                           RF_GGUF_EOS_KEY, RF_CONFIG_EOS_MAX + 1, RF_CONFIG_EOS_MAX + 1);
+    }
+    return status;
+}
+
 static enum rf_status read_tokens(struct rf_model_config *out, const struct rf_gguf *gguf,
                                   struct rf_error *err)
 {
@@ -275,11 +307,10 @@ static enum rf_status read_tokens(struct rf_model_config *out, const struct rf_g
     for (size_t i = 0; i < sizeof ends / sizeof ends[0] && !status; i++) {
         uint32_t id;
         status = rf_gguf_token_id(gguf, ends[i], out->vocab, &id, err);
-        bool known = status || id == UINT32_MAX || (out->eos_count && out->eos_tokens[0] == id);
-        if (!known)
-            out->eos_tokens[out->eos_count++] = id;
+        if (!status && id != UINT32_MAX)
+            add_eos(out, id);
     }
-    return status;
+    return status ? status : read_own_eos(out, gguf, err);
 }
 
 /* ---- The whole ------------------------------------------------------------------------------------------ */

@@ -459,6 +459,40 @@ enum rf_status rf_model_files_open(struct rf_model_files *out, const char *path,
     return status;
 }
 
+/* ---- Listing ------------------------------------------------------------------------------------------- */
+
+static void list_one(struct rf_named_tensor *list, size_t *count, const struct rf_tensor *tensor,
+                     const char *name)
+{
+    struct rf_named_tensor *item = &list[(*count)++];
+    item->tensor = tensor;
+    snprintf(item->gguf, sizeof item->gguf, "%s", name);
+}
+
+enum rf_status rf_model_files_list(const struct rf_model_files *files, struct rf_named_tensor **out,
+                                   size_t *count, struct rf_error *err)
+{
+    enum { PER_LAYER = sizeof layer_tensors / sizeof layer_tensors[0] };
+    *count = 0;
+    struct rf_named_tensor *list = calloc((size_t)files->config.layers * PER_LAYER + 3, sizeof *list);
+    *out = list;
+    if (!list)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of memory", files->shards[0].path);
+    list_one(list, count, &files->embed, "token_embd.weight");
+    for (uint32_t layer = 0; layer < files->config.layers; layer++)
+        for (size_t i = 0; i < PER_LAYER; i++) {
+            char name[64];
+            snprintf(name, sizeof name, "blk.%" PRIu32 ".%s", layer, layer_tensors[i].gguf);
+            const char *fields = (const char *)&files->layers[layer];
+            list_one(list, count, (const struct rf_tensor *)(const void *)(fields + layer_tensors[i].field),
+                     name);
+        }
+    list_one(list, count, &files->final_norm, "output_norm.weight");
+    if (!files->config.tie_word_embeddings)
+        list_one(list, count, &files->lm_head, "output.weight");
+    return RF_OK;
+}
+
 void rf_model_files_close(struct rf_model_files *files)
 {
     for (uint32_t i = 0; i < files->shard_count; i++) {

@@ -48,6 +48,16 @@ struct rf_model_files {
 /* Opens `path`: a folder with model.safetensors or the shards that model.safetensors.index.json lists; a GGUF
  * file; or a folder that holds one GGUF file and no config.json. On failure *out is zeroed. */
 enum rf_status rf_model_files_open(struct rf_model_files *out, const char *path, struct rf_error *err);
+
+/* Every weight that is used, under the name that GGUF gives it. */
+struct rf_named_tensor {
+    char gguf[64];
+    const struct rf_tensor *tensor;
+};
+/* malloc'ed; *count of them, in the order of the network. A tied head is not among them. */
+enum rf_status rf_model_files_list(const struct rf_model_files *files, struct rf_named_tensor **out,
+                                   size_t *count, struct rf_error *err);
+
 void rf_model_files_close(struct rf_model_files *files); /* zeroed or closed is fine */
 
 #endif
