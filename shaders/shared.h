@@ -308,4 +308,49 @@ struct rf_push_kv_commit {
 };
 RF_CHECK_PUSH(rf_push_kv_commit);
 
+/* ---- Bench and synthetic weights -------------------------------------------------------------------- */
+
+RF_CONST(RF_FILL_BITS, 0)       /* random words */
+RF_CONST(RF_FILL_F32, 1)        /* these three: uniform in (-amplitude, amplitude) */
+RF_CONST(RF_FILL_F16, 2)        /* two a word */
+RF_CONST(RF_FILL_BF16, 3)       /* two a word */
+RF_CONST(RF_FILL_F16_AS_F32, 4) /* the values of RF_FILL_F16, element by element, as f32 */
+RF_CONST(RF_FILL_SCALES, 5)     /* f16, two a word: uniform in (amplitude / 2, amplitude), the upper times ratio */
+
+/* Word w of what is filled is word first + w / part * stride + w % part / run * step + w % run of the target:
+ * blocks of `stride` words, in each `part` words in runs of `run`, one every `step`. Any grid of one dimension. */
+struct rf_push_synthetic {
+    RF_REF(RfBits) words;
+    uint count; /* words */
+    uint first, part, stride, run, step;
+    uint kind; /* RF_FILL_... */
+    uint seed;
+    float amplitude, ratio;
+};
+RF_CHECK_PUSH(rf_push_synthetic);
+
+struct rf_push_bench_read { /* grid: vectors / per_group */
+    RF_REF(RfWeights) source;
+    RF_REF(RfBits) sink;
+    uint per_group; /* 16-byte vectors that a workgroup reads, a multiple of 8 * RF_SPEC_LOCAL's value */
+};
+RF_CHECK_PUSH(rf_push_bench_read);
+
+struct rf_push_bench_math {
+    RF_REF(RfBits) sink;
+    uint loops;
+    float factor, addend;
+};
+RF_CHECK_PUSH(rf_push_bench_math);
+
+struct rf_push_bench_script { /* grid: (1, 1) */
+    RF_REF(RfCounts) counts;
+    RF_REF(RfRows) rows;
+    RF_REF(RfWords) outputs;
+    RF_REF(RfSeqs) seqs;
+    uint seed;
+    float rate; /* [0, 1] */
+};
+RF_CHECK_PUSH(rf_push_bench_script);
+
 #endif

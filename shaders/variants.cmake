@@ -26,3 +26,14 @@ foreach(op IN ITEMS rmsnorm head_rope attention attention_reduce)
 endforeach()
 
 rf_shader(NAME logits_reduce SOURCE logits_reduce.comp)
+
+# Synthetic weights, and the ceilings that `refusion bench` measures.
+rf_shader(NAME synthetic SOURCE synthetic.comp)
+rf_shader(NAME bench_empty SOURCE bench_empty.comp)
+rf_shader(NAME bench_script SOURCE bench_script.comp)
+rf_shader(NAME bench_read SOURCE bench_read.comp)
+rf_shader(NAME bench_read_uniform SOURCE bench_read.comp DEFINES UNIFORM=1)
+rf_shader(NAME bench_math_f32 SOURCE bench_math.comp DEFINES MATH=0)
+rf_shader(NAME bench_math_f32_muladd SOURCE bench_math.comp DEFINES MATH=1)
+rf_shader(NAME bench_math_f16 SOURCE bench_math.comp PATH fp16 DEFINES MATH=2)
+rf_shader(NAME bench_math_int8 SOURCE bench_math.comp PATH int8dot DEFINES MATH=3)

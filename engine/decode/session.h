@@ -35,7 +35,8 @@ struct rf_session {
     rf_model *model;
     struct rf_settings settings;
     bool deterministic;
-    uint32_t mask_token;                 /* the model's; RF_NONE: it has none */
+    struct rf_cmd *script; /* bench: runs between each forward and the slot shaders; NULL: none; not owned */
+    uint32_t mask_token;   /* the model's; RF_NONE: it has none */
     uint32_t eos[RF_MAX_EOS], eos_count; /* those that end this session's responses */
     atomic_bool cancelled;
 

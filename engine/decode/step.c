@@ -143,14 +143,22 @@ static enum rf_status add_slots(struct submission *sub, enum rf_slot_shader whic
     return rf_forward_slots(sub->model->forward, which, &cmds[(*count)++], err);
 }
 
+/* A scripted session goes with others of the same script only: one is for all. */
+static void add_script(const struct submission *sub, struct rf_cmd **cmds, size_t *count)
+{
+    if (sub->sessions[0]->script)
+        cmds[(*count)++] = sub->sessions[0]->script;
+}
+
 static enum rf_status run(struct submission *sub, struct rf_error *err)
 {
     struct rf_cmd *cmds[RF_SUBMIT_BUFFERS];
-    _Static_assert(7 + RF_MAX_PIECES <= RF_SUBMIT_BUFFERS,
-                   "two forwards, three slot shaders and a commit for each session");
+    _Static_assert(9 + RF_MAX_PIECES <= RF_SUBMIT_BUFFERS,
+                   "two forwards and scripts, three slot shaders and a commit for each session");
     size_t count = 2;
     struct rf_forward *forward = sub->model->forward;
     enum rf_status status = rf_forward_get(forward, sub->rows[0], sub->flags, 0, cmds, err);
+    add_script(sub, cmds, &count);
     if (!status && (sub->actions & RF_ACT_SELECT))
         status = add_slots(sub, RF_SLOT_SELECT, cmds, &count, err);
     if (!status && (sub->actions & RF_ACT_FILL))
@@ -158,6 +166,7 @@ static enum rf_status run(struct submission *sub, struct rf_error *err)
     if (!status && sub->rows[1]) {
         status = rf_forward_get(forward, sub->rows[1], sub->flags, 1, cmds + count, err);
         count += 2;
+        add_script(sub, cmds, &count);
     }
     if (!status && (sub->actions & (RF_ACT_VERIFY | RF_ACT_TURN | RF_ACT_COPY)))
         status = add_slots(sub, RF_SLOT_ACCEPT, cmds, &count, err);

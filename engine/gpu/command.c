@@ -328,6 +328,11 @@ uint32_t rf_cmd_barrier_count(const struct rf_cmd *cmd)
     return cmd->barriers;
 }
 
+VkCommandBuffer rf_cmd_buffer(const struct rf_cmd *cmd)
+{
+    return cmd->buffer;
+}
+
 enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count, uint64_t *ticket,
                              struct rf_error *err)
 {

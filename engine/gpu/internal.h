@@ -97,6 +97,12 @@ void rf_transfer_destroy(struct rf_gpu *gpu);
 VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel);
 void rf_kernels_destroy(struct rf_gpu *gpu);
 
+/* ---- command.c -------------------------------------------------------------------------------------- */
+
+struct rf_cmd;
+/* Between rf_cmd_begin and rf_cmd_end: for what is no dispatch and no copy. */
+VkCommandBuffer rf_cmd_buffer(const struct rf_cmd *cmd);
+
 /* ---- pipeline_cache.c ------------------------------------------------------------------------------- */
 
 enum rf_status rf_pipeline_cache_open(struct rf_gpu *gpu, struct rf_error *err);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/synthetic.h"
 #include "loader/quant.h"
 #include "shaders/shared.h"
 
@@ -98,6 +99,9 @@ static enum rf_status upload_chunk(struct uploader *up, const struct rf_matrix *
                                    const struct rf_chunk *chunk, const struct column_source *source,
                                    struct rf_error *err)
 {
+    if (!source->tensors[0]->data) /* a synthetic model's */
+        return rf_synthesize_chunk(up->gpu, chunk->format, matrix->k, chunk->span,
+                                   (uint32_t)(up->weights->bytes >> 8), err);
     uint64_t block_bytes = rf_weight_block_bytes(chunk->format, matrix->k);
     uint64_t blocks = chunk->span.size / block_bytes;
     uint64_t at_once = rf_upload_piece_bytes(up->upload) / block_bytes;
@@ -240,7 +244,10 @@ static enum rf_status upload_vector(struct uploader *up, struct rf_span *span, c
         status = rf_upload_place(up->upload, *span, 0, count * 4, &place, err);
     if (status)
         return status;
-    rf_quant_decode(tensor->dtype, tensor->data, count, place);
+    if (tensor->data)
+        rf_quant_decode(tensor->dtype, tensor->data, count, place);
+    for (uint64_t i = 0; !tensor->data && i < count; i++)
+        ((float *)place)[i] = 1.0f; /* a synthetic model's norm */
     up->weights->bytes += span->size;
     return advance(up, tensor->bytes, err);
 }
@@ -306,7 +313,7 @@ static enum rf_status upload_all(struct uploader *up, const struct rf_model_file
 {
     struct rf_weights *weights = up->weights;
     const struct column_source embed = {{&files->embed}, 1, false}, head = {{&files->lm_head}, 1, false};
-    weights->tied = files->lm_head.data == files->embed.data;
+    weights->tied = files->config.tie_word_embeddings;
     enum rf_status status = upload_matrix(up, &weights->embed, "embed_tokens", &embed, err);
     for (uint32_t l = 0; !status && l < weights->layer_count; l++)
         status = upload_layer(up, &weights->layers[l], &files->layers[l], err);
