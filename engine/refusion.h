@@ -135,7 +135,8 @@ struct rf_message {
     const char *content; /* UTF-8; never yields control tokens, whatever it holds */
 };
 
-/* Reads the tokenizer of a model folder: tokenizer.json, or vocab.json + merges.txt + added_tokens.json. */
+/* Reads the tokenizer of a model folder (tokenizer.json, or vocab.json + merges.txt + added_tokens.json) or of a
+ * GGUF file. */
 RF_API enum rf_status rf_tokenizer_load(rf_tokenizer **out, const char *folder, struct rf_error *err);
 RF_API void rf_tokenizer_destroy(rf_tokenizer *tokenizer);
 

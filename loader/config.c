@@ -252,12 +252,11 @@ static enum rf_status read_dtype(struct rf_model_config *out, struct rf_json_at 
 
 static enum rf_status read_tokens(struct rf_model_config *out, struct rf_json_at at, struct rf_error *err)
 {
-    uint32_t unused;
     enum rf_status status = read_token(at, "mask_token_id", out->vocab, &out->mask_token_id, err);
     if (!status)
-        status = read_token(at, "bos_token_id", out->vocab, &unused, err);
+        status = read_token(at, "bos_token_id", out->vocab, &out->bos_token_id, err);
     if (!status)
-        status = read_token(at, "pad_token_id", out->vocab, &unused, err);
+        status = read_token(at, "pad_token_id", out->vocab, &out->pad_token_id, err);
     if (!status)
         status = read_eos(out, at, err);
     return status;
@@ -304,7 +303,8 @@ static enum rf_status parse_object(cJSON **out, const char *file, const char *te
 enum rf_status rf_config_parse(struct rf_model_config *out, const char *file, const char *text, size_t size,
                                struct rf_error *err)
 {
-    *out = (struct rf_model_config){.mask_token_id = UINT32_MAX};
+    *out = (struct rf_model_config){
+        .mask_token_id = UINT32_MAX, .bos_token_id = UINT32_MAX, .pad_token_id = UINT32_MAX};
     cJSON *tree;
     enum rf_status status = parse_object(&tree, file, text, size, err);
     if (!status)

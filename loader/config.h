@@ -5,7 +5,7 @@
 #define RF_LOADER_CONFIG_H
 
 #include "engine/status.h"
-#include "loader/safetensors.h"
+#include "loader/dtype.h"
 
 enum {
     RF_CONFIG_EOS_MAX = 7, /* struct rf_model_info holds one more: the tokenizer's */
@@ -30,11 +30,13 @@ struct rf_model_config {
     double rms_norm_eps; /* [1e-30, 0.1] */
     double rope_theta;   /* [1, 1e12] */
     bool tie_word_embeddings;
-    uint32_t mask_token_id;    /* UINT32_MAX: none stated */
-    enum rf_dtype torch_dtype; /* as stated, RF_DTYPE_NONE when absent; tensors carry their own */
+    uint32_t mask_token_id;              /* UINT32_MAX: none stated, here and below */
+    uint32_t bos_token_id, pad_token_id; /* decide nothing; a GGUF file that is written states them too */
+    enum rf_dtype torch_dtype;           /* as stated, RF_DTYPE_NONE when absent; tensors carry their own */
     /* generation_config.json's eos_token_id, else (no such file) config.json's; each id once, in the
-     * file's order, and below vocab. The tokenizer's own eos token is not added here. */
-    uint32_t eos_tokens[RF_CONFIG_EOS_MAX], eos_count;
+     * file's order, and below vocab. The tokenizer's own eos token is not added here, but stands first where a GGUF
+     * file states it: hence one more. */
+    uint32_t eos_tokens[RF_CONFIG_EOS_MAX + 1], eos_count;
 };
 
 /* Reads folder/config.json and, if there, folder/generation_config.json. */

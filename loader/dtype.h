@@ -3,6 +3,7 @@
 #ifndef RF_LOADER_DTYPE_H
 #define RF_LOADER_DTYPE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum rf_dtype {
@@ -48,6 +49,13 @@ uint32_t rf_dtype_block_bytes(enum rf_dtype dtype);
 static inline uint64_t rf_dtype_bytes(enum rf_dtype dtype, uint64_t elements)
 {
     return elements / rf_dtype_block_elements(dtype) * rf_dtype_block_bytes(dtype);
+}
+
+/* Numbers that a model's weights may be made of: F32, F16, BF16 and the quantized blocks. */
+static inline bool rf_dtype_is_weight(enum rf_dtype dtype)
+{
+    return (dtype >= RF_DTYPE_BF16 && dtype <= RF_DTYPE_F32) ||
+           (dtype >= RF_DTYPE_SAFETENSORS_END && dtype < RF_DTYPE_COUNT);
 }
 
 /* Bits an element; 0 for RF_DTYPE_NONE and for quantized types, which have no whole number of them. */

@@ -1,16 +1,18 @@
 #include "loader/model_files.h"
 
+#include "loader/gguf_config.h"
 #include "loader/json.h"
+#include "loader/model_path.h"
+#include "loader/safetensors.h"
 #include "loader/shard_index.h"
+#include "loader/utf8.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const char single_name[] = "model.safetensors";
 static const char index_name[] = "model.safetensors.index.json";
@@ -18,7 +20,8 @@ static const char index_name[] = "model.safetensors.index.json";
 /* What opening needs besides its result. */
 struct opening {
     struct rf_model_files *files;
-    const char *folder;
+    const char *folder; /* or GGUF file */
+    const char *by;     /* what says which tensors there are: "config.json" or "its metadata" */
     char *index_path;
     bool has_index;
     struct rf_shard_index index;
@@ -129,7 +132,7 @@ static enum rf_status check_index(const struct opening *o)
 {
     for (size_t i = 0; i < o->index.count; i++) {
         const struct rf_shard_entry *entry = &o->index.entries[i];
-        if (!rf_safetensors_find(&o->files->shards[entry->shard].content, entry->tensor))
+        if (!rf_tensor_table_find(&o->files->shards[entry->shard].content, entry->tensor))
             return rf_fail(o->err, RF_ERROR_FORMAT, "%s: tensor %s: wanted in %s, which does not hold it",
                            o->index_path, rf_json_printable(entry->tensor).text,
                            o->index.shards[entry->shard]);
@@ -188,23 +191,45 @@ struct wanted {
 };
 
 static const struct {
-    const char *suffix; /* after "model.layers.N." */
+    const char *suffix, *gguf; /* after "model.layers.N.", and after "blk.N." */
     size_t field;
     struct wanted shape;
 } layer_tensors[] = {
-    {"input_layernorm.weight", offsetof(struct rf_layer_tensors, input_norm), {HIDDEN, NO_SIZE}},
-    {"self_attn.q_proj.weight", offsetof(struct rf_layer_tensors, q_proj), {Q_WIDTH, HIDDEN}},
-    {"self_attn.k_proj.weight", offsetof(struct rf_layer_tensors, k_proj), {KV_WIDTH, HIDDEN}},
-    {"self_attn.v_proj.weight", offsetof(struct rf_layer_tensors, v_proj), {KV_WIDTH, HIDDEN}},
-    {"self_attn.o_proj.weight", offsetof(struct rf_layer_tensors, o_proj), {HIDDEN, Q_WIDTH}},
-    {"self_attn.q_norm.weight", offsetof(struct rf_layer_tensors, q_norm), {HEAD_DIM, NO_SIZE}},
-    {"self_attn.k_norm.weight", offsetof(struct rf_layer_tensors, k_norm), {HEAD_DIM, NO_SIZE}},
+    {"input_layernorm.weight",
+     "attn_norm.weight",
+     offsetof(struct rf_layer_tensors, input_norm),
+     {HIDDEN, NO_SIZE}},
+    {"self_attn.q_proj.weight",
+     "attn_q.weight",
+     offsetof(struct rf_layer_tensors, q_proj),
+     {Q_WIDTH, HIDDEN}},
+    {"self_attn.k_proj.weight",
+     "attn_k.weight",
+     offsetof(struct rf_layer_tensors, k_proj),
+     {KV_WIDTH, HIDDEN}},
+    {"self_attn.v_proj.weight",
+     "attn_v.weight",
+     offsetof(struct rf_layer_tensors, v_proj),
+     {KV_WIDTH, HIDDEN}},
+    {"self_attn.o_proj.weight",
+     "attn_output.weight",
+     offsetof(struct rf_layer_tensors, o_proj),
+     {HIDDEN, Q_WIDTH}},
+    {"self_attn.q_norm.weight",
+     "attn_q_norm.weight",
+     offsetof(struct rf_layer_tensors, q_norm),
+     {HEAD_DIM, NO_SIZE}},
+    {"self_attn.k_norm.weight",
+     "attn_k_norm.weight",
+     offsetof(struct rf_layer_tensors, k_norm),
+     {HEAD_DIM, NO_SIZE}},
     {"post_attention_layernorm.weight",
+     "ffn_norm.weight",
      offsetof(struct rf_layer_tensors, post_attention_norm),
      {HIDDEN, NO_SIZE}},
-    {"mlp.gate_proj.weight", offsetof(struct rf_layer_tensors, gate_proj), {FFN, HIDDEN}},
-    {"mlp.up_proj.weight", offsetof(struct rf_layer_tensors, up_proj), {FFN, HIDDEN}},
-    {"mlp.down_proj.weight", offsetof(struct rf_layer_tensors, down_proj), {HIDDEN, FFN}},
+    {"mlp.gate_proj.weight", "ffn_gate.weight", offsetof(struct rf_layer_tensors, gate_proj), {FFN, HIDDEN}},
+    {"mlp.up_proj.weight", "ffn_up.weight", offsetof(struct rf_layer_tensors, up_proj), {FFN, HIDDEN}},
+    {"mlp.down_proj.weight", "ffn_down.weight", offsetof(struct rf_layer_tensors, down_proj), {HIDDEN, FFN}},
 };
 
 /* NULL when no shard holds it; otherwise it counts as used. */
@@ -217,8 +242,8 @@ static const struct rf_tensor *take(struct opening *o, const char *name)
             return NULL;
         shard = entry->shard;
     }
-    const struct rf_safetensors *content = &o->files->shards[shard].content;
-    const struct rf_tensor *tensor = rf_safetensors_find(content, name);
+    const struct rf_tensor_table *content = &o->files->shards[shard].content;
+    const struct rf_tensor *tensor = rf_tensor_table_find(content, name);
     if (tensor)
         o->bound[shard][tensor - content->tensors] = true;
     return tensor;
@@ -227,20 +252,22 @@ static const struct rf_tensor *take(struct opening *o, const char *name)
 static enum rf_status check_tensor(const struct opening *o, const struct rf_tensor *tensor,
                                    struct wanted wanted)
 {
-    if (tensor->dtype != RF_DTYPE_BF16 && tensor->dtype != RF_DTYPE_F16 && tensor->dtype != RF_DTYPE_F32)
-        return rf_fail(o->err, RF_ERROR_UNSUPPORTED, "%s: tensor %s: dtype is %s, wanted BF16, F16 or F32",
-                       tensor->file, tensor->name, rf_dtype_name(tensor->dtype));
     uint32_t rank = wanted.columns ? 2 : 1;
+    bool plain = rf_dtype_is_weight(tensor->dtype) && rf_dtype_block_elements(tensor->dtype) == 1;
+    bool quantized = rf_dtype_is_weight(tensor->dtype) && o->files->is_gguf && rank == 2;
+    if (!plain && !quantized)
+        return rf_fail(o->err, RF_ERROR_UNSUPPORTED, "%s: tensor %s: dtype is %s, wanted BF16, F16 or F32%s",
+                       tensor->file, tensor->name, rf_dtype_name(tensor->dtype),
+                       o->files->is_gguf && rank == 2 ? ", Q8_0, Q4_0, Q4_K or Q6_K" : "");
     uint64_t shape[2] = {size_of(&o->files->config, wanted.rows), size_of(&o->files->config, wanted.columns)};
     if (tensor->rank == rank && tensor->shape[0] == shape[0] && (rank == 1 || tensor->shape[1] == shape[1]))
         return RF_OK;
-    return rf_fail(o->err, RF_ERROR_FORMAT,
-                   "%s: tensor %s: rank %" PRIu32 ", shape %s, wanted rank %" PRIu32
-                   ", shape %s [%s%s%s] by config.json",
-                   tensor->file, tensor->name, tensor->rank,
-                   rf_shape_describe(tensor->shape, tensor->rank).text, rank,
-                   rf_shape_describe(shape, rank).text, size_words[wanted.rows], rank == 2 ? ", " : "",
-                   rank == 2 ? size_words[wanted.columns] : "");
+    return rf_fail(
+        o->err, RF_ERROR_FORMAT,
+        "%s: tensor %s: rank %" PRIu32 ", shape %s, wanted rank %" PRIu32 ", shape %s [%s%s%s] by %s",
+        tensor->file, tensor->name, tensor->rank, rf_shape_describe(tensor->shape, tensor->rank).text, rank,
+        rf_shape_describe(shape, rank).text, size_words[wanted.rows], rank == 2 ? ", " : "",
+        rank == 2 ? size_words[wanted.columns] : "", o->by);
 }
 
 static enum rf_status bind_tensor(struct opening *o, struct rf_tensor *out, const char *name,
@@ -248,8 +275,8 @@ static enum rf_status bind_tensor(struct opening *o, struct rf_tensor *out, cons
 {
     const struct rf_tensor *tensor = take(o, name);
     if (!tensor)
-        return rf_fail(o->err, RF_ERROR_FORMAT, "%s: tensor %s: missing, wanted by config.json",
-                       o->has_index ? o->index_path : o->files->shards[0].path, name);
+        return rf_fail(o->err, RF_ERROR_FORMAT, "%s: tensor %s: missing, wanted by %s",
+                       o->has_index ? o->index_path : o->files->shards[0].path, name, o->by);
     enum rf_status status = check_tensor(o, tensor, wanted);
     if (status)
         return status;
@@ -264,7 +291,10 @@ static enum rf_status bind_layer(struct opening *o, uint32_t layer)
     enum rf_status status = RF_OK;
     for (size_t i = 0; i < sizeof layer_tensors / sizeof layer_tensors[0] && !status; i++) {
         char name[96];
-        snprintf(name, sizeof name, "model.layers.%" PRIu32 ".%s", layer, layer_tensors[i].suffix);
+        if (o->files->is_gguf)
+            snprintf(name, sizeof name, "blk.%" PRIu32 ".%s", layer, layer_tensors[i].gguf);
+        else
+            snprintf(name, sizeof name, "model.layers.%" PRIu32 ".%s", layer, layer_tensors[i].suffix);
         struct rf_tensor *field =
             (struct rf_tensor *)((char *)&o->files->layers[layer] + layer_tensors[i].field);
         status = bind_tensor(o, field, name, layer_tensors[i].shape);
@@ -295,14 +325,18 @@ static enum rf_status bind_all(struct opening *o)
     if (!files->layers)
         return out_of_memory(o);
     const struct wanted table = {VOCAB, HIDDEN};
-    enum rf_status status = bind_tensor(o, &files->embed, "model.embed_tokens.weight", table);
+    bool gguf = files->is_gguf;
+    enum rf_status status =
+        bind_tensor(o, &files->embed, gguf ? "token_embd.weight" : "model.embed_tokens.weight", table);
     for (uint32_t i = 0; i < files->config.layers && !status; i++)
         status = bind_layer(o, i);
     if (!status)
-        status = bind_tensor(o, &files->final_norm, "model.norm.weight", (struct wanted){HIDDEN, NO_SIZE});
+        status = bind_tensor(o, &files->final_norm, gguf ? "output_norm.weight" : "model.norm.weight",
+                             (struct wanted){HIDDEN, NO_SIZE});
+    if (!status && files->config.tie_word_embeddings)
+        return bind_tied_head(o);
     if (!status)
-        status = files->config.tie_word_embeddings ? bind_tied_head(o)
-                                                   : bind_tensor(o, &files->lm_head, "lm_head.weight", table);
+        status = bind_tensor(o, &files->lm_head, gguf ? "output.weight" : "lm_head.weight", table);
     return status;
 }
 
@@ -321,16 +355,16 @@ static enum rf_status check_surplus(struct opening *o)
     const struct rf_tensor *rotary = NULL;
     size_t rotary_count = 0;
     for (uint32_t i = 0; i < o->files->shard_count; i++) {
-        const struct rf_safetensors *content = &o->files->shards[i].content;
+        const struct rf_tensor_table *content = &o->files->shards[i].content;
         for (size_t j = 0; j < content->count; j++) {
             const struct rf_tensor *tensor = &content->tensors[j];
             if (o->bound[i][j])
                 continue;
             if (!is_rotary_table(tensor->name))
-                return rf_fail(o->err, RF_ERROR_FORMAT,
-                               "%s: tensor %s: surplus, a model of %" PRIu32
-                               " layers by config.json has no such tensor",
-                               tensor->file, rf_json_printable(tensor->name).text, o->files->config.layers);
+                return rf_fail(
+                    o->err, RF_ERROR_FORMAT,
+                    "%s: tensor %s: surplus, a model of %" PRIu32 " layers by %s has no such tensor",
+                    tensor->file, rf_json_printable(tensor->name).text, o->files->config.layers, o->by);
             rotary = tensor;
             rotary_count++;
         }
@@ -343,28 +377,73 @@ static enum rf_status check_surplus(struct opening *o)
 
 /* ---- Opening and closing ------------------------------------------------------------------------------- */
 
-static enum rf_status check_folder(const struct opening *o)
+static enum rf_status open_folder(struct opening *o)
 {
-    struct stat info;
-    if (stat(o->folder, &info) != 0)
-        return rf_fail(o->err, RF_ERROR_IO, "%s: cannot open the model folder: %s", o->folder,
-                       strerror(errno));
-    if (!S_ISDIR(info.st_mode))
-        return rf_fail(o->err, RF_ERROR_IO, "%s: is a file, wanted a model folder", o->folder);
-    return RF_OK;
+    enum rf_status status = rf_config_load(&o->files->config, o->folder, o->err);
+    if (!status)
+        status = open_shards(o);
+    if (!status && o->has_index)
+        status = check_index(o);
+    return status;
 }
 
-enum rf_status rf_model_files_open(struct rf_model_files *out, const char *folder, struct rf_error *err)
+static enum rf_status warn_unknown(struct opening *o, const struct rf_gguf_unknown *unknown)
+{
+    enum rf_status status = RF_OK;
+    for (size_t i = 0; i < unknown->count && !status; i++) {
+        char quoted[RF_QUOTE_SIZE];
+        struct rf_gguf_string key = unknown->values[i]->key;
+        status = warn(o, "%s: metadata %s: ignored, its meaning is not known here", o->folder,
+                      rf_quote(quoted, key.text, key.length));
+    }
+    return status;
+}
+
+/* The file's metadata take the place of config.json, and it is the only shard. */
+static enum rf_status open_gguf(struct opening *o)
+{
+    struct rf_model_files *files = o->files;
+    struct rf_gguf gguf = {0};
+    struct rf_gguf_unknown unknown;
+    files->is_gguf = true;
+    files->shards = calloc(1, sizeof *files->shards);
+    o->bound = calloc(1, sizeof *o->bound);
+    if (!files->shards || !o->bound)
+        return out_of_memory(o);
+    files->shard_count = 1;
+    struct rf_shard *shard = &files->shards[0];
+    if (!(shard->path = strdup(o->folder)))
+        return out_of_memory(o);
+    enum rf_status status = rf_file_map_open(&shard->map, shard->path, o->err);
+    if (!status && !rf_gguf_is_magic(shard->map.data, shard->map.size))
+        return rf_fail(o->err, RF_ERROR_IO, "%s: is a file, wanted a model folder or a GGUF file", o->folder);
+    if (!status)
+        status = rf_gguf_parse(&gguf, shard->path, shard->map.data, shard->map.size, o->err);
+    if (!status)
+        status = rf_gguf_config(&files->config, &gguf, &unknown, o->err);
+    if (!status)
+        status = warn_unknown(o, &unknown);
+    shard->content = gguf.tensors;
+    gguf.tensors = (struct rf_tensor_table){0};
+    rf_gguf_free(&gguf);
+    if (!status && !(o->bound[0] = calloc(shard->content.count, sizeof **o->bound)))
+        status = out_of_memory(o);
+    return status;
+}
+
+enum rf_status rf_model_files_open(struct rf_model_files *out, const char *path, struct rf_error *err)
 {
     *out = (struct rf_model_files){0};
-    struct opening o = {.files = out, .folder = folder, .err = err};
-    enum rf_status status = check_folder(&o);
-    if (!status)
-        status = rf_config_load(&out->config, folder, err);
-    if (!status)
-        status = open_shards(&o);
-    if (!status && o.has_index)
-        status = check_index(&o);
+    struct opening o = {.files = out, .folder = path, .by = "config.json", .err = err};
+    char *gguf;
+    enum rf_status status = rf_model_path_resolve(&gguf, path, err);
+    if (!status && gguf) {
+        o.folder = gguf;
+        o.by = "its metadata";
+        status = open_gguf(&o);
+    } else if (!status) {
+        status = open_folder(&o);
+    }
     if (!status)
         status = bind_all(&o);
     if (!status)
@@ -373,16 +452,51 @@ enum rf_status rf_model_files_open(struct rf_model_files *out, const char *folde
         free(o.bound[i]);
     free(o.bound);
     free(o.index_path);
+    free(gguf);
     rf_shard_index_free(&o.index);
     if (status)
         rf_model_files_close(out);
     return status;
 }
 
+/* ---- Listing ------------------------------------------------------------------------------------------- */
+
+static void list_one(struct rf_named_tensor *list, size_t *count, const struct rf_tensor *tensor,
+                     const char *name)
+{
+    struct rf_named_tensor *item = &list[(*count)++];
+    item->tensor = tensor;
+    snprintf(item->gguf, sizeof item->gguf, "%s", name);
+}
+
+enum rf_status rf_model_files_list(const struct rf_model_files *files, struct rf_named_tensor **out,
+                                   size_t *count, struct rf_error *err)
+{
+    enum { PER_LAYER = sizeof layer_tensors / sizeof layer_tensors[0] };
+    *count = 0;
+    struct rf_named_tensor *list = calloc((size_t)files->config.layers * PER_LAYER + 3, sizeof *list);
+    *out = list;
+    if (!list)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of memory", files->shards[0].path);
+    list_one(list, count, &files->embed, "token_embd.weight");
+    for (uint32_t layer = 0; layer < files->config.layers; layer++)
+        for (size_t i = 0; i < PER_LAYER; i++) {
+            char name[64];
+            snprintf(name, sizeof name, "blk.%" PRIu32 ".%s", layer, layer_tensors[i].gguf);
+            const char *fields = (const char *)&files->layers[layer];
+            list_one(list, count, (const struct rf_tensor *)(const void *)(fields + layer_tensors[i].field),
+                     name);
+        }
+    list_one(list, count, &files->final_norm, "output_norm.weight");
+    if (!files->config.tie_word_embeddings)
+        list_one(list, count, &files->lm_head, "output.weight");
+    return RF_OK;
+}
+
 void rf_model_files_close(struct rf_model_files *files)
 {
     for (uint32_t i = 0; i < files->shard_count; i++) {
-        rf_safetensors_free(&files->shards[i].content);
+        rf_tensor_table_free(&files->shards[i].content);
         rf_file_map_close(&files->shards[i].map);
         free(files->shards[i].path);
     }

@@ -66,14 +66,8 @@ static inline uint16_t rf_float_to_bf16(float value)
     return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded);
 }
 
-/* What a type can do: decode and encode take F32, F16, BF16 and the block types. */
-static inline bool rf_dtype_is_weight(enum rf_dtype dtype)
-{
-    return (dtype >= RF_DTYPE_BF16 && dtype <= RF_DTYPE_F32) ||
-           (dtype >= RF_DTYPE_Q8_0 && dtype < RF_DTYPE_COUNT);
-}
-
-/* `count` elements, a multiple of the block; `blocks` may have any alignment. */
+/* `count` elements of a weight type (rf_dtype_is_weight), a multiple of the block; `blocks` may have any
+ * alignment. */
 void rf_quant_decode(enum rf_dtype dtype, const void *blocks, uint64_t count, float *out);
 
 /* The other way. Q8_0 and Q4_0 are rounded as GGML's reference does it, to the bit; Q4_K and Q6_K search the

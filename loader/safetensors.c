@@ -12,19 +12,6 @@ enum {
     MAX_HEADER_VALUES = 1 << 20,          /* about 10 per tensor */
 };
 
-struct rf_shape_text rf_shape_describe(const uint64_t *shape, uint32_t rank)
-{
-    struct rf_shape_text out;
-    size_t used = 0;
-    out.text[used++] = '[';
-    for (uint32_t i = 0; i < rank; i++)
-        used +=
-            (size_t)snprintf(out.text + used, sizeof out.text - used, "%s%" PRIu64, i ? ", " : "", shape[i]);
-    out.text[used++] = ']';
-    out.text[used] = '\0';
-    return out;
-}
-
 /* ---- One entry of the header --------------------------------------------------------------------------- */
 
 /* Where a header's tensors point to. */
@@ -163,7 +150,7 @@ static bool is_metadata(const cJSON *entry)
 
 /* Allocates the tensor array and the block of names, and copies `file` into the latter; *next_name is the
  * free part. */
-static enum rf_status reserve(struct rf_safetensors *out, const cJSON *header, const char *file,
+static enum rf_status reserve(struct rf_tensor_table *out, const cJSON *header, const char *file,
                               char **next_name, struct rf_error *err)
 {
     size_t count = 0, name_bytes = strlen(file) + 1;
@@ -183,7 +170,7 @@ static enum rf_status reserve(struct rf_safetensors *out, const cJSON *header, c
     return RF_OK;
 }
 
-static enum rf_status parse_entries(struct rf_safetensors *out, const cJSON *header,
+static enum rf_status parse_entries(struct rf_tensor_table *out, const cJSON *header,
                                     const struct data_section *data, struct rf_error *err)
 {
     char *name = NULL;
@@ -204,25 +191,12 @@ static enum rf_status parse_entries(struct rf_safetensors *out, const cJSON *hea
     return status;
 }
 
-static int compare_data(const void *a, const void *b)
-{
-    const struct rf_tensor *x = a, *y = b;
-    if (x->data != y->data)
-        return (uintptr_t)x->data < (uintptr_t)y->data ? -1 : 1;
-    return (x->bytes > y->bytes) - (x->bytes < y->bytes); /* empty tensors first */
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(((const struct rf_tensor *)a)->name, ((const struct rf_tensor *)b)->name);
-}
-
 /* The format wants every byte of the data section to belong to exactly one tensor. Sorts the tensors by
  * place. */
-static enum rf_status check_coverage(struct rf_safetensors *out, const struct data_section *data,
+static enum rf_status check_coverage(struct rf_tensor_table *out, const struct data_section *data,
                                      struct rf_error *err)
 {
-    qsort(out->tensors, out->count, sizeof *out->tensors, compare_data);
+    qsort(out->tensors, out->count, sizeof *out->tensors, rf_tensor_compare_places);
     uint64_t covered = 0;
     for (size_t i = 0; i < out->count; i++) {
         const struct rf_tensor *tensor = &out->tensors[i];
@@ -271,10 +245,10 @@ static enum rf_status read_header_length(uint64_t *out, const char *file, const 
     return RF_OK;
 }
 
-enum rf_status rf_safetensors_parse(struct rf_safetensors *out, const char *file, const unsigned char *bytes,
+enum rf_status rf_safetensors_parse(struct rf_tensor_table *out, const char *file, const unsigned char *bytes,
                                     uint64_t size, struct rf_error *err)
 {
-    *out = (struct rf_safetensors){0};
+    *out = (struct rf_tensor_table){0};
     uint64_t header_length = 0;
     enum rf_status status = read_header_length(&header_length, file, bytes, size, err);
     if (status)
@@ -290,22 +264,9 @@ enum rf_status rf_safetensors_parse(struct rf_safetensors *out, const char *file
     if (!status)
         status = check_coverage(out, &data, err);
     if (status) {
-        rf_safetensors_free(out);
+        rf_tensor_table_free(out);
         return status;
     }
-    qsort(out->tensors, out->count, sizeof *out->tensors, compare_names);
+    qsort(out->tensors, out->count, sizeof *out->tensors, rf_tensor_compare_names);
     return RF_OK;
-}
-
-void rf_safetensors_free(struct rf_safetensors *file)
-{
-    free(file->tensors);
-    free(file->names);
-    *file = (struct rf_safetensors){0};
-}
-
-const struct rf_tensor *rf_safetensors_find(const struct rf_safetensors *file, const char *name)
-{
-    struct rf_tensor key = {.name = name};
-    return file->count ? bsearch(&key, file->tensors, file->count, sizeof key, compare_names) : NULL;
 }

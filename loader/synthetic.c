@@ -117,21 +117,28 @@ static enum rf_status set_member(struct rf_model_config *c, const char *text, si
 
 static enum rf_status check_sizes(const struct rf_model_config *c, struct rf_error *err)
 {
-    /* Rows of the matrices are whole blocks of their type. */
-    uint32_t block = rf_dtype_block_elements(c->torch_dtype), unit = block > 8 ? block : 8;
     const struct {
         const char *key;
         uint32_t value, factor;
-    } multiples[] = {{"hidden", c->hidden, unit},
+    } multiples[] = {{"hidden", c->hidden, 8},
                      {"head_dim", c->head_dim, 8},
-                     {"heads * head_dim", c->heads * c->head_dim, unit},
-                     {"ffn", c->ffn, unit},
+                     {"ffn", c->ffn, 8},
                      {"heads", c->heads, c->kv_heads}};
     for (size_t i = 0; i < sizeof multiples / sizeof *multiples; i++)
         if (multiples[i].value % multiples[i].factor)
             return rf_fail(err, RF_ERROR_ARGUMENT,
                            "synthetic: %s: found %" PRIu32 ", wanted a multiple of %" PRIu32,
                            multiples[i].key, multiples[i].value, multiples[i].factor);
+    const struct {
+        const char *key;
+        uint32_t value;
+    } inputs[] = {{"hidden", c->hidden}, {"ffn", c->ffn}, {"heads * head_dim", c->heads * c->head_dim}};
+    uint32_t block = rf_dtype_block_elements(c->torch_dtype);
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
+        if (inputs[i].value % block)
+            return rf_fail(err, RF_ERROR_ARGUMENT,
+                           "synthetic: %s: found %" PRIu32 ", wanted a multiple of %s's block, %" PRIu32,
+                           inputs[i].key, inputs[i].value, rf_dtype_name(c->torch_dtype), block);
     return RF_OK;
 }
 

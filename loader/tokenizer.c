@@ -18,6 +18,7 @@ void rf_tokenizer_destroy(rf_tokenizer *tokenizer)
     rf_merges_free(&tokenizer->merges);
     rf_splitter_destroy(tokenizer->splitter);
     free(tokenizer->added);
+    free(tokenizer->template_text);
     free(tokenizer->folder);
     free(tokenizer);
 }

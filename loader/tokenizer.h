@@ -35,6 +35,10 @@ struct rf_tokenizer_files {
 enum rf_status rf_tokenizer_from_files(rf_tokenizer **out, const struct rf_tokenizer_files *files,
                                        struct rf_error *err);
 
+/* From a parsed GGUF file; nothing of it is kept. */
+struct rf_gguf;
+enum rf_status rf_tokenizer_from_gguf(rf_tokenizer **out, const struct rf_gguf *gguf, struct rf_error *err);
+
 /* Highest id + 1. Ids may be missing only between the vocabulary and the added tokens, and between those. */
 uint32_t rf_tokenizer_vocab(const rf_tokenizer *tokenizer);
 /* RF_ERROR_FORMAT unless every id is below `config_vocab`, the number of embedding rows. */

@@ -1,10 +1,12 @@
-/* From a folder to a tokenizer: which route its files take, tokenizer_config.json, and the vocab.json +
- * merges.txt route. tokenizer_json.c has the other one. */
+/* From a path to a tokenizer: which route its files take, tokenizer_config.json, and the vocab.json + merges.txt
+ * route. tokenizer_json.c and gguf_tokenizer.c have the others. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
 #include "loader/file_map.h"
+#include "loader/gguf.h"
 #include "loader/json.h"
+#include "loader/model_path.h"
 #include "loader/tokenizer_internal.h"
 #include "loader/utf8.h"
 
@@ -25,6 +27,18 @@ static const char *const file_names[RF_TOKENIZER_FILE_COUNT] = {
     [RF_TOKENIZER_CONFIG_JSON] = "tokenizer_config.json",
     [RF_CHAT_TEMPLATE_JINJA] = "chat_template.jinja",
 };
+
+bool rf_is_qwen_split(const char *pattern)
+{
+    return strcmp(pattern, qwen_pattern) == 0;
+}
+
+enum rf_status rf_loading_qwen_split(struct rf_tokenizer_loading *loading)
+{
+    loading->tokenizer->qwen_split = true;
+    return rf_splitter_create(&loading->tokenizer->splitter, qwen_pattern, sizeof qwen_pattern - 1,
+                              "split pattern of Qwen2Tokenizer", loading->err);
+}
 
 static enum rf_status no_memory(struct rf_error *err)
 {
@@ -228,7 +242,15 @@ static enum rf_status take_role(struct rf_tokenizer_loading *loading, const char
     return RF_OK;
 }
 
-static void take_template(struct rf_tokenizer_loading *loading)
+enum rf_status rf_loading_template(struct rf_tokenizer_loading *loading, const char *text, size_t length)
+{
+    rf_tokenizer *tokenizer = loading->tokenizer;
+    tokenizer->chat_template = rf_chat_recognise(text, length);
+    tokenizer->template_text = strndup(text, length);
+    return tokenizer->template_text ? RF_OK : no_memory(loading->err);
+}
+
+static enum rf_status take_template(struct rf_tokenizer_loading *loading)
 {
     const cJSON *value = rf_json_member(config_at(loading), "chat_template");
     const char *text = loading->files->file[RF_CHAT_TEMPLATE_JINJA].data;
@@ -237,9 +259,9 @@ static void take_template(struct rf_tokenizer_loading *loading)
         text = value->valuestring;
         length = strlen(text);
     }
-    loading->tokenizer->chat_template = text    ? rf_chat_recognise(text, length)
-                                        : value ? RF_CHAT_UNKNOWN /* a list of several */
-                                                : RF_CHAT_NONE;
+    loading->tokenizer->chat_template =
+        value ? RF_CHAT_UNKNOWN : RF_CHAT_NONE; /* a list of several, or none */
+    return text ? rf_loading_template(loading, text, length) : RF_OK;
 }
 
 static enum rf_status take_config(struct rf_tokenizer_loading *loading)
@@ -286,7 +308,7 @@ static enum rf_status parse_merge_line(struct rf_tokenizer_loading *loading, con
                        "%s: line %zu is %s, wanted two tokens with one space between", name, number,
                        rf_quote(quoted, line, length));
     }
-    struct rf_merge_place place = {name, true, number};
+    struct rf_merge_place place = {name, NULL, number};
     return rf_vocabulary_merge(&loading->vocabulary, place, (*rank)++, line, left, space + 1,
                                length - left - 1, loading->err);
 }
@@ -334,15 +356,12 @@ static enum rf_status load_vocab_route(struct rf_tokenizer_loading *loading)
     enum rf_status status = rf_loading_parse(loading, RF_VOCAB_JSON);
     if (status)
         return status;
-    status = rf_vocabulary_build(&loading->vocabulary, loading->names[RF_VOCAB_JSON], "",
-                                 loading->trees[RF_VOCAB_JSON], loading->added, loading->added_count,
-                                 loading->err);
+    status = rf_vocabulary_build_json(&loading->vocabulary, loading->names[RF_VOCAB_JSON], "",
+                                      loading->trees[RF_VOCAB_JSON], loading->added, loading->added_count,
+                                      loading->err);
     if (!status)
         status = parse_merges(loading);
-    if (!status)
-        status = rf_splitter_create(&loading->tokenizer->splitter, qwen_pattern, sizeof qwen_pattern - 1,
-                                    "split pattern of Qwen2Tokenizer", loading->err);
-    return status;
+    return status ? status : rf_loading_qwen_split(loading);
 }
 
 /* ---- The whole ----------------------------------------------------------------------------------------- */
@@ -372,9 +391,37 @@ static enum rf_status load(struct rf_tokenizer_loading *loading)
     if (!status)
         status = take_role(loading, "mask_token", &tokenizer->mask);
     if (!status)
-        take_template(loading);
+        status = take_template(loading);
     if (!status)
         status = whole ? rf_loading_tokenizer_json_model(loading) : load_vocab_route(loading);
+    return status;
+}
+
+enum rf_status rf_loading_begin(struct rf_tokenizer_loading *loading, const char *folder,
+                                struct rf_error *err)
+{
+    *loading = (struct rf_tokenizer_loading){.err = err};
+    loading->tokenizer = calloc(1, sizeof *loading->tokenizer);
+    if (!loading->tokenizer)
+        return no_memory(err);
+    loading->tokenizer->eos = loading->tokenizer->mask = RF_TOKENIZER_NONE;
+    loading->vocabulary.tokenizer = loading->tokenizer;
+    loading->tokenizer->folder = strdup(folder);
+    return loading->tokenizer->folder ? RF_OK : no_memory(err);
+}
+
+enum rf_status rf_loading_end(struct rf_tokenizer_loading *loading, enum rf_status status, rf_tokenizer **out)
+{
+    rf_vocabulary_free(&loading->vocabulary);
+    free(loading->added);
+    for (size_t i = 0; i < RF_TOKENIZER_FILE_COUNT; i++) {
+        cJSON_Delete(loading->trees[i]);
+        free(loading->names[i]);
+    }
+    if (status)
+        rf_tokenizer_destroy(loading->tokenizer);
+    else
+        *out = loading->tokenizer;
     return status;
 }
 
@@ -382,39 +429,19 @@ enum rf_status rf_tokenizer_from_files(rf_tokenizer **out, const struct rf_token
                                        struct rf_error *err)
 {
     *out = NULL;
-    struct rf_tokenizer_loading loading = {.files = files, .err = err};
-    loading.tokenizer = calloc(1, sizeof *loading.tokenizer);
-    bool ok = loading.tokenizer && (loading.tokenizer->folder = strdup(files->folder)) != NULL;
-    for (size_t i = 0; i < RF_TOKENIZER_FILE_COUNT && ok; i++)
-        ok = (loading.names[i] = rf_path_join(files->folder, file_names[i])) != NULL;
-    enum rf_status status = RF_ERROR_HOST_MEMORY;
-    if (ok) {
-        loading.tokenizer->eos = loading.tokenizer->mask = RF_TOKENIZER_NONE;
-        loading.vocabulary.tokenizer = loading.tokenizer;
+    struct rf_tokenizer_loading loading;
+    enum rf_status status = rf_loading_begin(&loading, files->folder, err);
+    loading.files = files;
+    for (size_t i = 0; i < RF_TOKENIZER_FILE_COUNT && !status; i++)
+        if (!(loading.names[i] = rf_path_join(files->folder, file_names[i])))
+            status = no_memory(err);
+    if (!status)
         status = load(&loading);
-    } else {
-        no_memory(err);
-    }
-    rf_vocabulary_free(&loading.vocabulary);
-    free(loading.added);
-    for (size_t i = 0; i < RF_TOKENIZER_FILE_COUNT; i++) {
-        cJSON_Delete(loading.trees[i]);
-        free(loading.names[i]);
-    }
-    if (status)
-        rf_tokenizer_destroy(loading.tokenizer);
-    else
-        *out = loading.tokenizer;
-    return status;
+    return rf_loading_end(&loading, status, out);
 }
 
-enum rf_status rf_tokenizer_load(rf_tokenizer **out, const char *folder, struct rf_error *err)
+static enum rf_status load_folder(rf_tokenizer **out, const char *folder, struct rf_error *err)
 {
-    *out = NULL;
-    if (!folder)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "tokenizer: no folder given");
-    if (!rf_path_exists(folder))
-        return rf_fail(err, RF_ERROR_IO, "%s: no such folder", folder);
     struct rf_tokenizer_files files = {.folder = folder};
     struct rf_file_map maps[RF_TOKENIZER_FILE_COUNT] = {0};
     enum rf_status status = RF_OK;
@@ -436,5 +463,34 @@ enum rf_status rf_tokenizer_load(rf_tokenizer **out, const char *folder, struct 
         status = rf_tokenizer_from_files(out, &files, err);
     for (size_t i = 0; i < RF_TOKENIZER_FILE_COUNT; i++)
         rf_file_map_close(&maps[i]);
+    return status;
+}
+
+static enum rf_status load_gguf(rf_tokenizer **out, const char *path, struct rf_error *err)
+{
+    struct rf_file_map map;
+    struct rf_gguf gguf = {0};
+    enum rf_status status = rf_file_map_open(&map, path, err);
+    if (!status && !rf_gguf_is_magic(map.data, map.size))
+        status = rf_fail(err, RF_ERROR_IO, "%s: is a file, wanted a model folder or a GGUF file", path);
+    if (!status)
+        status = rf_gguf_parse(&gguf, path, map.data, map.size, err);
+    if (!status)
+        status = rf_tokenizer_from_gguf(out, &gguf, err);
+    rf_gguf_free(&gguf);
+    rf_file_map_close(&map);
+    return status;
+}
+
+enum rf_status rf_tokenizer_load(rf_tokenizer **out, const char *folder, struct rf_error *err)
+{
+    *out = NULL;
+    if (!folder)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "tokenizer: no folder given");
+    char *gguf;
+    enum rf_status status = rf_model_path_resolve(&gguf, folder, err);
+    if (!status)
+        status = gguf ? load_gguf(out, gguf, err) : load_folder(out, folder, err);
+    free(gguf);
     return status;
 }

@@ -39,7 +39,9 @@ struct rf_tokenizer {
     uint32_t added_start[257];
     uint32_t eos, mask; /* RF_TOKENIZER_NONE: none */
     enum rf_chat_template chat_template;
-    char *folder; /* for messages */
+    char *template_text; /* as the files have it; NULL: none */
+    bool qwen_split;     /* the split pattern is that of Qwen2Tokenizer */
+    char *folder;        /* or GGUF file, for messages */
 };
 
 /* An added token as a file declares it. */
@@ -51,8 +53,14 @@ struct rf_added_token {
     const char *file; /* that declares it, for messages */
 };
 
-/* Builds the id table. The vocabulary comes as a JSON object token -> id, written in the byte-level
- * alphabet. */
+/* A vocabulary token as a file declares it, written in the byte-level alphabet. */
+struct rf_written_token {
+    const char *text; /* belongs to the parsed file; need not end in NUL */
+    size_t length;
+    uint32_t id;
+};
+
+/* Builds the id table. */
 struct cJSON;
 struct rf_vocabulary_entry {
     uint32_t hash, id; /* id RF_TOKENIZER_NONE: free */
@@ -68,13 +76,20 @@ struct rf_vocabulary {
 /* `field` leads messages inside `file`: "model.vocab: " or "". vocabulary->tokenizer is set, the rest
  * zero. */
 enum rf_status rf_vocabulary_build(struct rf_vocabulary *vocabulary, const char *file, const char *field,
-                                   const struct cJSON *vocab, const struct rf_added_token *added,
-                                   size_t added_count, struct rf_error *err);
+                                   const struct rf_written_token *tokens, size_t count,
+                                   const struct rf_added_token *added, size_t added_count,
+                                   struct rf_error *err);
+/* The same from a JSON object token -> id. */
+enum rf_status rf_vocabulary_build_json(struct rf_vocabulary *vocabulary, const char *file, const char *field,
+                                        const struct cJSON *vocab, const struct rf_added_token *added,
+                                        size_t added_count, struct rf_error *err);
 
-/* Where a merge stands, for messages: line `number` of a text file, or place `number` of model.merges. */
+/* Appends bytes as the byte-level alphabet writes them; false: no memory. */
+bool rf_alphabet_encode(struct rf_bytes *out, const char *bytes, size_t length);
+
+/* Where a merge stands, for messages: place `number` of `list`, or line `number` of a text file (NULL). */
 struct rf_merge_place {
-    const char *file;
-    bool by_line;
+    const char *file, *list;
     size_t number;
 };
 /* Both parts are written in the byte-level alphabet. The tokenizer's merges have room for it. */
@@ -95,6 +110,20 @@ struct rf_tokenizer_loading {
     size_t added_count, added_capacity;
     struct rf_error *err;
 };
+
+/* Makes an empty tokenizer that calls itself `folder`; *loading is filled even on failure. */
+enum rf_status rf_loading_begin(struct rf_tokenizer_loading *loading, const char *folder,
+                                struct rf_error *err);
+/* Frees everything but the tokenizer, which is handed out, or destroyed when `status` is a failure. */
+enum rf_status rf_loading_end(struct rf_tokenizer_loading *loading, enum rf_status status,
+                              rf_tokenizer **out);
+
+/* Takes the chat template, and recognises it. */
+enum rf_status rf_loading_template(struct rf_tokenizer_loading *loading, const char *text, size_t length);
+/* Cuts text into words as Qwen2Tokenizer does, for files that only name the pattern. */
+enum rf_status rf_loading_qwen_split(struct rf_tokenizer_loading *loading);
+/* Whether a pattern is that one. */
+bool rf_is_qwen_split(const char *pattern);
 
 /* Parses one file into trees[file]. */
 enum rf_status rf_loading_parse(struct rf_tokenizer_loading *loading, enum rf_tokenizer_file file);

@@ -118,6 +118,7 @@ static enum rf_status take_split(struct rf_tokenizer_loading *loading, struct rf
         return status;
     if (!regex)
         return unsupported(pattern_at, "Regex", "a pattern", err);
+    loading->tokenizer->qwen_split = rf_is_qwen_split(regex);
     char where[512];
     snprintf(where, sizeof where, "%.400s: %sRegex", at.file, pattern_at.path);
     return rf_splitter_create(&loading->tokenizer->splitter, regex, strlen(regex), where, err);
@@ -265,7 +266,7 @@ static enum rf_status take_merge(struct rf_tokenizer_loading *loading, const cJS
         return rf_fail(loading->err, RF_ERROR_FORMAT,
                        "%s: model.merges[%zu] is %s, wanted \"a b\" or [\"a\", \"b\"]", name, number,
                        rf_json_describe(item).text);
-    struct rf_merge_place place = {name, false, number};
+    struct rf_merge_place place = {name, "model.merges", number};
     return rf_vocabulary_merge(&loading->vocabulary, place, (uint32_t)number, left, left_length, right,
                                strlen(right), loading->err);
 }
@@ -282,8 +283,8 @@ enum rf_status rf_loading_tokenizer_json_model(struct rf_tokenizer_loading *load
     if (!cJSON_IsArray(merges))
         return rf_fail(loading->err, RF_ERROR_FORMAT, "%s: model.merges is %s, wanted an array", name,
                        rf_json_describe(merges).text);
-    status = rf_vocabulary_build(&loading->vocabulary, name, "model.vocab: ", vocab, loading->added,
-                                 loading->added_count, loading->err);
+    status = rf_vocabulary_build_json(&loading->vocabulary, name, "model.vocab: ", vocab, loading->added,
+                                      loading->added_count, loading->err);
     if (status)
         return status;
     size_t count = 0;

@@ -41,6 +41,19 @@ static int alphabet_byte(uint32_t code)
     return 0xAD;
 }
 
+bool rf_alphabet_encode(struct rf_bytes *out, const char *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        uint32_t byte = (unsigned char)bytes[i], code = byte;
+        if (!is_itself(byte)) /* the reverse of alphabet_byte */
+            code = 256 + (byte <= 0x20 ? byte : byte <= 0xA0 ? byte - 0x7F + 33 : 67);
+        char written[4];
+        if (!rf_bytes_append(out, written, rf_utf8_encode(code, written)))
+            return false;
+    }
+    return true;
+}
+
 /* Appends the bytes that `text` writes; false when a character is not of the alphabet. `out` has room. */
 static bool decode_alphabet(const char *text, size_t length, char *out, size_t *out_length)
 {
@@ -120,30 +133,25 @@ struct builder {
     struct rf_error *err;
 };
 
-static const struct rf_added_token *find_added(const struct builder *b, uint64_t id, const char *content)
+static bool find_added(const struct builder *b, uint32_t id, const char *text, size_t length)
 {
     for (size_t i = 0; i < b->added_count; i++)
-        if (b->added[i].id == id && !strcmp(b->added[i].content, content))
-            return &b->added[i];
-    return NULL;
+        if (b->added[i].id == id && strlen(b->added[i].content) == length &&
+            !memcmp(b->added[i].content, text, length))
+            return true;
+    return false;
 }
 
 /* Sizes the id table: one entry for every id up to the highest. */
-static enum rf_status allocate(const struct builder *b, const cJSON *vocab, uint32_t *vocab_ids)
+static enum rf_status allocate(const struct builder *b, const struct rf_written_token *written, size_t count,
+                               uint32_t *vocab_ids)
 {
-    size_t count = 0, bytes = 0;
+    size_t bytes = 0;
     uint64_t highest = 0;
-    for (const cJSON *item = vocab->child; item; item = item->next) {
-        uint64_t id;
-        char quoted[RF_QUOTE_SIZE];
-        if (!rf_json_is_uint(item, 0, UINT32_MAX - 1, &id))
-            return rf_fail(b->err, RF_ERROR_FORMAT, "%s: %s%s is %s, wanted a token id (a whole number)",
-                           b->file, b->field, rf_quote(quoted, item->string, strlen(item->string)),
-                           rf_json_describe(item).text);
-        if (id > highest)
-            highest = id;
-        bytes += strlen(item->string);
-        count++;
+    for (size_t i = 0; i < count; i++) {
+        if (written[i].id > highest)
+            highest = written[i].id;
+        bytes += written[i].length;
     }
     if (count == 0)
         return rf_fail(b->err, RF_ERROR_FORMAT, "%s: %sthe vocabulary is empty", b->file, b->field);
@@ -168,29 +176,29 @@ static enum rf_status allocate(const struct builder *b, const cJSON *vocab, uint
     return ok && create_table(b->vocabulary, count) ? RF_OK : no_memory(b->err);
 }
 
-static enum rf_status add_vocab_token(const struct builder *b, const cJSON *item)
+static enum rf_status add_vocab_token(const struct builder *b, const struct rf_written_token *written)
 {
     rf_tokenizer *tokenizer = b->tokenizer;
-    uint32_t id = (uint32_t)item->valuedouble;
-    size_t written = strlen(item->string), length = 0;
+    uint32_t id = written->id;
+    size_t length = 0;
     char quoted[RF_QUOTE_SIZE], other[RF_QUOTE_SIZE];
     char *bytes = tokenizer->bytes.data + tokenizer->bytes.length;
-    if (!decode_alphabet(item->string, written, bytes, &length) || length == 0) {
-        if (find_added(b, id, item->string))
+    if (!decode_alphabet(written->text, written->length, bytes, &length) || length == 0) {
+        if (find_added(b, id, written->text, written->length))
             return RF_OK; /* comes again with the added tokens, as plain text */
         return rf_fail(b->err, RF_ERROR_FORMAT,
                        "%s: %stoken %s (id %u) is not written in the byte-level alphabet", b->file, b->field,
-                       rf_quote(quoted, item->string, written), id);
+                       rf_quote(quoted, written->text, written->length), id);
     }
     struct rf_token *token = &tokenizer->tokens[id];
     if (token->flags)
         return rf_fail(b->err, RF_ERROR_FORMAT,
                        "%s: %sid %u is given to both %s and %s, wanted one token per id", b->file, b->field,
-                       id, show(tokenizer, id, other), rf_quote(quoted, item->string, written));
+                       id, show(tokenizer, id, other), rf_quote(quoted, written->text, written->length));
     struct rf_vocabulary_entry *entry = entry_of(b->vocabulary, bytes, length);
     if (entry->id != RF_TOKENIZER_NONE)
         return rf_fail(b->err, RF_ERROR_FORMAT, "%s: %stoken %s has the ids %u and %u, wanted one", b->file,
-                       b->field, rf_quote(quoted, item->string, written), entry->id, id);
+                       b->field, rf_quote(quoted, written->text, written->length), entry->id, id);
     *token = (struct rf_token){(uint32_t)tokenizer->bytes.length, (uint32_t)length, RF_TOKEN_PRESENT};
     tokenizer->bytes.length += length;
     entry->id = id;
@@ -288,14 +296,15 @@ static enum rf_status find_byte_tokens(const struct builder *b)
 }
 
 enum rf_status rf_vocabulary_build(struct rf_vocabulary *vocabulary, const char *file, const char *field,
-                                   const struct cJSON *vocab, const struct rf_added_token *added,
-                                   size_t added_count, struct rf_error *err)
+                                   const struct rf_written_token *tokens, size_t count,
+                                   const struct rf_added_token *added, size_t added_count,
+                                   struct rf_error *err)
 {
     struct builder b = {vocabulary, vocabulary->tokenizer, file, field, added, added_count, err};
     uint32_t vocab_ids = 0;
-    enum rf_status status = allocate(&b, vocab, &vocab_ids);
-    for (const cJSON *item = vocab->child; item && !status; item = item->next)
-        status = add_vocab_token(&b, item);
+    enum rf_status status = allocate(&b, tokens, count, &vocab_ids);
+    for (size_t i = 0; i < count && !status; i++)
+        status = add_vocab_token(&b, &tokens[i]);
     for (size_t i = 0; i < added_count && !status; i++)
         status = add_added_token(&b, &added[i]);
     for (uint32_t id = 0; id < vocab_ids && !status; id++)
@@ -306,6 +315,33 @@ enum rf_status rf_vocabulary_build(struct rf_vocabulary *vocabulary, const char 
     if (!status)
         status = find_byte_tokens(&b);
     return status ? status : sort_added(&b);
+}
+
+enum rf_status rf_vocabulary_build_json(struct rf_vocabulary *vocabulary, const char *file, const char *field,
+                                        const struct cJSON *vocab, const struct rf_added_token *added,
+                                        size_t added_count, struct rf_error *err)
+{
+    size_t count = 0;
+    for (const cJSON *item = vocab->child; item; item = item->next)
+        count++;
+    struct rf_written_token *tokens = calloc(count + 1, sizeof *tokens);
+    if (!tokens)
+        return no_memory(err);
+    enum rf_status status = RF_OK;
+    size_t i = 0;
+    for (const cJSON *item = vocab->child; item && !status; item = item->next, i++) {
+        uint64_t id = 0;
+        char quoted[RF_QUOTE_SIZE];
+        if (!rf_json_is_uint(item, 0, UINT32_MAX - 1, &id))
+            status = rf_fail(err, RF_ERROR_FORMAT, "%s: %s%s is %s, wanted a token id (a whole number)", file,
+                             field, rf_quote(quoted, item->string, strlen(item->string)),
+                             rf_json_describe(item).text);
+        tokens[i] = (struct rf_written_token){item->string, strlen(item->string), (uint32_t)id};
+    }
+    if (!status)
+        status = rf_vocabulary_build(vocabulary, file, field, tokens, count, added, added_count, err);
+    free(tokens);
+    return status;
 }
 
 void rf_vocabulary_free(struct rf_vocabulary *vocabulary)
@@ -323,8 +359,8 @@ static enum rf_status bad_merge(struct rf_merge_place place, struct rf_error *er
 {
     char quoted[RF_QUOTE_SIZE];
     enum rf_status status = rf_fail(err, RF_ERROR_FORMAT, "%s %s", rf_quote(quoted, token, length), what);
-    return place.by_line ? rf_fail_within(err, status, "%s: line %zu", place.file, place.number)
-                         : rf_fail_within(err, status, "%s: model.merges[%zu]", place.file, place.number);
+    return place.list ? rf_fail_within(err, status, "%s: %s[%zu]", place.file, place.list, place.number)
+                      : rf_fail_within(err, status, "%s: line %zu", place.file, place.number);
 }
 
 enum rf_status rf_vocabulary_merge(struct rf_vocabulary *vocabulary, struct rf_merge_place place,

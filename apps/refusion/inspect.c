@@ -16,7 +16,7 @@ typedef void (*tensor_fn)(void *user, const struct rf_tensor *tensor);
 static void each_tensor(const struct rf_model_files *files, tensor_fn visit, void *user)
 {
     for (uint32_t i = 0; i < files->shard_count; i++) {
-        const struct rf_safetensors *content = &files->shards[i].content;
+        const struct rf_tensor_table *content = &files->shards[i].content;
         for (size_t t = 0; t < content->count; t++)
             visit(user, &content->tensors[t]);
     }

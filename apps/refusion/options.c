@@ -223,6 +223,28 @@ static bool parse_option(struct settings *settings, const struct command_info *c
     return apply(settings, option, value);
 }
 
+/* An argument without a dash. */
+static bool take_argument(struct settings *settings, const struct command_info *command, const char *text)
+{
+    const char *found = settings->text ? settings->second_text ? "third" : "second" : "first";
+    if (!command->argument) {
+        complain("%s: found the argument \"%s\", wanted only options", command->name, text);
+    } else if (!settings->text) {
+        settings->text = text;
+        return true;
+    } else if (command->second && !settings->second_text) {
+        settings->second_text = text;
+        return true;
+    } else if (command->second) {
+        complain("%s: found a %s argument \"%s\", wanted only %s and %s", command->name, found, text,
+                 command->argument, command->second);
+    } else {
+        complain("%s: found a %s argument \"%s\", wanted one %s (in quotes)", command->name, found, text,
+                 command->argument);
+    }
+    return false;
+}
+
 enum parse_result options_parse(struct settings *settings, const struct command_info *command,
                                 unsigned groups, int argc, char **argv)
 {
@@ -232,8 +254,10 @@ enum parse_result options_parse(struct settings *settings, const struct command_
         if (argv[i][0] == '-' && argv[i][1] != '\0') {
             if (strcmp(argv[i], "--") == 0 && command->argument) {
                 /* Only texts follow. */
-                if (i + 2 == argc && !settings->text) {
-                    settings->text = argv[i + 1];
+                int most = command->second ? 2 : 1;
+                if (i + 1 < argc && argc - i - 1 <= most && !settings->text) {
+                    while (++i < argc)
+                        take_argument(settings, command, argv[i]);
                     return PARSE_OK;
                 }
                 complain("%s: found %d arguments after \"--\", wanted one %s", command->name, argc - i - 1,
@@ -242,15 +266,8 @@ enum parse_result options_parse(struct settings *settings, const struct command_
             }
             if (!parse_option(settings, command, groups, argc, argv, &i))
                 return PARSE_WRONG;
-        } else if (!command->argument) {
-            complain("%s: found the argument \"%s\", wanted only options", command->name, argv[i]);
+        } else if (!take_argument(settings, command, argv[i])) {
             return PARSE_WRONG;
-        } else if (settings->text) {
-            complain("%s: found a second argument \"%s\", wanted one %s (in quotes)", command->name, argv[i],
-                     command->argument);
-            return PARSE_WRONG;
-        } else {
-            settings->text = argv[i];
         }
     }
     return PARSE_OK;
@@ -305,8 +322,12 @@ static void print_option(FILE *file, const struct option *option)
 
 void options_print_help(FILE *file, const struct command_info *command)
 {
-    fprintf(file, "Usage: refusion %s [options]%s%s%s\n\n", command->name, command->argument ? " [" : "",
-            command->argument ? command->argument : "", command->argument ? "]" : "");
+    if (command->second)
+        fprintf(file, "Usage: refusion %s [options] %s %s\n\n", command->name, command->argument,
+                command->second);
+    else
+        fprintf(file, "Usage: refusion %s [options]%s%s%s\n\n", command->name, command->argument ? " [" : "",
+                command->argument ? command->argument : "", command->argument ? "]" : "");
     print_wrapped(file, 0, 0, command->details);
     for (int group = 0; group < GROUP_COUNT; group++) {
         bool titled = false;

@@ -17,7 +17,8 @@ enum command {
     COMMAND_INSPECT = 1 << 3,
     COMMAND_DEVICES = 1 << 4,
     COMMAND_SELFTEST = 1 << 5,
-    COMMAND_BENCH = 1 << 6,
+    COMMAND_QUANTIZE = 1 << 6,
+    COMMAND_BENCH = 1 << 7,
 };
 
 enum option_group {
@@ -53,7 +54,7 @@ enum { SHOW_OFF, SHOW_TERMINAL, SHOW_FORCE };
 
 /* What was asked for. Texts point into argv; NULL: not given. Zero is the default of everything. */
 struct settings {
-    const char *text; /* the argument without a dash that `tokenize` takes */
+    const char *text, *second_text; /* arguments without a dash, of subcommands that take them */
     const char *prompt, *system, *tokens;
     bool raw, no_thinking;
 
@@ -74,6 +75,9 @@ struct settings {
 
     bool special, jsonl; /* tokenize */
     const char *decode_ids;
+    const char *type; /* quantize */
+    bool pure;
+    struct opt_uint threads;
     const char *kernel; /* selftest */
     bool thorough;
     const char *rows, *cache, *synthetic; /* bench */
@@ -115,6 +119,7 @@ struct command_info {
     enum command command;
     const char *name;
     const char *argument;                        /* the argument without a dash, NULL: none */
+    const char *second;                          /* one more behind it, NULL: none */
     const char *summary;                         /* one line */
     const char *details;                         /* for the subcommand's --help */
     int (*run)(const struct settings *settings); /* exit status */

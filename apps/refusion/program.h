@@ -23,6 +23,7 @@ int command_generate(const struct settings *settings);
 int command_chat(const struct settings *settings);
 int command_tokenize(const struct settings *settings);
 int command_inspect(const struct settings *settings);
+int command_quantize(const struct settings *settings);
 int command_devices(const struct settings *settings);
 int command_selftest(const struct settings *settings);
 int command_bench(const struct settings *settings);

@@ -68,53 +68,60 @@ struct plane {
     double rms, ratio;
 };
 
-enum { MOST_PLANES = 4 };
+enum { MOST_PLANES = 2 };
 
-/* Lists the planes of a block of 8 columns, as shaders/weights.glsl lays it out; returns how many there are. A weight
- * is d q in Q8_0, d (q - 8) in Q4_0, d s q - dmin m in Q4_K and d s (q - 32) in Q6_K; root mean squares of the
- * uniform integers: q of 8 bits and s of Q6_K 74, q - 8 4.6, s and m of 6 bits 37, q - 32 18.5. A scale plane is
- * uniform in the upper half of its amplitude, with a root mean square of 0.76 of that. dmin = 7.5 d centres Q4_K. */
-static uint32_t list_planes(enum rf_weight_format format, uint32_t k, struct plane planes[MOST_PLANES])
+/* Root mean squares: of f16 scales (RF_FILL_SCALES), uniform in (a / 2, a); of an int8; of 4 bits less 8; of 6 bits
+ * less 32; and of scale q - minimum with 6-bit scale and minimum, whose factors are as 1 to 7.5, so that the mean
+ * is 0. */
+#define RMS_SCALE  0.7638
+#define RMS_INT8   73.9
+#define RMS_4BIT   4.637
+#define RMS_6BIT   18.48
+#define RMS_Q4_K   258.3
+#define RATIO_Q4_K 7.5
+
+/* The planes of a block of 8 columns (shaders/weights.glsl); returns how many. *block: its words. */
+static uint32_t list_planes(enum rf_weight_format format, uint32_t k, struct plane planes[MOST_PLANES],
+                            uint32_t *block)
 {
-    const double scale = 0.76;
+    uint32_t words = (uint32_t)(rf_weight_block_bytes(format, k) / 4), scales = k / 8, b = k / 256;
+    const struct plane plain = {0, words, words, words, RF_FILL_BITS, 1.0 / sqrt(3.0), 0.0};
+    *block = words;
+    planes[0] = plain;
     switch (format) {
     case RF_WEIGHT_BF16:
+        planes[0].kind = RF_FILL_BF16;
+        return 1;
     case RF_WEIGHT_F16:
-        planes[0] = (struct plane){
-            0, 4 * k, 4 * k, 0, format == RF_WEIGHT_F16 ? RF_FILL_F16 : RF_FILL_BF16, 1.0 / sqrt(3.0), 0.0};
+        planes[0].kind = RF_FILL_F16;
         return 1;
     case RF_WEIGHT_F32:
-        planes[0] = (struct plane){0, 8 * k, 8 * k, 0, RF_FILL_F32, 1.0 / sqrt(3.0), 0.0};
+        planes[0].kind = RF_FILL_F32;
         return 1;
     case RF_WEIGHT_Q8_0:
-        planes[0] = (struct plane){0, 2 * k, 2 * k, 0, RF_FILL_BITS, 1.0, 0.0};
-        planes[1] = (struct plane){2 * k, k / 8, k / 8, 0, RF_FILL_SCALES, scale * 74.0, 1.0};
+    case RF_WEIGHT_Q4_0: {
+        double rms = RMS_SCALE * (format == RF_WEIGHT_Q8_0 ? RMS_INT8 : RMS_4BIT);
+        planes[1] = (struct plane){words - scales, scales, scales, scales, RF_FILL_SCALES, rms, 1.0};
         return 2;
-    case RF_WEIGHT_Q4_0:
-        planes[0] = (struct plane){0, k, k, 0, RF_FILL_BITS, 1.0, 0.0};
-        planes[1] = (struct plane){k, k / 8, k / 8, 0, RF_FILL_SCALES, scale * 4.6, 1.0};
-        return 2;
-    case RF_WEIGHT_Q4_K: /* 8 words of d and dmin, then 24 of scales and minima */
-        planes[0] = (struct plane){0, k, k, 0, RF_FILL_BITS, 1.0, 0.0};
-        planes[1] = (struct plane){k, k / 32, 8, 32, RF_FILL_SCALES, scale * 256.0, 7.5};
-        planes[2] = (struct plane){k + 8, k / 32 * 3, 24, 32, RF_FILL_BITS, 1.0, 0.0};
-        return 3;
-    case RF_WEIGHT_Q6_K: /* 32 words of scales, then 4 of d */
-        planes[0] = (struct plane){0, k / 2 * 3, k / 2 * 3, 0, RF_FILL_BITS, 1.0, 0.0};
-        planes[1] = (struct plane){k / 2 * 3, k / 8, 32, 36, RF_FILL_BITS, 1.0, 0.0};
-        planes[2] = (struct plane){k / 2 * 3 + 32, k / 64, 4, 36, RF_FILL_SCALES, scale * 74.0 * 18.5, 1.0};
-        return 3;
-    case RF_WEIGHT_FORMATS:
-        break;
     }
-    return 0;
+    case RF_WEIGHT_Q4_K:
+        planes[1] = (struct plane){k, b * 8, 8, 32, RF_FILL_SCALES, RMS_SCALE * RMS_Q4_K, RATIO_Q4_K};
+        return 2;
+    case RF_WEIGHT_Q6_K: {
+        double rms = RMS_SCALE * RMS_INT8 * RMS_6BIT;
+        planes[1] = (struct plane){k + k / 2 + 32, b * 4, 4, 36, RF_FILL_SCALES, rms, 1.0};
+        return 2;
+    }
+    default:
+        return 0;
+    }
 }
 
 enum rf_status rf_synthesize_chunk(struct rf_gpu *gpu, enum rf_weight_format format, uint32_t k,
                                    struct rf_span span, uint32_t seed, struct rf_error *err)
 {
     struct plane planes[MOST_PLANES];
-    uint32_t count = list_planes(format, k, planes), block = (uint32_t)(rf_weight_block_bytes(format, k) / 4);
+    uint32_t block, count = list_planes(format, k, planes, &block);
     uint32_t blocks = (uint32_t)(span.size / 4 / block);
     enum rf_status status = RF_OK;
     for (uint32_t i = 0; !status && i < count; i++) {

@@ -233,7 +233,7 @@ static void wrong_shapes_are_told(void **state)
                  {"qwen3-0.6b,tied=2", "tied: found \"2\""},
                  {"qwen3-0.6b,type=q3", "type: found \"q3\""},
                  {"qwen3-0.6b,hidden=60", "hidden: found 60, wanted a multiple of 8"},
-                 {"qwen3-0.6b,type=q4_k,hidden=1040", "hidden: found 1040, wanted a multiple of 256"},
+                 {"qwen3-0.6b,type=q4_k,hidden=1040", "hidden: found 1040, wanted a multiple of Q4_K's block, 256"},
                  {"qwen3-0.6b,heads=12", "heads: found 12, wanted a multiple of 8"}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         rf_model *model = NULL;

@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-static void check_tensor(const struct rf_safetensors *file, size_t i, const uint8_t *bytes, size_t size)
+static void check_tensor(const struct rf_tensor_table *file, size_t i, const uint8_t *bytes, size_t size)
 {
     const struct rf_tensor *tensor = &file->tensors[i];
     const uint8_t *data = tensor->data;
@@ -18,12 +18,12 @@ static void check_tensor(const struct rf_safetensors *file, size_t i, const uint
         promise(!__builtin_mul_overflow(bits, tensor->shape[d], &bits));
     promise(bits / 8 == tensor->bytes && bits % 8 == 0);
     promise(i == 0 || strcmp(file->tensors[i - 1].name, tensor->name) < 0);
-    promise(rf_safetensors_find(file, tensor->name) == tensor);
+    promise(rf_tensor_table_find(file, tensor->name) == tensor);
     promise(strlen(rf_shape_describe(tensor->shape, tensor->rank).text) < sizeof(struct rf_shape_text));
 }
 
 /* Every byte behind the header belongs to exactly one tensor. */
-static void check_coverage(const struct rf_safetensors *file, const uint8_t *bytes, size_t size)
+static void check_coverage(const struct rf_tensor_table *file, const uint8_t *bytes, size_t size)
 {
     uint8_t *owners = calloc(size, 1);
     promise(owners != NULL);
@@ -44,7 +44,7 @@ static void check_coverage(const struct rf_safetensors *file, const uint8_t *byt
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    struct rf_safetensors file;
+    struct rf_tensor_table file;
     struct rf_error err = {0};
     enum rf_status status = rf_safetensors_parse(&file, "fuzz.safetensors", bytes, size, &err);
     promise_outcome(status, &err);
@@ -52,6 +52,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         check_tensor(&file, i, bytes, size);
     if (!status)
         check_coverage(&file, bytes, size);
-    rf_safetensors_free(&file);
+    rf_tensor_table_free(&file);
     return 0;
 }

@@ -148,7 +148,7 @@ static void refuses(void **state)
     const struct bad_header *bad = *state;
     uint64_t size;
     unsigned char *bytes = make_safetensors(bad->header, bad->data_bytes, &size);
-    struct rf_safetensors file;
+    struct rf_tensor_table file;
     struct rf_error err = {0};
     enum rf_status status = rf_safetensors_parse(&file, "x.safetensors", bytes, size, &err);
     ASSERT_FAILURE(status, err, RF_ERROR_FORMAT, "x.safetensors: ", bad->words[0], bad->words[1],
@@ -168,7 +168,7 @@ static void header_longer_than_the_file_is_refused(void **state)
     (void)state;
     uint64_t size;
     unsigned char *bytes = make_safetensors("{" T("a", "U8", "[1]", "[0,1]") "}", 1, &size);
-    struct rf_safetensors file;
+    struct rf_tensor_table file;
     struct rf_error err = {0};
     set_header_length(bytes, size - 7);
     ASSERT_FAILURE(rf_safetensors_parse(&file, "x", bytes, size, &err), err, RF_ERROR_FORMAT,
@@ -183,7 +183,7 @@ static void file_shorter_than_its_length_field_is_refused(void **state)
 {
     (void)state;
     const unsigned char bytes[7] = {2};
-    struct rf_safetensors file;
+    struct rf_tensor_table file;
     struct rf_error err = {0};
     for (uint64_t size = 0; size <= sizeof bytes; size++)
         ASSERT_FAILURE(rf_safetensors_parse(&file, "x", bytes, size, &err), err, RF_ERROR_FORMAT,
@@ -196,7 +196,7 @@ static void header_above_the_limit_is_refused(void **state)
     (void)state;
     unsigned char bytes[16] = {0};
     set_header_length(bytes, 100000001);
-    struct rf_safetensors file;
+    struct rf_tensor_table file;
     struct rf_error err = {0};
     ASSERT_FAILURE(rf_safetensors_parse(&file, "x", bytes, 1u << 30, &err), err, RF_ERROR_FORMAT,
                    "100000001 bytes, wanted at most 100000000");
@@ -212,7 +212,7 @@ static void every_truncation_is_refused(void **state)
     for (uint64_t cut = 0; cut < size; cut++) {
         unsigned char *part = malloc((size_t)cut + 1);
         memcpy(part, bytes, (size_t)cut);
-        struct rf_safetensors file;
+        struct rf_tensor_table file;
         struct rf_error err = {0};
         ASSERT_FAILURE(rf_safetensors_parse(&file, "x", part, cut, &err), err, RF_ERROR_FORMAT, "x: ");
         free(part);
@@ -231,13 +231,13 @@ static void tensors_are_sorted_and_found(void **state)
             "b", "BF16", "[]", "[8,10]") "," T("e", "I64", "[3,0]", "[8,8]") "," T("a", "U8", "[8]",
                                                                                    "[0,8]") "}  ",
         18, &size);
-    struct rf_safetensors file;
+    struct rf_tensor_table file;
     struct rf_error err = {0};
     assert_int_equal(rf_safetensors_parse(&file, "x.safetensors", bytes, size, &err), RF_OK);
     assert_int_equal(file.count, 4);
     for (size_t i = 1; i < file.count; i++)
         assert_true(strcmp(file.tensors[i - 1].name, file.tensors[i].name) < 0);
-    const struct rf_tensor *z = rf_safetensors_find(&file, "z");
+    const struct rf_tensor *z = rf_tensor_table_find(&file, "z");
     assert_non_null(z);
     assert_int_equal(z->dtype, RF_DTYPE_F32);
     assert_int_equal(z->rank, 2);
@@ -245,11 +245,11 @@ static void tensors_are_sorted_and_found(void **state)
     assert_int_equal(z->bytes, 8);
     assert_int_equal(*(const unsigned char *)z->data, 10);
     assert_string_equal(z->file, "x.safetensors");
-    assert_int_equal(rf_safetensors_find(&file, "b")->rank, 0);
-    assert_int_equal(rf_safetensors_find(&file, "e")->bytes, 0);
-    assert_null(rf_safetensors_find(&file, "c"));
-    assert_null(rf_safetensors_find(&file, "__metadata__"));
-    rf_safetensors_free(&file);
+    assert_int_equal(rf_tensor_table_find(&file, "b")->rank, 0);
+    assert_int_equal(rf_tensor_table_find(&file, "e")->bytes, 0);
+    assert_null(rf_tensor_table_find(&file, "c"));
+    assert_null(rf_tensor_table_find(&file, "__metadata__"));
+    rf_tensor_table_free(&file);
     free(bytes);
 }
 
@@ -263,19 +263,19 @@ static void every_dtype_has_its_size(void **state)
                  {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},      {"I16", 16},
                  {"U16", 16},    {"F16", 16},    {"BF16", 16},   {"I32", 32},    {"U32", 32},
                  {"F32", 32},    {"F64", 64},    {"I64", 64},    {"U64", 64},    {"C64", 64}};
-    assert_int_equal(sizeof sizes / sizeof sizes[0], RF_DTYPE_COUNT - 1);
+    assert_int_equal(sizeof sizes / sizeof sizes[0], RF_DTYPE_SAFETENSORS_END - 1);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         char header[128];
         snprintf(header, sizeof header, "{\"a\":{\"dtype\":\"%s\",\"shape\":[2,4],\"data_offsets\":[0,%d]}}",
                  sizes[i].name, sizes[i].bytes);
         uint64_t size;
         unsigned char *bytes = make_safetensors(header, (uint64_t)sizes[i].bytes, &size);
-        struct rf_safetensors file;
+        struct rf_tensor_table file;
         struct rf_error err = {0};
         if (rf_safetensors_parse(&file, "x", bytes, size, &err))
             fail_msg("%s", err.message);
         assert_string_equal(rf_dtype_name(file.tensors[0].dtype), sizes[i].name);
-        rf_safetensors_free(&file);
+        rf_tensor_table_free(&file);
         free(bytes);
     }
 }

@@ -268,7 +268,7 @@ static void test_folders(void **state)
     }
     assert_int_equal(rmdir(folder), 0);
     assert_int_equal(rf_tokenizer_load(&t, folder, &err), RF_ERROR_IO);
-    snprintf(path, sizeof path, "%s: no such folder", folder);
+    snprintf(path, sizeof path, "%s: cannot open the model folder: No such file or directory", folder);
     assert_string_equal(err.message, path);
     if (rf_tokenizer_load(&t, RF_SOURCE_DIR "/models/tiny", &err))
         fail_msg("%s", err.message);
