@@ -65,8 +65,14 @@ struct rf_bench_decode {
 enum rf_status rf_bench_create(rf_bench **out, rf_model *model, const struct rf_bench_desc *desc,
                                struct rf_error *err);
 void rf_bench_destroy(rf_bench *bench); /* NULL is fine */
-/* To be called first: the others' floors come from it. */
+/* To be called first: the others' floors come from it. Called again it leaves the higher of both measurements, and
+ * the others do that themselves when something was faster than its floor. */
 enum rf_status rf_bench_run_ceilings(rf_bench *bench, struct rf_bench_ceilings *out, struct rf_error *err);
+void rf_bench_get_ceilings(const rf_bench *bench, struct rf_bench_ceilings *out);
+/* Seconds, with the ceilings as they are now. */
+double rf_bench_floor(const rf_bench *bench, uint64_t bytes, uint64_t flops);
+/* The smaller of wall and device time: nothing honest makes it less than the floor. */
+double rf_bench_shortest(const struct rf_bench_forward *cell);
 /* Results are compared before anything is timed: RF_ERROR_INTERNAL when they are wrong. */
 enum rf_status rf_bench_run_forward(rf_bench *bench, uint32_t rows, uint32_t cache,
                                     struct rf_bench_forward *out, struct rf_error *err);
