@@ -250,7 +250,8 @@ static void run_synthetic(const char *shape, bool tied)
     rf_model *model;
     rf_bench *small;
     struct rf_bench_forward cell;
-    struct rf_model_desc desc = {.precision = engine.model->fp16 ? RF_PRECISION_F16 : RF_PRECISION_F32};
+    struct rf_model_desc desc = {.precision = engine.model->fp16 ? RF_PRECISION_F16 : RF_PRECISION_F32,
+                                 .no_tune = true};
     require_ok(rf_model_synthesize(&model, engine.context, shape, &desc, err));
     assert_int_equal(model->weights.lm_head.chunks == model->weights.embed.chunks, tied);
     assert_null(rf_model_tokenizer(model));
