@@ -77,6 +77,8 @@ static enum rf_status load_model(struct engine *engine, const struct settings *s
         .precision = (enum rf_precision)settings->precision,
         .progress = on_progress,
         .progress_user = &progress,
+        .weight_type = settings->type,
+        .no_tune = settings->no_tune,
     };
     enum rf_status status =
         settings->synthetic
