@@ -178,8 +178,8 @@ struct rf_model_desc {
     enum rf_precision precision;
     rf_progress_fn progress;
     void *progress_user;
-    /* Matrices are encoded anew while they are loaded: "f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "q6_k".
-     * Those whose rows are no multiple of the type's block become q8_0 or f16. NULL: as the files have them. */
+    /* Matrices are encoded anew while they are loaded: "f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "q6_k",
+     * with the exceptions that `refusion quantize` makes. NULL: as the files have them. */
     const char *weight_type;
     /* Kernel shapes are tried on the device when they are first needed, and kept in the cache folder; true: take
      * what suits most devices. */

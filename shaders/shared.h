@@ -45,6 +45,7 @@ RF_CONST(RF_MAX_PIECES, 64)  /* sessions in one forward */
 RF_CONST(RF_MAX_EOS, 8)
 RF_CONST(RF_MAX_ROWS, 512) /* rows in one forward; the largest bucket */
 RF_CONST(RF_MAX_GRIDS, 64)
+RF_CONST(RF_MAX_SEQS, 1024) /* sequences of a model */
 
 /* SwiGLU products are stored times 2^-5 where activations are f16: products up to 2.09e6 stay finite (65504 *
  * 32) and beyond that they saturate; down_proj's epilogue multiplies by 2^5. Both are exact powers of two. */

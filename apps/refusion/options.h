@@ -75,7 +75,8 @@ struct settings {
 
     bool special, jsonl; /* tokenize */
     const char *decode_ids;
-    const char *type; /* quantize */
+    const char *type; /* quantize; of the weights on the device */
+    bool no_tune;
     bool pure;
     struct opt_uint threads;
     const char *kernel; /* selftest */
