@@ -143,7 +143,8 @@ static enum rf_status take_tokens(struct source *s)
 }
 
 /* eos or mask: must be an added token, and then no plain text may produce it. */
-static enum rf_status take_role(struct source *s, const char *role, uint32_t id, uint32_t *out)
+static enum rf_status take_role(struct source *s, const char *role, const char *key, uint32_t id,
+                                uint32_t *out)
 {
     struct rf_tokenizer_loading *loading = s->loading;
     if (id == RF_TOKENIZER_NONE)
@@ -155,8 +156,9 @@ static enum rf_status take_role(struct source *s, const char *role, uint32_t id,
             return RF_OK;
         }
     return rf_fail(loading->err, RF_ERROR_FORMAT,
-                   "%s: the %s token is %" PRIu32 ", which is no control or user defined token",
-                   s->gguf->file, role, id);
+                   "%s: the %s token (metadata \"tokenizer.ggml.%s\") is %" PRIu32
+                   ", which is no control or user defined token",
+                   s->gguf->file, role, key, id);
 }
 
 static enum rf_status take_roles(struct source *s)
@@ -168,9 +170,9 @@ static enum rf_status take_roles(struct source *s)
     if (!status)
         status = rf_gguf_mask_token(s->gguf, s->tokens->count, &mask, s->loading->err);
     if (!status)
-        status = take_role(s, "end", eos, &tokenizer->eos);
+        status = take_role(s, "end", "eos_token_id", eos, &tokenizer->eos);
     if (!status)
-        status = take_role(s, "mask", mask, &tokenizer->mask);
+        status = take_role(s, "mask", "mask_token_id", mask, &tokenizer->mask);
     return status;
 }
 
