@@ -31,6 +31,8 @@ enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc 
 {
     static const struct rf_context_desc defaults;
     char cache[4096];
+    if (!out)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_context_create: out is needed");
     if (!desc)
         desc = &defaults;
     *out = NULL;

@@ -1,21 +1,22 @@
 /* refusion: runs ReFusion language models (Qwen3 architecture, slot-level plan-and-infill decoding) as Vulkan
  * compute.
  *
- * Three objects, each owned by the caller and destroyed by it, children before parents:
- *   rf_context  one Vulkan device; may be used from several threads (calls are serialised inside)
- *   rf_model    weights on that device; immutable after loading, shared by any number of sessions
- *   rf_session  one conversation: committed tokens, their KV rows, the response being decoded; one thread at
- * a time and rf_tokenizer, which needs no device.
+ * Four objects, each owned by the caller and destroyed by it, children before parents:
+ *   rf_context    one Vulkan device; may be used from several threads (calls are serialised inside)
+ *   rf_model      weights on that device; immutable after loading, shared by any number of sessions
+ *   rf_session    one conversation: committed tokens, their KV rows, the response being decoded; one thread
+ *                 at a time
+ *   rf_tokenizer  text to ids and back; needs no device
  *
  * Conventions.
  *   - Every fallible call returns enum rf_status, 0 = RF_OK, and takes a caller-owned `struct rf_error *`
- * last (NULL is allowed): one line that names what was wrong, what was found and what was wanted. No state is
- * global.
+ *     last (NULL is allowed): one line that names what was wrong, what was found and what was wanted. No
+ *     state is global.
  *   - Desc structs: zero means default, so `(struct rf_session_desc){0}` is valid. Pointers inside are only
- * read during the call, except where a comment says otherwise.
+ *     read during the call, except where a comment says otherwise.
  *   - The library never prints, never exits, never aborts on bad input and installs no signal handlers.
  *   - Text is UTF-8. Token ids are uint32_t. Positions are 0-based; in events they count from the response's
- * start.
+ *     start.
  *
  * In short:
  *   rf_context_create(&context, NULL, &err);
@@ -98,20 +99,22 @@ typedef void (*rf_log_fn)(void *user, enum rf_log_level level, const char *line)
 typedef struct rf_context rf_context;
 
 struct rf_context_desc {
-    const char *device;  /* index ("0") or a part of the name, any case; NULL: RF_DEVICE from the environment,
-                          * else the  best: discrete, integrated, virtual, CPU, in that order */
-    const char *disable; /* tiers or capabilities not to use, comma separated: coopmat2, coopmat, int8dot,
-                          * fp16 and, to simulate a lesser device, any name that `devices` lists as required;
-                          * NULL: RF_DISABLE from the environment */
-    const char *
-        cache_dir; /* for the pipeline cache; NULL: $XDG_CACHE_HOME/refusion or ~/.cache/refusion; "": none */
-    const char *shader_dir; /* NAME.spv in it replaces the built-in shader NAME (for tests and shader work);
-                               NULL: none */
-    uint64_t memory_limit;  /* bytes of device memory that may be allocated; 0: what the device has */
-    bool
-        debug_checks; /* red zones round every suballocation, hazard check of every recorded command buffer */
-    bool validation; /* enable VK_LAYER_KHRONOS_validation with synchronization validation, messages to log */
-    rf_log_fn log;   /* may be called from any thread that is inside a call; NULL: silence */
+    /* Index ("0") or a part of the name, any case (a number that is no index counts as one: "4090"); NULL:
+     * RF_DEVICE from the environment, else the best: discrete, integrated, virtual, CPU, in that order. */
+    const char *device;
+    /* Tiers or capabilities not to use, comma separated: coopmat2, coopmat, int8dot, fp16 and, to simulate a
+     * lesser device, any name that `devices` lists as required; NULL: RF_DISABLE from the environment. */
+    const char *disable;
+    /* For the pipeline cache; NULL: $XDG_CACHE_HOME/refusion or ~/.cache/refusion; "": none. */
+    const char *cache_dir;
+    /* NAME.spv in it replaces the built-in shader NAME (for tests and shader work); NULL: none. */
+    const char *shader_dir;
+    uint64_t memory_limit; /* bytes of device memory that may be allocated; 0: what the device has */
+    /* Red zones round every suballocation, hazard check of every recorded command buffer. */
+    bool debug_checks;
+    /* Enable VK_LAYER_KHRONOS_validation with synchronization validation, messages to log. */
+    bool validation;
+    rf_log_fn log; /* may be called from any thread that is inside a call; NULL: silence */
     void *log_user;
 };
 
@@ -160,9 +163,10 @@ RF_API enum rf_status rf_tokenizer_chat(const rf_tokenizer *tokenizer, const str
 typedef struct rf_model rf_model;
 
 enum rf_precision {
-    RF_PRECISION_AUTO = 0, /* the best tier that the device has and that is not disabled */
-    RF_PRECISION_F32,      /* portable path: f32 activations and KV */
-    RF_PRECISION_F16       /* fp16 path: f16 matmul inputs and KV, f32 accumulation and residual */
+    RF_PRECISION_AUTO =
+        0,            /* the fastest that the device has and that is not disabled: f32 on CPUs, else f16 */
+    RF_PRECISION_F32, /* portable path: f32 activations and KV */
+    RF_PRECISION_F16  /* fp16 path: f16 matmul inputs and KV, f32 accumulation and residual */
 };
 
 /* done/total in bytes. Returning false stops the load (RF_ERROR_CANCELLED). */
@@ -174,6 +178,12 @@ struct rf_model_desc {
     enum rf_precision precision;
     rf_progress_fn progress;
     void *progress_user;
+    /* Matrices are encoded anew while they are loaded: "f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "q6_k".
+     * Those whose rows are no multiple of the type's block become q8_0 or f16. NULL: as the files have them. */
+    const char *weight_type;
+    /* Kernel shapes are tried on the device when they are first needed, and kept in the cache folder; true: take
+     * what suits most devices. */
+    bool no_tune;
 };
 
 struct rf_model_info {
@@ -188,10 +198,16 @@ struct rf_model_info {
 
 RF_API enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *folder,
                                     const struct rf_model_desc *desc, struct rf_error *err);
+/* A model of a real one's shape with random weights made on the device, for measurements. `shape` is qwen3-0.6b,
+ * -1.7b, -4b or -8b, then any of ",KEY=VALUE" with the keys layers, hidden, heads, kv_heads, head_dim, ffn,
+ * vocab, tied (0, 1), context and type (f32, bf16, f16, q8_0, q4_0, q4_k, q6_k). It has a mask token and no tokenizer: prompts are ids,
+ * texts stay empty. */
+RF_API enum rf_status rf_model_synthesize(rf_model **out, rf_context *context, const char *shape,
+                                          const struct rf_model_desc *desc, struct rf_error *err);
 RF_API void rf_model_destroy(rf_model *model); /* sessions must be gone */
 RF_API void rf_model_get_info(const rf_model *model, struct rf_model_info *info);
-RF_API const rf_tokenizer *
-rf_model_tokenizer(const rf_model *model); /* owned by the model */
+/* Owned by the model; NULL: it is synthetic. */
+RF_API const rf_tokenizer *rf_model_tokenizer(const rf_model *model);
 
 /* ---- Sessions --------------------------------------------------------------------------------------- */
 
@@ -255,13 +271,15 @@ struct rf_session_stats {
 RF_API enum rf_status rf_session_create(rf_session **out, rf_model *model, const struct rf_session_desc *desc,
                                         struct rf_error *err);
 RF_API void rf_session_destroy(rf_session *session);
-/* A second session with the same committed rows; KV pages are shared and copied when written. Only between
- * responses. */
+/* A second session that starts with those rows of `session` that lie in position order: its prompt's, and
+ * with RF_DECODE_AR its response's too. Rows of a plan-and-infill response lie in commit order and are not
+ * taken. KV pages are shared and copied when written. Only between responses. */
 RF_API enum rf_status rf_session_fork(rf_session **out, rf_session *session,
                                       const struct rf_session_desc *desc, struct rf_error *err);
 
 /* Starts a response to `tokens` (the whole conversation so far). Rows of the longest common prefix with what
- * the session holds in position order are reused. A running response is given up. */
+ * the session holds in position order are reused. The response before is given up, even by a begin that
+ * fails: then there is none. */
 RF_API enum rf_status rf_session_begin(rf_session *session, const uint32_t *tokens, size_t count,
                                        struct rf_error *err);
 RF_API enum rf_status rf_session_begin_chat(rf_session *session, const struct rf_message *messages,
@@ -273,8 +291,9 @@ RF_API enum rf_status rf_session_step(rf_session *session, const struct rf_event
                                       struct rf_error *err);
 /* The same for several sessions of one model: their rows share forwards. Finished sessions are passed over.
  * Events are then read with rf_session_events. When one session fails, the others are unaffected and the
- * first failure is returned. */
+ * first failure is returned. A session that is listed twice is refused. */
 RF_API enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struct rf_error *err);
+/* Of the last step; `count` may be NULL. */
 RF_API const struct rf_event *rf_session_events(const rf_session *session, size_t *count);
 /* Steps until finished; `on_event` (may be NULL) is called for each event, and returning false cancels. */
 typedef bool (*rf_event_fn)(void *user, rf_session *session, const struct rf_event *event);
@@ -298,7 +317,7 @@ RF_API void rf_session_get_stats(const rf_session *session, struct rf_session_st
 /* ---- Self-test -------------------------------------------------------------------------------------- */
 
 struct rf_selftest_result {
-    const char *kernel; /* shader variant, such as "attention_f16" */
+    const char *kernel; /* shader variant, such as "attention_act16" */
     const char *shape;  /* what was run, such as "rows=33 cache=65 head_dim=128 gqa=4" */
     double error;       /* norm of difference / norm of the f64 reference */
     double tolerance;
@@ -316,6 +335,72 @@ struct rf_selftest_desc {
  * when one did not (counts in err). */
 RF_API enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *desc,
                                   rf_selftest_fn on_result, void *user, struct rf_error *err);
+
+/* ---- Bench ------------------------------------------------------------------------------------------ */
+
+typedef struct rf_bench
+    rf_bench; /* measurements on one model, by one thread, with no session being stepped */
+
+struct rf_bench_desc {
+    double
+        cell_seconds; /* most time for the repeats of one measurement, of which there are at least 3; 0: 2 */
+    uint64_t seed;    /* of tokens and cache contents */
+};
+
+/* What the device does at best, measured by kernels that do nothing else. 0: it lacks that. */
+struct rf_bench_ceilings {
+    double read_gb_per_second; /* of read_bytes, far more than caches hold */
+    double
+        read_model_gb_per_second; /* of as many bytes as the weights have where these are fewer, else equal */
+    uint64_t read_bytes, read_model_bytes;
+    double f32_tflops, f16_tflops, int8_tops, coopmat_tflops;
+    double dispatch_us, barrier_us,
+        submission_us;                    /* an empty dispatch; a barrier between two; submit and wait */
+    char read_kernel[64], f32_kernel[64]; /* the fastest shapes */
+};
+
+/* One forward of `rows` fresh rows, each with a result, over `cache` committed rows. */
+struct rf_bench_forward {
+    uint32_t rows, cache;
+    uint32_t repeats;
+    double seconds, fastest, slowest; /* submit to end of the wait; the median and the extremes */
+    double device_seconds;            /* median by timestamps; 0: the device has none */
+    double floor_seconds;             /* the larger of bytes / read ceiling and flops / best matrix ceiling */
+    uint64_t bytes;                   /* weights and KV rows, each once */
+    uint64_t flops;
+    double error; /* against the portable path (the portable path: against its deterministic pipelines) */
+    uint32_t submissions, dispatches, barriers;
+    char path[16];
+};
+
+struct rf_bench_decode_desc {
+    struct rf_decode_settings settings; /* max_tokens: how many are generated; end tokens end nothing here */
+    uint32_t prompt;                    /* tokens */
+    bool scripted; /* chosen and accepted is what a generator says, at accept_rate, not what the model says */
+    double accept_rate; /* [0, 1] */
+};
+
+struct rf_bench_decode {
+    uint32_t prompt, tokens, rounds;
+    uint64_t forwards, rows;
+    double prefill_seconds, decode_seconds; /* decode: from a cached prompt to the last token */
+    double tokens_per_forward;
+};
+
+RF_API enum rf_status rf_bench_create(rf_bench **out, rf_model *model, const struct rf_bench_desc *desc,
+                                      struct rf_error *err);
+RF_API void rf_bench_destroy(rf_bench *bench); /* NULL is fine */
+/* To be called first: the others' floors come from it. */
+RF_API enum rf_status rf_bench_run_ceilings(rf_bench *bench, struct rf_bench_ceilings *out,
+                                            struct rf_error *err);
+/* Results are compared before anything is timed: RF_ERROR_INTERNAL when they are wrong. */
+RF_API enum rf_status rf_bench_run_forward(rf_bench *bench, uint32_t rows, uint32_t cache,
+                                           struct rf_bench_forward *out, struct rf_error *err);
+/* `rows` prompt rows in as many forwards as they take; only the last has a result. */
+RF_API enum rf_status rf_bench_run_prefill(rf_bench *bench, uint32_t rows, struct rf_bench_forward *out,
+                                           struct rf_error *err);
+RF_API enum rf_status rf_bench_run_decode(rf_bench *bench, const struct rf_bench_decode_desc *desc,
+                                          struct rf_bench_decode *out, struct rf_error *err);
 
 #ifdef __cplusplus
 }

@@ -16,10 +16,10 @@ enum rf_status rf_fail(struct rf_error *err, enum rf_status status, const char *
     return status;
 }
 
-enum rf_status rf_fail_within(struct rf_error *err, const char *format, ...)
+enum rf_status rf_fail_within(struct rf_error *err, enum rf_status status, const char *format, ...)
 {
     if (!err)
-        return RF_ERROR_INTERNAL;
+        return status;
     char inner[sizeof err->message];
     memcpy(inner, err->message, sizeof inner);
     va_list args;
@@ -36,7 +36,7 @@ enum rf_status rf_fail_within(struct rf_error *err, const char *format, ...)
             err->message[used + 2 + take] = '\0';
         }
     }
-    return err->status;
+    return status;
 }
 
 const char *rf_status_name(enum rf_status status)

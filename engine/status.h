@@ -13,11 +13,11 @@ __attribute__((format(printf, 3, 4)))
 enum rf_status
 rf_fail(struct rf_error *err, enum rf_status status, const char *format, ...);
 
-/* Puts "prefix: " before a message that an inner call left, and returns its status. */
+/* Puts "prefix: " before the message that an inner call left with `status`, and returns that. */
 #if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
+__attribute__((format(printf, 3, 4)))
 #endif
 enum rf_status
-rf_fail_within(struct rf_error *err, const char *format, ...);
+rf_fail_within(struct rf_error *err, enum rf_status status, const char *format, ...);
 
 #endif

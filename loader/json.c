@@ -1,7 +1,5 @@
 #include "loader/json.h"
 
-#include "loader/file_map.h"
-
 #include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
@@ -321,18 +319,6 @@ enum rf_status rf_json_parse(cJSON **out, const char *file, const char *text, si
         cJSON_Delete(tree);
     else
         *out = tree;
-    return status;
-}
-
-enum rf_status rf_json_load(cJSON **out, const char *path, struct rf_error *err)
-{
-    *out = NULL;
-    struct rf_file_map map;
-    enum rf_status status = rf_file_map_open(&map, path, err);
-    if (status)
-        return status;
-    status = rf_json_parse(out, path, (const char *)map.data, (size_t)map.size, RF_JSON_MAX_VALUES, err);
-    rf_file_map_close(&map);
     return status;
 }
 

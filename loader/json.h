@@ -19,8 +19,6 @@ enum {
  * cJSON_Delete. */
 enum rf_status rf_json_parse(cJSON **out, const char *file, const char *text, size_t size, size_t max_values,
                              struct rf_error *err);
-/* The same for a file on disk, with RF_JSON_MAX_VALUES. */
-enum rf_status rf_json_load(cJSON **out, const char *path, struct rf_error *err);
 
 /* An object and the words that lead to it: `path` is "" at the top, "rope_scaling." one level down. */
 struct rf_json_at {

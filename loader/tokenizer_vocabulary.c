@@ -359,10 +359,8 @@ static enum rf_status bad_merge(struct rf_merge_place place, struct rf_error *er
 {
     char quoted[RF_QUOTE_SIZE];
     enum rf_status status = rf_fail(err, RF_ERROR_FORMAT, "%s %s", rf_quote(quoted, token, length), what);
-    if (!err)
-        return status;
-    return place.list ? rf_fail_within(err, "%s: %s[%zu]", place.file, place.list, place.number)
-                      : rf_fail_within(err, "%s: line %zu", place.file, place.number);
+    return place.list ? rf_fail_within(err, status, "%s: %s[%zu]", place.file, place.list, place.number)
+                      : rf_fail_within(err, status, "%s: line %zu", place.file, place.number);
 }
 
 enum rf_status rf_vocabulary_merge(struct rf_vocabulary *vocabulary, struct rf_merge_place place,

@@ -38,8 +38,9 @@ void main()
             float decay = exp(top - new_top), scale = exp(split_top - new_top);
             uint o = at + 2 + 4 * q;
             sum = sum * decay + push.partials.x[at + 1] * scale;
-            acc = acc * decay + scale * vec4(push.partials.x[o], push.partials.x[o + 1], push.partials.x[o + 2],
-                                             push.partials.x[o + 3]);
+            vec4 values = vec4(push.partials.x[o], push.partials.x[o + 1], push.partials.x[o + 2],
+                               push.partials.x[o + 3]);
+            acc = acc * decay + scale * values;
             top = new_top;
         }
         push.y.x[(head * quads + q) * push.ld + m] = to_act(acc / sum);

@@ -1,6 +1,6 @@
-// h[m] = table[token of row m]: one row of the embedding, widened to f32 without rounding. The first dispatch
+// h[m] = table[token of row m]: one row of the embedding as f32. The first dispatch
 // of a forward; one dispatch per piece of a table that is split over allocations, each leaving rows of other
-// pieces alone. Grid: (1, rows).  -D: WEIGHT_BF16 | WEIGHT_F16 | WEIGHT_F32
+// pieces alone. Grid: (1, rows).  -D: WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -23,11 +23,13 @@ void main()
     if (token < push.first || token - push.first >= push.count) {
         return;
     }
-    uint octets = push.hidden / 8;
+    uint n = token - push.first, base = n / RF_COLUMNS * block_size(push.hidden);
+    uint half_ = n % RF_COLUMNS / 4, column = n % 4, octets = push.hidden / 8;
     for (uint o = gl_LocalInvocationID.x; o < octets; o += gl_WorkGroupSize.x) {
-        vec4 low, high;
-        load_octet(push.table, (token - push.first) * octets + o, low, high);
-        push.h.x[2 * (m * octets + o)] = low;
-        push.h.x[2 * (m * octets + o) + 1] = high;
+        vec4 w[8];
+        load_octet(push.table, base, push.hidden, o, half_,
+                   load_scale(push.table, base, push.hidden, o, half_), w);
+        push.h.x[2 * (m * octets + o)] = vec4(w[0][column], w[1][column], w[2][column], w[3][column]);
+        push.h.x[2 * (m * octets + o) + 1] = vec4(w[4][column], w[5][column], w[6][column], w[7][column]);
     }
 }

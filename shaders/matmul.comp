@@ -1,10 +1,10 @@
-// y = epilogue(x w^T) for many rows: x [M][k] in quads [k / 4][ldx], w [columns][k]; f32 sums over k in
-// ascending order. Every product of the network (qkv, o, gate/up, down, lm_head) when a forward has more than
+// y = epilogue(x w^T) for many rows: x [M][k] in quads [k / 4][ldx], w [columns][k] in blocks of 8 columns
+// (weights.glsl); f32 sums over k in ascending order. Every product of the network (qkv, o, gate/up, down, lm_head) when a forward has more than
 // 8 rows. Lanes are rows: an invocation makes ROWS rows, RF_COLUMNS columns at a time; all lanes of a
 // workgroup read the same weights, neighbours read neighbouring activations. No shared memory, no barrier. A
 // row's result depends neither on its index nor on the other rows. Grid: (columns / RF_COLUMNS, or /
 // RF_LOGIT_TILE with REDUCE; rows / (LOCAL * ROWS)), both rounded up.
-// -D: ACT_F16 (activations), WEIGHT_BF16 | WEIGHT_F16 | WEIGHT_F32
+// -D: ACT_F16 (activations), WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -16,6 +16,7 @@
 #endif
 #include "refs.glsl"
 #include "matmul.glsl"
+#include "matmul_sums.glsl"
 
 void main()
 {
@@ -44,18 +45,21 @@ void main()
     FOR_ROWS(BEGIN_ROW)
 
     for (uint n = tile_first; n < tile_end; n += RF_COLUMNS) {
-        sums acc[MAX_ROWS];
+        vec4 low[MAX_ROWS], high[MAX_ROWS];
 #define CLEAR_ROW(R) \
-        acc[R] = sums(vec4(0.0), vec4(0.0));
+        low[R] = vec4(0.0); \
+        high[R] = vec4(0.0);
         FOR_ROWS(CLEAR_ROW)
+        uint base = n / RF_COLUMNS * block_size(push.k);
         for (uint o = 0; o < push.k / 8; o++) {
-            add_octet(acc, m, n, o);
+            add_octet(low, m, base, o, 0);
+            add_octet(high, m, base, o, 1);
         }
 #define FINISH_ROW(R) \
         if (epilogue() == RF_EPILOGUE_REDUCE) { \
-            take_logits(partials[R], draws[R], acc[R], n); \
+            take_logits(partials[R], draws[R], sums(low[R], high[R]), n); \
         } else if (first + R * gl_WorkGroupSize.x < count) { \
-            write_sums(acc[R], m[R], n); \
+            write_sums(sums(low[R], high[R]), m[R], n); \
         }
         FOR_ROWS(FINISH_ROW)
     }

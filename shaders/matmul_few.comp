@@ -1,9 +1,10 @@
-// y = epilogue(x w^T) for at most 8 rows: x [M][k] in quads [k / 4][ldx], w [columns][k]; f32 sums, by lane
-// over k and then over the lanes. Every product of the network when a forward has few rows: each weight is
-// read once. A subgroup makes RF_COLUMNS columns of ROWS rows, its lanes stride over k. Columns are strided
-// over all subgroups of the grid, in groups of RF_COLUMNS, or in tiles of RF_LOGIT_TILE with REDUCE. No
-// shared memory, no barrier. Grid: (any, any): rows are strided over y in blocks of ROWS; 1 is enough when
-// ROWS covers them.  -D: ACT_F16 (activations), WEIGHT_BF16 | WEIGHT_F16 | WEIGHT_F32
+// y = epilogue(x w^T) for at most 8 rows: x [M][k] in quads [k / 4][ldx], w [columns][k] in blocks of 8 columns
+// (weights.glsl); f32 sums, by lane over k and then over the lanes. Every product of the network when a forward
+// has few rows: each weight is read once. A subgroup makes RF_COLUMNS columns of ROWS rows: even lanes the first
+// four, odd lanes the others, pairs of lanes striding over k, so that neighbours read neighbouring 16 bytes.
+// Columns are strided over all subgroups of the grid, in groups of RF_COLUMNS, or in tiles of RF_LOGIT_TILE with
+// REDUCE. No shared memory, no barrier. Grid: (any, any): rows are strided over y in blocks of ROWS; 1 is enough
+// when ROWS covers them.  -D: ACT_F16 (activations), WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -17,6 +18,7 @@
 #endif
 #include "refs.glsl"
 #include "matmul.glsl"
+#include "matmul_sums.glsl"
 
 // Columns [tile_first, tile_end) of the rows first..first+ROWS-1; rows past the last read the last row again
 // and are not written.
@@ -34,19 +36,22 @@ void make_tile(uint tile_first, uint tile_end, uint first, uint count, uint lane
     FOR_ROWS(BEGIN_ROW)
 
     for (uint n = tile_first; n < tile_end; n += RF_COLUMNS) {
-        sums acc[MAX_ROWS];
+        vec4 acc[MAX_ROWS];
 #define CLEAR_ROW(R) \
-        acc[R] = sums(vec4(0.0), vec4(0.0));
+        acc[R] = vec4(0.0);
         FOR_ROWS(CLEAR_ROW)
-        for (uint o = lane; o < push.k / 8; o += lanes) {
-            add_octet(acc, m, n, o);
+        uint base = n / RF_COLUMNS * block_size(push.k), half_ = lane % 2;
+        for (uint o = lane / 2; o < push.k / 8; o += lanes / 2) {
+            add_octet(acc, m, base, o, half_);
         }
+        sums total;
 #define FINISH_ROW(R) \
-        acc[R] = sums(subgroupAdd(acc[R].low), subgroupAdd(acc[R].high)); \
+        total.low = subgroupAdd(half_ == 0 ? acc[R] : vec4(0.0)); \
+        total.high = subgroupAdd(half_ == 1 ? acc[R] : vec4(0.0)); \
         if (epilogue() == RF_EPILOGUE_REDUCE) { \
-            take_logits(partials[R], draws[R], acc[R], n); \
+            take_logits(partials[R], draws[R], total, n); \
         } else if (lane == 0 && first + R < count) { \
-            write_sums(acc[R], m[R], n); \
+            write_sums(total, m[R], n); \
         }
         FOR_ROWS(FINISH_ROW)
     }

@@ -40,7 +40,10 @@ layout(buffer_reference) buffer RfPartials;
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfRows { rf_row x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfResults { rf_result x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfRoundState { rf_round_state x; };
-layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfStatus { rf_status_head x; uint words[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfStatus {
+    rf_status_head x;
+    uint words[];
+};
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfSeqs { rf_seq x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfWork { rf_work x; };
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfActive { rf_active x; };

@@ -8,9 +8,8 @@
  *   h, qkv      f32 [row][column], row-major
  *   activation  matmul input in quads: quad q of row m, elements 4q..4q+3, at index q * ld + m; f32, or f16
  *               with ACT_F16
- *   weights     [column n][k], row-major, k contiguous (k a multiple of 8), columns padded with zeros to a
- *               multiple of RF_COLUMN_PAD per chunk; bf16 or f16 in pairs in 32-bit words (low half first),
- *               or f32
+ *   weights     blocks of 8 columns, see weights.glsl; columns are padded with zeros to a multiple of
+ *               RF_COLUMN_PAD per chunk
  *   KV page     RF_PAGE_ROWS rows of all layers: [layer][kv_head]{K quads [head_dim/4][row][4], V
  *               [row][head_dim]}, f32 or f16 like the activations; a page table holds one address per page,
  *               virtual row v lies in page v / RF_PAGE_ROWS */
@@ -214,11 +213,11 @@ struct rf_push_rmsnorm { /* grid: (1, rows or outputs) */
 };
 RF_CHECK_PUSH(rf_push_rmsnorm);
 
-/* Spec constants of matmul and matmul_few. */
+/* Spec constants of the matmul shaders. */
 RF_CONST(RF_SPEC_EPILOGUE, 0)
 RF_CONST(RF_SPEC_LOCAL, 1)        /* invocations per workgroup */
-RF_CONST(RF_SPEC_ROWS, 2)         /* matmul_few: rows that a subgroup handles at once (1, 2, 4, 8);
-                                   * matmul: rows per invocation (1, 2, 4, 8) */
+RF_CONST(RF_SPEC_ROWS, 2)         /* rows that a subgroup (matmul_few) or an invocation handles at
+                                   * once: 1, 2, 4, 8, and 16 in matmul_wide */
 RF_CONST(RF_EPILOGUE_STORE, 0)    /* y f32 [m][ldy], column n_first + n */
 RF_CONST(RF_EPILOGUE_RESIDUAL, 1) /* the same, added to what is there, times `scale` */
 RF_CONST(RF_EPILOGUE_SWIGLU,
@@ -229,7 +228,7 @@ RF_CONST(RF_EPILOGUE_LOGITS, 4) /* lm_head: y f32 [m][ldy] with M = counts.outpu
 struct rf_push_matmul {
     RF_REF(RfCounts) counts;
     RF_REF(RfQuads) x;   /* activation quads [k / 4][ldx] */
-    RF_REF(RfWeights) w; /* this chunk: [columns padded][k] */
+    RF_REF(RfWeights) w; /* this chunk */
     RF_REF(RfBits)
     y; /* by epilogue: f32, activation quads or partials, written as words, because SwiftShader
         * cannot turn one reference into another */
@@ -308,5 +307,50 @@ struct rf_push_kv_commit {
     uint seq, kv_heads, head_dim;
 };
 RF_CHECK_PUSH(rf_push_kv_commit);
+
+/* ---- Bench and synthetic weights -------------------------------------------------------------------- */
+
+RF_CONST(RF_FILL_BITS, 0)       /* random words */
+RF_CONST(RF_FILL_F32, 1)        /* these three: uniform in (-amplitude, amplitude) */
+RF_CONST(RF_FILL_F16, 2)        /* two a word */
+RF_CONST(RF_FILL_BF16, 3)       /* two a word */
+RF_CONST(RF_FILL_F16_AS_F32, 4) /* the values of RF_FILL_F16, element by element, as f32 */
+RF_CONST(RF_FILL_SCALES, 5)     /* f16, two a word: uniform in (amplitude / 2, amplitude), the upper times ratio */
+
+/* Word w of what is filled is word first + w / part * stride + w % part / run * step + w % run of the target:
+ * blocks of `stride` words, in each `part` words in runs of `run`, one every `step`. Any grid of one dimension. */
+struct rf_push_synthetic {
+    RF_REF(RfBits) words;
+    uint count; /* words */
+    uint first, part, stride, run, step;
+    uint kind; /* RF_FILL_... */
+    uint seed;
+    float amplitude, ratio;
+};
+RF_CHECK_PUSH(rf_push_synthetic);
+
+struct rf_push_bench_read { /* grid: vectors / per_group */
+    RF_REF(RfWeights) source;
+    RF_REF(RfBits) sink;
+    uint per_group; /* 16-byte vectors that a workgroup reads, a multiple of 8 * RF_SPEC_LOCAL's value */
+};
+RF_CHECK_PUSH(rf_push_bench_read);
+
+struct rf_push_bench_math {
+    RF_REF(RfBits) sink;
+    uint loops;
+    float factor, addend;
+};
+RF_CHECK_PUSH(rf_push_bench_math);
+
+struct rf_push_bench_script { /* grid: (1, 1) */
+    RF_REF(RfCounts) counts;
+    RF_REF(RfRows) rows;
+    RF_REF(RfWords) outputs;
+    RF_REF(RfSeqs) seqs;
+    uint seed;
+    float rate; /* [0, 1] */
+};
+RF_CHECK_PUSH(rf_push_bench_script);
 
 #endif

@@ -11,10 +11,10 @@ rf_shader(NAME kv_commit SOURCE kv_commit.comp)
 rf_shader(NAME kv_commit_act16 SOURCE kv_commit.comp PATH fp16 DEFINES ACT_F16=1)
 
 # One source per operation: by the type of the weights, and by that of activations and KV (ACT_F16).
-foreach(weight IN ITEMS bf16 f16 f32)
+foreach(weight IN ITEMS bf16 f16 f32 q8_0 q4_0 q4_k q6_k)
     string(TOUPPER "WEIGHT_${weight}=1" define)
     rf_shader(NAME embed_${weight} SOURCE embed.comp DEFINES ${define})
-    foreach(matmul IN ITEMS matmul_few matmul)
+    foreach(matmul IN ITEMS matmul_few matmul matmul_wide)
         rf_shader(NAME ${matmul}_${weight} SOURCE ${matmul}.comp DEFINES ${define})
         rf_shader(NAME ${matmul}_${weight}_act16 SOURCE ${matmul}.comp PATH fp16 DEFINES ${define} ACT_F16=1)
     endforeach()
@@ -26,3 +26,14 @@ foreach(op IN ITEMS rmsnorm head_rope attention attention_reduce)
 endforeach()
 
 rf_shader(NAME logits_reduce SOURCE logits_reduce.comp)
+
+# Synthetic weights, and the ceilings that `refusion bench` measures.
+rf_shader(NAME synthetic SOURCE synthetic.comp)
+rf_shader(NAME bench_empty SOURCE bench_empty.comp)
+rf_shader(NAME bench_script SOURCE bench_script.comp)
+rf_shader(NAME bench_read SOURCE bench_read.comp)
+rf_shader(NAME bench_read_uniform SOURCE bench_read.comp DEFINES UNIFORM=1)
+rf_shader(NAME bench_math_f32 SOURCE bench_math.comp DEFINES MATH=0)
+rf_shader(NAME bench_math_f32_muladd SOURCE bench_math.comp DEFINES MATH=1)
+rf_shader(NAME bench_math_f16 SOURCE bench_math.comp PATH fp16 DEFINES MATH=2)
+rf_shader(NAME bench_math_int8 SOURCE bench_math.comp PATH int8dot DEFINES MATH=3)

@@ -1,24 +1,169 @@
-// Eight consecutive weights of a row-major weight matrix as two vec4. One of WEIGHT_BF16, WEIGHT_F16,
-// WEIGHT_F32 is defined. 16-bit weights come in pairs in 32-bit words, low half first: no 16-bit storage is
-// needed. An "octet" is eight weights: octet o of a matrix [n][k] with k a multiple of 8 is row o / (k / 8),
-// k = 8 (o % (k / 8)).
+// Weight formats. One of WEIGHT_F32, WEIGHT_F16, WEIGHT_BF16, WEIGHT_Q8_0, WEIGHT_Q4_0, WEIGHT_Q4_K,
+// WEIGHT_Q6_K is defined; include after refs.glsl.
+//
+// A matrix is a row of blocks of 8 columns. In a block, words of the 8 columns lie side by side: "word i" is
+// 8 words of 32 bits (32 bytes, two uvec4), one a column. So four columns are one 128-bit load wherever lanes
+// go over k, and a CPU driver makes one vector load of what 8 lanes read, each its own column. Numbers stand
+// in a word in order of k, the first in the lowest bits. K is a multiple of 8; of 32 for Q8_0 and Q4_0, of 256
+// for Q4_K and Q6_K.
+//   F32           word k
+//   F16, BF16     word k / 2
+//   Q8_0          word k / 4: int8; then, per 32 of k, one uvec4 of 8 f16 scales
+//   Q4_0          word k / 8: 4 bits, less 8; then scales as in Q8_0
+//   Q4_K          word k / 8: 4 bits; then, per 256 of k, four words: f16 d and f16 dmin; low 4 bits of 8
+//                 scales; low 4 bits of 8 minima; high 2 bits of the scales, then of the minima.
+//                 value = d scale q - dmin minimum, a scale and a minimum per 32 of k
+//   Q6_K          word k / 8: low 4 bits; then word k / 16: high 2 bits; then, per 256 of k, four words of 16
+//                 int8 scales and one uvec4 of 8 f16 d: value = d scale (q - 32), a scale per 16 of k
+// Values and block sizes are those of GGML's formats of the same names; only the order is ours.
+//
+// WEIGHTS_BY_LANE: a lane has its own column (see pick in matmul_wide.comp); otherwise 4 columns at once,
+// `half_` choosing columns 0..3 or 4..7.
 
-void load_octet(RfWeights w, uint octet, out vec4 low, out vec4 high)
+#ifdef WEIGHTS_BY_LANE
+#define WORDS uint
+#define NUMBERS float
+#define INTEGERS int
+
+uint load_words(RfWeights w, uint at, uint half_);
+float load_halves(RfWeights w, uint at, uint half_);
+#else
+#define WORDS uvec4
+#define NUMBERS vec4
+#define INTEGERS ivec4
+
+uvec4 load_words(RfWeights w, uint at, uint half_)
+{
+    return w.x[at + half_];
+}
+
+vec4 load_halves(RfWeights w, uint at, uint half_)
+{
+    uvec4 u = w.x[at];
+    return half_ == 0 ? vec4(unpackHalf2x16(u.x), unpackHalf2x16(u.y))
+                      : vec4(unpackHalf2x16(u.z), unpackHalf2x16(u.w));
+}
+#endif
+
+float low_half(uint u)
+{
+    return unpackHalf2x16(u).x;
+}
+
+float high_half(uint u)
+{
+    return unpackHalf2x16(u).y;
+}
+
+vec4 low_half(uvec4 u)
+{
+    return vec4(low_half(u.x), low_half(u.y), low_half(u.z), low_half(u.w));
+}
+
+vec4 high_half(uvec4 u)
+{
+    return vec4(high_half(u.x), high_half(u.y), high_half(u.z), high_half(u.w));
+}
+
+// Size of a block of 8 columns in uvec4s.
+uint block_size(uint k)
 {
 #if defined(WEIGHT_F32)
-    low = uintBitsToFloat(w.x[2 * octet]);
-    high = uintBitsToFloat(w.x[2 * octet + 1]);
+    return 2 * k;
+#elif defined(WEIGHT_F16) || defined(WEIGHT_BF16)
+    return k;
+#elif defined(WEIGHT_Q8_0)
+    return k / 2 + k / 32;
+#elif defined(WEIGHT_Q4_0)
+    return k / 4 + k / 32;
+#elif defined(WEIGHT_Q4_K)
+    return k / 4 + k / 32;
+#elif defined(WEIGHT_Q6_K)
+    return k / 4 + k / 8 + k / 256 * 9;
 #else
-    uvec4 v = w.x[octet];
-#if defined(WEIGHT_BF16)
-    // A bf16 is the upper half of the f32 of the same value.
-    low = uintBitsToFloat(uvec4(v.x << 16, v.x & 0xffff0000u, v.y << 16, v.y & 0xffff0000u));
-    high = uintBitsToFloat(uvec4(v.z << 16, v.z & 0xffff0000u, v.w << 16, v.w & 0xffff0000u));
-#elif defined(WEIGHT_F16)
-    low = vec4(unpackHalf2x16(v.x), unpackHalf2x16(v.y));
-    high = vec4(unpackHalf2x16(v.z), unpackHalf2x16(v.w));
-#else
-#error "define WEIGHT_BF16, WEIGHT_F16 or WEIGHT_F32"
+#error "define a WEIGHT_ format"
 #endif
+}
+
+// What a group of octets has in common: value = a q - b. SCALE_OCTETS octets (8 of k) share it.
+struct scale {
+    NUMBERS a, b;
+};
+
+#if defined(WEIGHT_Q8_0) || defined(WEIGHT_Q4_0) || defined(WEIGHT_Q4_K)
+const uint SCALE_OCTETS = 4;
+#elif defined(WEIGHT_Q6_K)
+const uint SCALE_OCTETS = 2;
+#else
+const uint SCALE_OCTETS = 4; // none
+#endif
+
+// Scale of octet o; `base` is the block's first uvec4.
+scale load_scale(RfWeights w, uint base, uint k, uint o, uint half_)
+{
+#if defined(WEIGHT_Q8_0)
+    return scale(load_halves(w, base + k / 2 + o / 4, half_), NUMBERS(0.0));
+#elif defined(WEIGHT_Q4_0)
+    NUMBERS d = load_halves(w, base + k / 4 + o / 4, half_);
+    return scale(d, d * 8.0);
+#elif defined(WEIGHT_Q4_K)
+    uint at = base + k / 4 + o / 32 * 8, group = o / 4 % 8;
+    WORDS d = load_words(w, at, half_), scales = load_words(w, at + 2, half_);
+    WORDS minima = load_words(w, at + 4, half_), high = load_words(w, at + 6, half_);
+    WORDS s = (scales >> (4 * group) & 15u) | (high >> (2 * group) & 3u) << 4;
+    WORDS m = (minima >> (4 * group) & 15u) | (high >> (16 + 2 * group) & 3u) << 4;
+    return scale(low_half(d) * NUMBERS(s), high_half(d) * NUMBERS(m));
+#elif defined(WEIGHT_Q6_K)
+    uint at = base + k / 4 + k / 8 + o / 32 * 9, group = o / 2 % 16;
+    WORDS scales = load_words(w, at + group / 4 * 2, half_);
+    NUMBERS d = load_halves(w, at + 8, half_);
+    NUMBERS a = d * NUMBERS(INTEGERS(scales << (24 - group % 4 * 8)) >> 24);
+    return scale(a, a * 32.0);
+#else
+    return scale(NUMBERS(1.0), NUMBERS(0.0));
+#endif
+}
+
+// v[j] = weights of k = 8 o + j.
+void load_octet(RfWeights w, uint base, uint k, uint o, uint half_, scale s, out NUMBERS v[8])
+{
+#if defined(WEIGHT_F32)
+#define LOAD(J) v[J] = uintBitsToFloat(load_words(w, base + (8 * o + J) * 2, half_));
+    LOAD(0) LOAD(1) LOAD(2) LOAD(3) LOAD(4) LOAD(5) LOAD(6) LOAD(7)
+#undef LOAD
+#elif defined(WEIGHT_F16) || defined(WEIGHT_BF16)
+    WORDS u;
+#ifdef WEIGHT_F16
+#define LOAD(P) \
+    u = load_words(w, base + (4 * o + P) * 2, half_); \
+    v[2 * P] = low_half(u); \
+    v[2 * P + 1] = high_half(u);
+#else // a bf16 is the upper half of the f32 of the same value
+#define LOAD(P) \
+    u = load_words(w, base + (4 * o + P) * 2, half_); \
+    v[2 * P] = uintBitsToFloat(u << 16); \
+    v[2 * P + 1] = uintBitsToFloat(u & 0xffff0000u);
+#endif
+    LOAD(0) LOAD(1) LOAD(2) LOAD(3)
+#undef LOAD
+#elif defined(WEIGHT_Q8_0)
+    WORDS u;
+#define UNPACK(J) v[4 * (J / 4) + J % 4] = NUMBERS(INTEGERS(u << (24 - J % 4 * 8)) >> 24) * s.a;
+    u = load_words(w, base + 4 * o, half_);
+    UNPACK(0) UNPACK(1) UNPACK(2) UNPACK(3)
+    u = load_words(w, base + 4 * o + 2, half_);
+    UNPACK(4) UNPACK(5) UNPACK(6) UNPACK(7)
+#undef UNPACK
+#elif defined(WEIGHT_Q4_0) || defined(WEIGHT_Q4_K)
+    WORDS u = load_words(w, base + 2 * o, half_);
+#define UNPACK(J) v[J] = NUMBERS(INTEGERS(u >> (4 * J) & 15u)) * s.a - s.b;
+    UNPACK(0) UNPACK(1) UNPACK(2) UNPACK(3) UNPACK(4) UNPACK(5) UNPACK(6) UNPACK(7)
+#undef UNPACK
+#elif defined(WEIGHT_Q6_K)
+    WORDS u = load_words(w, base + 2 * o, half_);
+    WORDS high = load_words(w, base + k / 4 + o / 2 * 2, half_) >> (o % 2 * 16);
+#define UNPACK(J) v[J] = NUMBERS(INTEGERS((u >> (4 * J) & 15u) | (high >> (2 * J) & 3u) << 4)) * s.a - s.b;
+    UNPACK(0) UNPACK(1) UNPACK(2) UNPACK(3) UNPACK(4) UNPACK(5) UNPACK(6) UNPACK(7)
+#undef UNPACK
 #endif
 }

@@ -66,7 +66,7 @@ enum rf_status context_open(rf_context **out, const struct settings *settings, s
 static enum rf_status load_model(struct engine *engine, const struct settings *settings, struct rf_error *err)
 {
     char folder[PATH_MAX];
-    if (!settings->model) {
+    if (!settings->model && !settings->synthetic) {
         enum rf_status status = default_model(folder, sizeof folder, err);
         if (status)
             return status;
@@ -78,8 +78,11 @@ static enum rf_status load_model(struct engine *engine, const struct settings *s
         .progress = on_progress,
         .progress_user = &progress,
     };
-    enum rf_status status = rf_model_load(&engine->model, engine->context,
-                                          settings->model ? settings->model : folder, &desc, err);
+    enum rf_status status =
+        settings->synthetic
+            ? rf_model_synthesize(&engine->model, engine->context, settings->synthetic, &desc, err)
+            : rf_model_load(&engine->model, engine->context, settings->model ? settings->model : folder,
+                            &desc, err);
     if (progress.visible)
         fprintf(stderr, "\r\033[K");
     return status;

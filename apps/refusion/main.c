@@ -49,6 +49,15 @@ const struct command_info command_table[] = {
      "beside what is "
      "tolerated. The thing to run on a GPU that nobody has tried. Exit status 1 when a kernel fails.",
      command_selftest},
+    {COMMAND_BENCH, "bench", NULL, NULL, "measure speed beside what the device can do",
+     "Measures what the device does at best (reading, multiplying), then forwards of several row counts and "
+     "cache "
+     "lengths, a prompt, sequential decoding and plan-and-infill, and prints each beside its floor: the "
+     "larger of "
+     "bytes / read ceiling and operations / multiply ceiling. Results are compared with the portable path "
+     "before "
+     "anything is timed. Exit status 1 when results are wrong, or when something was faster than its floor.",
+     command_bench},
 };
 const size_t command_count = sizeof command_table / sizeof command_table[0];
 

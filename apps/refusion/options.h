@@ -18,6 +18,7 @@ enum command {
     COMMAND_DEVICES = 1 << 4,
     COMMAND_SELFTEST = 1 << 5,
     COMMAND_QUANTIZE = 1 << 6,
+    COMMAND_BENCH = 1 << 7,
 };
 
 enum option_group {
@@ -79,6 +80,10 @@ struct settings {
     struct opt_uint threads;
     const char *kernel; /* selftest */
     bool thorough;
+    const char *rows, *cache, *synthetic; /* bench */
+    struct opt_uint prefill, ar, generate, prompt_tokens;
+    struct opt_real accept_rate, cell_seconds;
+    bool csv;
 };
 
 enum option_type {

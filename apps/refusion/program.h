@@ -26,6 +26,7 @@ int command_inspect(const struct settings *settings);
 int command_quantize(const struct settings *settings);
 int command_devices(const struct settings *settings);
 int command_selftest(const struct settings *settings);
+int command_bench(const struct settings *settings);
 
 extern const struct command_info command_table[];
 extern const size_t command_count;

@@ -216,7 +216,7 @@ static enum rf_status encode_line(const struct settings *settings, const rf_toke
                                          &ids.count, err);
         }
         if (status == RF_ERROR_ARGUMENT)
-            rf_fail_within(err, "%s", name);
+            rf_fail_within(err, status, "%s", name);
     }
     cJSON_Delete(object);
     if (!status)

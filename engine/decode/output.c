@@ -35,8 +35,9 @@ void rf_output_advance(struct rf_session *s)
             return;
         }
         size_t length = 0;
-        const char *bytes = rf_tokenizer_token_bytes(s->model->tokenizer, token, &length);
-        if (!bytes || rf_tokenizer_is_special(s->model->tokenizer, token))
+        const rf_tokenizer *tokenizer = s->model->tokenizer; /* NULL: a synthetic model, without texts */
+        const char *bytes = tokenizer ? rf_tokenizer_token_bytes(tokenizer, token, &length) : NULL;
+        if (!bytes || rf_tokenizer_is_special(tokenizer, token))
             length = 0;
         if (rf_text_stream_push(&s->text, bytes ? bytes : "", length, &s->failure))
             return;
@@ -87,7 +88,8 @@ const char *rf_session_text(const rf_session *s, size_t *length)
 
 const struct rf_event *rf_session_events(const rf_session *s, size_t *count)
 {
-    *count = s->event_count;
+    if (count)
+        *count = s->event_count;
     return s->events;
 }
 

@@ -146,8 +146,10 @@ enum rf_status rf_sequential_absorb(struct rf_session *s, struct rf_error *err)
     uint32_t token = ((const uint32_t *)(head + 1))[s->memory.row_capacity];
     if (rf_sequential_wants_logits(s)) {
         enum rf_status status = sample_logits(s, &token, err);
-        if (status)
+        if (status) {
+            s->pass_row = 0; /* the logits are gone with the next forward: tried again, it begins with ours */
             return status;
+        }
     }
     uint32_t tokens = token_rows(s);
     s->stats.forwards++;

@@ -3,14 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/arithmetic.h"
 #include "loader/tokenizer.h"
 
 enum { DEFAULT_RESPONSE = 512 };
-
-static uint32_t divide_up(uint32_t a, uint32_t b)
-{
-    return (a + b - 1) / b;
-}
 
 /* ---- Device memory ---------------------------------------------------------------------------------- */
 
@@ -124,7 +120,7 @@ static enum rf_status reserve_memory(struct rf_session *s, uint32_t rows, struct
 enum rf_status rf_session_cover(struct rf_session *s, uint32_t first, uint32_t end, struct rf_error *err)
 {
     uint64_t *table = s->memory.pages.host;
-    for (uint32_t p = first / RF_PAGE_ROWS; p < divide_up(end, RF_PAGE_ROWS); p++) {
+    for (uint32_t p = first / RF_PAGE_ROWS; p < rf_divide_up(end, RF_PAGE_ROWS); p++) {
         enum rf_status status = s->pages[p] ? rf_kv_own(s->model->pool, &s->pages[p], err)
                                             : rf_kv_take(s->model->pool, &s->pages[p], err);
         if (status)
@@ -164,12 +160,14 @@ static enum rf_status check_model(const struct rf_session *s, struct rf_error *e
 
 static enum rf_status build(struct rf_session *s, const struct rf_session_desc *desc, struct rf_error *err)
 {
-    uint32_t context = s->model->context_length, pages = divide_up(context, RF_PAGE_ROWS);
+    uint32_t context = s->model->context_length, pages = rf_divide_up(context, RF_PAGE_ROWS);
     enum rf_status status = rf_settings_resolve(&s->settings, &desc->settings, err);
     if (status)
         return status;
     pick_tokens(s);
     status = check_model(s, err);
+    if (!status && desc->stop_count && !desc->stops)
+        status = rf_fail(err, RF_ERROR_ARGUMENT, "stops is NULL: wanted %u texts", desc->stop_count);
     if (!status)
         status = rf_text_stream_create(&s->text, desc->stops, desc->stop_count, err);
     if (status)
@@ -238,6 +236,9 @@ void rf_session_destroy(rf_session *s)
 enum rf_status rf_session_fork(rf_session **out, rf_session *parent, const struct rf_session_desc *desc,
                                struct rf_error *err)
 {
+    if (!out || !parent)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_fork: out and session are needed");
+    *out = NULL;
     if (!parent->finished)
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_fork: the session is in the middle of a response");
     enum rf_status status = rf_session_create(out, parent->model, desc, err);
@@ -246,7 +247,7 @@ enum rf_status rf_session_fork(rf_session **out, rf_session *parent, const struc
     rf_session *s = *out;
     memcpy(s->cached, parent->cached, parent->cached_count * sizeof *s->cached);
     s->cached_count = s->committed = parent->cached_count;
-    for (uint32_t p = 0; p < divide_up(s->cached_count, RF_PAGE_ROWS); p++) {
+    for (uint32_t p = 0; p < rf_divide_up(s->cached_count, RF_PAGE_ROWS); p++) {
         rf_kv_share(parent->model->pool, parent->pages[p]);
         s->pages[p] = parent->pages[p];
     }
@@ -273,36 +274,42 @@ static enum rf_status check_prompt(const struct rf_session *s, const uint32_t *t
     return RF_OK;
 }
 
+/* How long a response is: see rf_session.limit and .length. */
+struct response_plan {
+    uint32_t length, limit;
+};
+
 /* Length rules: -n is a cap, whole slots are decoded, the last block may be shorter; the original refuses
  * what does not divide. */
-static enum rf_status plan_length(struct rf_session *s, size_t prompt, struct rf_error *err)
+static enum rf_status plan_length(const struct rf_session *s, size_t prompt, struct response_plan *plan,
+                                  struct rf_error *err)
 {
     const struct rf_settings *set = &s->settings;
     uint32_t room = s->model->context_length - (uint32_t)prompt;
     uint32_t unit = set->decode == RF_DECODE_AR ? 1 : set->slot_size;
-    s->limit = set->max_tokens;
-    if (s->limit == 0) {
-        s->limit = room / unit * unit < DEFAULT_RESPONSE ? room / unit * unit : DEFAULT_RESPONSE;
+    plan->limit = set->max_tokens;
+    if (plan->limit == 0) {
+        plan->limit = room / unit * unit < DEFAULT_RESPONSE ? room / unit * unit : DEFAULT_RESPONSE;
         if (set->reference)
-            s->limit = s->limit / set->block * set->block;
-        if (s->limit == 0)
+            plan->limit = plan->limit / set->block * set->block;
+        if (plan->limit == 0)
             return rf_fail(err, RF_ERROR_CONTEXT_FULL,
                            "a prompt of %zu tokens leaves %u of the context length %u: no room for "
                            "one %s",
                            prompt, room, s->model->context_length, set->reference ? "block" : "slot");
     }
-    s->length = divide_up(s->limit, unit) * unit;
-    if (s->length > room)
+    plan->length = rf_divide_up(plan->limit, unit) * unit;
+    if (plan->length > room)
         return rf_fail(err, RF_ERROR_CONTEXT_FULL,
                        "a prompt of %zu tokens and %u of response (max-tokens %u in whole slots) "
                        "exceed the context length, %u",
-                       prompt, s->length, s->limit, s->model->context_length);
-    if (set->reference && set->decode == RF_DECODE_REFUSION && s->length % set->block)
+                       prompt, plan->length, plan->limit, s->model->context_length);
+    if (set->reference && set->decode == RF_DECODE_REFUSION && plan->length % set->block)
         return rf_fail(err, RF_ERROR_ARGUMENT,
-                       "reference: %u response tokens are no multiple of the block, %u", s->length,
+                       "reference: %u response tokens are no multiple of the block, %u", plan->length,
                        set->block);
     if (set->reference)
-        s->limit = s->length;
+        plan->limit = plan->length;
     return RF_OK;
 }
 
@@ -317,18 +324,18 @@ static enum rf_status grow(void **array, size_t count, size_t size, struct rf_er
 
 /* Events of one round: every token of a block planned, committed and dropped once, later blocks dropped, the
  * end. */
-static enum rf_status reserve_response(struct rf_session *s, struct rf_error *err)
+static enum rf_status reserve_response(struct rf_session *s, uint32_t length, struct rf_error *err)
 {
-    uint32_t block = s->settings.block < s->length ? s->settings.block : s->length;
+    uint32_t block = s->settings.block < length ? s->settings.block : length;
     s->event_capacity = 3 * (size_t)block + 4;
     void *remaining = s->remaining, *response = s->response, *shown = s->shown, *events = s->events;
     enum rf_status status = grow(&remaining, block, sizeof *s->remaining, err);
     s->remaining = remaining;
     if (!status)
-        status = grow(&response, s->length, sizeof *s->response, err);
+        status = grow(&response, length, sizeof *s->response, err);
     s->response = response;
     if (!status)
-        status = grow(&shown, s->length, sizeof *s->shown, err);
+        status = grow(&shown, length, sizeof *s->shown, err);
     s->shown = shown;
     if (!status)
         status = grow(&events, s->event_capacity, sizeof *s->events, err);
@@ -350,13 +357,16 @@ static uint32_t common_prefix(const struct rf_session *s, const uint32_t *tokens
 
 static enum rf_status begin(struct rf_session *s, const uint32_t *tokens, size_t count, struct rf_error *err)
 {
+    struct response_plan plan = {0};
     enum rf_status status = check_prompt(s, tokens, count, err);
     if (!status)
-        status = plan_length(s, count, err);
+        status = plan_length(s, count, &plan, err);
     if (!status)
-        status = reserve_response(s, err);
+        status = reserve_response(s, plan.length, err);
     if (status)
         return status;
+    s->length = plan.length;
+    s->limit = plan.limit;
     for (uint32_t i = 0; i < s->length; i++)
         s->response[i] = RF_NONE;
     memmove(s->prompt, tokens, count * sizeof *tokens);
@@ -366,12 +376,10 @@ static enum rf_status begin(struct rf_session *s, const uint32_t *tokens, size_t
     memset(&s->failure, 0, sizeof s->failure);
     s->stats.prompt_tokens = s->prompt_count;
     s->stats.cached_tokens = s->cached_count;
-    rf_text_stream_reset(&s->text);
-    s->streamed = s->block_first = s->produced = 0;
-    s->event_count = s->shown_count = 0;
+    s->block_first = s->produced = 0;
     s->reference_sum = 0.0;
-    s->ended = s->finished = s->prefilled = s->eos_reached = s->round_over = false;
-    s->finish_reason = "";
+    s->draw = 1;
+    s->ended = s->finished = s->prefilled = s->round_over = false;
     write_seq(s);
     if (s->settings.decode == RF_DECODE_AR)
         rf_sequential_start(s);
@@ -380,17 +388,29 @@ static enum rf_status begin(struct rf_session *s, const uint32_t *tokens, size_t
     return RF_OK;
 }
 
+/* Whatever the session shows is of the response before, whose arrays the next one takes over: a failed begin
+ * leaves none. */
+static void give_up_response(struct rf_session *s)
+{
+    s->finished = true;
+    s->finish_reason = "";
+    s->pass = RF_PASS_NONE;
+    s->length = s->limit = s->streamed = 0;
+    s->event_count = s->shown_count = 0;
+    s->eos_reached = false;
+    rf_text_stream_reset(&s->text);
+}
+
 enum rf_status rf_session_begin(rf_session *s, const uint32_t *tokens, size_t count, struct rf_error *err)
 {
     if (!s || (!tokens && count))
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_begin: session and tokens are needed");
-    s->finished = true; /* until all of it is ready: a failed begin leaves no half-begun response */
-    s->pass = RF_PASS_NONE;
+    give_up_response(s);
     atomic_store(&s->cancelled, false);
     pthread_mutex_lock(&s->model->mutex);
     /* Rows behind the prompt lie in commit order, where slots have not seen each other: of no use to the next
      * turn. */
-    release_pages(s, divide_up(s->cached_count, RF_PAGE_ROWS));
+    release_pages(s, rf_divide_up(s->cached_count, RF_PAGE_ROWS));
     enum rf_status status = begin(s, tokens, count, err);
     pthread_mutex_unlock(&s->model->mutex);
     return status;
@@ -401,6 +421,10 @@ enum rf_status rf_session_begin_chat(rf_session *s, const struct rf_message *mes
 {
     uint32_t *tokens;
     size_t token_count;
+    if (!s || (!messages && count))
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_begin_chat: session and messages are needed");
+    if (!s->model->tokenizer)
+        return rf_fail(err, RF_ERROR_UNSUPPORTED, "rf_session_begin_chat: a synthetic model has no tokenizer");
     enum rf_status status =
         rf_tokenizer_chat(s->model->tokenizer, messages, count, thinking, true, &tokens, &token_count, err);
     if (status)

@@ -35,7 +35,8 @@ struct rf_session {
     rf_model *model;
     struct rf_settings settings;
     bool deterministic;
-    uint32_t mask_token;                 /* the model's; RF_NONE: it has none */
+    struct rf_cmd *script; /* bench: runs between each forward and the slot shaders; NULL: none; not owned */
+    uint32_t mask_token;   /* the model's; RF_NONE: it has none */
     uint32_t eos[RF_MAX_EOS], eos_count; /* those that end this session's responses */
     atomic_bool cancelled;
 
@@ -64,6 +65,8 @@ struct rf_session {
     /* The round. */
     enum rf_pass pass;
     uint32_t pass_row;     /* rows of this pass that earlier submissions have forwarded */
+    uint32_t draw;         /* names the pass's noise; both halves of a COMPLETE turn share one */
+    uint32_t actions;      /* RF_ACT_... in the submission under way */
     uint32_t chosen_count; /* slots that SELECT chose */
     uint32_t kept_count;   /* of them, those that COMPLETE still works on: an eos cuts the rest */
     uint32_t accepted, turns;

@@ -13,8 +13,10 @@ struct submission {
     uint32_t counts[RF_MAX_PIECES]; /* rows of each in pass 0 */
     uint32_t session_count;
     uint32_t rows[2]; /* of the two passes */
+    uint32_t piece_count[2], active_count;
     uint32_t flags;   /* of the forwards */
     uint32_t actions; /* all sessions' together */
+    bool submitted;   /* or tried to: a failure is the device's, not that of what was laid out */
 };
 
 static double seconds_now(void)
@@ -58,12 +60,16 @@ static uint32_t actions_of(const struct rf_session *s, bool both_halves)
     }
 }
 
-static void add_piece(struct rf_work *work, const struct rf_session *s, uint32_t first, uint32_t count)
+static void add_piece(struct submission *sub, uint32_t pass, const struct rf_session *s, uint32_t first,
+                      uint32_t count)
 {
-    work->pieces[work->piece_count++] = (struct rf_piece){s->seq, first, count};
+    struct rf_work *work = rf_forward_work(sub->model->forward, pass);
+    work->pieces[sub->piece_count[pass]++] = (struct rf_piece){s->seq, first, count};
+    sub->rows[pass] += count;
 }
 
-/* Puts up to `room` rows of a session's pass into the submission. */
+/* Puts up to `room` rows of a session's pass into the submission. What the device reads lies in memory that
+ * is slow to read back, so it is only written here. */
 static void add_session(struct submission *sub, struct rf_session *s, uint32_t room)
 {
     uint32_t left = pass_rows(s) - s->pass_row, count = left < room ? left : room, first;
@@ -75,20 +81,14 @@ static void add_session(struct submission *sub, struct rf_session *s, uint32_t r
     bool last = count == left, whole = last && s->pass_row == 0;
     seq->slot_count = s->remaining_count;
     seq->committed = s->pass == RF_PASS_PLAN && !s->prefilled ? s->prompt_count : s->committed;
-    if (s->pass_row == 0)
-        seq->draw++; /* by pass, not by submission: company decides how many of those a pass takes */
-    seq->actions = last ? actions_of(s, whole) : 0;
-    add_piece(rf_forward_work(sub->model->forward, 0), s, first, count);
-    if (s->pass == RF_PASS_PREDICT && whole) {
-        add_piece(rf_forward_work(sub->model->forward, 1), s, 0, count);
-        sub->rows[1] += count;
-    }
-    if (seq->actions) {
-        struct rf_active *act = rf_forward_active(sub->model->forward);
-        act->seqs[act->grid_x++] = s->seq;
-    }
-    sub->rows[0] += count;
-    sub->actions |= seq->actions;
+    seq->draw = s->draw;
+    seq->actions = s->actions = last ? actions_of(s, whole) : 0;
+    add_piece(sub, 0, s, first, count);
+    if (s->pass == RF_PASS_PREDICT && whole)
+        add_piece(sub, 1, s, 0, count);
+    if (s->actions)
+        rf_forward_active(sub->model->forward)->seqs[sub->active_count++] = s->seq;
+    sub->actions |= s->actions;
     if (s->deterministic)
         sub->flags |= RF_FORWARD_DETERMINISTIC;
     if (rf_sequential_wants_logits(s))
@@ -98,12 +98,8 @@ static void add_session(struct submission *sub, struct rf_session *s, uint32_t r
 }
 
 /* Sessions join while the forward has room for their rows; one that wants logits goes alone. */
-static void fill(struct submission *sub, rf_session *const *sessions, size_t count)
+static void join(struct submission *sub, rf_session *const *sessions, size_t count)
 {
-    rf_forward_work(sub->model->forward, 0)->piece_count = 0;
-    rf_forward_work(sub->model->forward, 1)->piece_count = 0;
-    struct rf_active *act = rf_forward_active(sub->model->forward);
-    *act = (struct rf_active){.grid_x = 0, .grid_y = 1, .grid_z = 1};
     uint32_t keys = 0;
     for (size_t i = 0; i < count && sub->session_count < RF_MAX_PIECES; i++) {
         struct rf_session *s = sessions[i];
@@ -130,20 +126,39 @@ static void fill(struct submission *sub, rf_session *const *sessions, size_t cou
     }
 }
 
+static void fill(struct submission *sub, rf_session *const *sessions, size_t count)
+{
+    struct rf_forward *forward = sub->model->forward;
+    join(sub, sessions, count);
+    for (uint32_t pass = 0; pass < 2; pass++)
+        rf_forward_work(forward, pass)->piece_count = sub->piece_count[pass];
+    struct rf_active *active = rf_forward_active(forward);
+    active->grid_x = sub->active_count;
+    active->grid_y = active->grid_z = 1;
+}
+
 static enum rf_status add_slots(struct submission *sub, enum rf_slot_shader which, struct rf_cmd **cmds,
                                 size_t *count, struct rf_error *err)
 {
     return rf_forward_slots(sub->model->forward, which, &cmds[(*count)++], err);
 }
 
+/* A scripted session goes with others of the same script only: one is for all. */
+static void add_script(const struct submission *sub, struct rf_cmd **cmds, size_t *count)
+{
+    if (sub->sessions[0]->script)
+        cmds[(*count)++] = sub->sessions[0]->script;
+}
+
 static enum rf_status run(struct submission *sub, struct rf_error *err)
 {
     struct rf_cmd *cmds[RF_SUBMIT_BUFFERS];
-    _Static_assert(7 + RF_MAX_PIECES <= RF_SUBMIT_BUFFERS,
-                   "two forwards, three slot shaders and a commit for each session");
+    _Static_assert(9 + RF_MAX_PIECES <= RF_SUBMIT_BUFFERS,
+                   "two forwards and scripts, three slot shaders and a commit for each session");
     size_t count = 2;
     struct rf_forward *forward = sub->model->forward;
     enum rf_status status = rf_forward_get(forward, sub->rows[0], sub->flags, 0, cmds, err);
+    add_script(sub, cmds, &count);
     if (!status && (sub->actions & RF_ACT_SELECT))
         status = add_slots(sub, RF_SLOT_SELECT, cmds, &count, err);
     if (!status && (sub->actions & RF_ACT_FILL))
@@ -151,13 +166,15 @@ static enum rf_status run(struct submission *sub, struct rf_error *err)
     if (!status && sub->rows[1]) {
         status = rf_forward_get(forward, sub->rows[1], sub->flags, 1, cmds + count, err);
         count += 2;
+        add_script(sub, cmds, &count);
     }
     if (!status && (sub->actions & (RF_ACT_VERIFY | RF_ACT_TURN | RF_ACT_COPY)))
         status = add_slots(sub, RF_SLOT_ACCEPT, cmds, &count, err);
     for (uint32_t i = 0; !status && i < sub->session_count; i++)
-        if (rf_forward_seqs(forward)[sub->sessions[i]->seq].actions & RF_ACT_TURN)
+        if (sub->sessions[i]->actions & RF_ACT_TURN)
             cmds[count++] = sub->sessions[i]->memory.commit;
     uint64_t ticket;
+    sub->submitted = !status;
     if (!status)
         status = rf_gpu_submit(sub->model->gpu, cmds, count, &ticket, err);
     if (!status)
@@ -168,7 +185,6 @@ static enum rf_status run(struct submission *sub, struct rf_error *err)
 static void absorb(const struct submission *sub, uint32_t i, double seconds)
 {
     struct rf_session *s = sub->sessions[i];
-    uint32_t actions = rf_forward_seqs(sub->model->forward)[s->seq].actions;
     if (s->prefilled)
         s->stats.decode_seconds += seconds;
     else
@@ -176,12 +192,17 @@ static void absorb(const struct submission *sub, uint32_t i, double seconds)
     s->pass_row += sub->counts[i];
     if (s->pass_row < pass_rows(s))
         return;
+    /* Noise is counted by pass, and a COMPLETE turn is one: how many submissions it took was up to the
+     * company. */
+    bool predicted_only = s->pass == RF_PASS_PREDICT && !(s->actions & RF_ACT_TURN);
+    if (!predicted_only)
+        s->draw++;
     if (s->pass == RF_PASS_AR) {
         rf_sequential_absorb(s, &s->failure);
         return;
     }
     rf_round_absorb(s);
-    if ((actions & RF_ACT_FILL) && (actions & RF_ACT_TURN))
+    if ((s->actions & RF_ACT_FILL) && (s->actions & RF_ACT_TURN))
         rf_round_absorb(s); /* both halves of a turn */
 }
 
@@ -195,30 +216,50 @@ static enum rf_status submit_once(struct rf_model *model, rf_session *const *ses
     if (!*any)
         return RF_OK;
     double start = seconds_now();
-    enum rf_status status = run(&sub, err);
-    if (status)
+    struct rf_error failure;
+    enum rf_status status = run(&sub, &failure);
+    if (status && sub.session_count == 1 && !sub.submitted && status != RF_ERROR_DEVICE_LOST) {
+        sub.sessions[0]->failure = failure; /* no room for what it alone wants: the others go on */
+        return RF_OK;
+    }
+    if (status) {
+        if (err)
+            *err = failure;
         return status;
+    }
     double seconds = seconds_now() - start;
     for (uint32_t i = 0; i < sub.session_count; i++)
         absorb(&sub, i, seconds);
     return RF_OK;
 }
 
-enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struct rf_error *err)
+static enum rf_status check_sessions(rf_session *const *sessions, size_t count, struct rf_error *err)
 {
-    for (size_t i = 0; i < count; i++)
+    if (!sessions && count)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_sessions_step: sessions are needed");
+    for (size_t i = 0; i < count; i++) {
         if (!sessions[i] || sessions[i]->model != sessions[0]->model)
             return rf_fail(err, RF_ERROR_ARGUMENT,
                            "rf_sessions_step: session %zu is NULL or of another model", i);
-    if (count == 0)
-        return RF_OK;
+        for (size_t j = 0; j < i; j++)
+            if (sessions[j] == sessions[i])
+                return rf_fail(err, RF_ERROR_ARGUMENT,
+                               "rf_sessions_step: sessions %zu and %zu are the same one", j, i);
+    }
+    return RF_OK;
+}
+
+enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struct rf_error *err)
+{
+    enum rf_status status = check_sessions(sessions, count, err);
+    if (status || count == 0)
+        return status;
     struct rf_model *model = sessions[0]->model;
     for (size_t i = 0; i < count; i++) {
         sessions[i]->round_over = false;
         sessions[i]->event_count = 0;
         sessions[i]->failure.status = RF_OK;
     }
-    enum rf_status status = RF_OK;
     bool any = true;
     while (!status && any) {
         pthread_mutex_lock(&model->mutex); /* other threads' sessions take turns between submissions */

@@ -15,6 +15,7 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_MAINTENANCE4] = "maintenance4",
     [RF_CAP_SUBGROUP_BASIC] = "subgroupBasic",
     [RF_CAP_SUBGROUP_ARITHMETIC] = "subgroupArithmetic",
+    [RF_CAP_SUBGROUP_SIZE] = "subgroupSize4To128",
     [RF_CAP_SHARED_32K] = "sharedMemory32KiB",
     [RF_CAP_INVOCATIONS_256] = "invocations256",
     [RF_CAP_PUSH_128] = "pushConstants128",
@@ -22,6 +23,7 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_INT8_DOT] = "int8dot",
     [RF_CAP_COOPMAT] = "coopmat",
     [RF_CAP_COOPMAT2] = "coopmat2",
+    [RF_CAP_WIDE] = "wide",
     [RF_CAP_SUBGROUP_SIZE_CONTROL] = "subgroupSizeControl",
     [RF_CAP_FULL_SUBGROUPS] = "fullSubgroups",
     [RF_CAP_MEMORY_BUDGET] = "memoryBudget",
@@ -30,7 +32,13 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_LOADER] = "loader",
 };
 
-enum { SHARED_WANTED = 32 * 1024, INVOCATIONS_WANTED = 256, PUSH_WANTED = 128 };
+enum {
+    SHARED_WANTED = 32 * 1024,
+    INVOCATIONS_WANTED = 256,
+    PUSH_WANTED = 128,
+    SUBGROUP_LEAST = 4,
+    SUBGROUP_MOST = 128
+};
 
 /* ", " between entries; a list that does not fit is cut. */
 static void append(char *list, size_t room, const char *entry)
@@ -246,6 +254,16 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
         !rf_masked(mask, RF_CAP_PIPELINE_PROPERTIES) && chain->ext_pipeline_properties;
     if (rf_masked(mask, RF_CAP_UNIFIED_MEMORY))
         caps->unified_memory = false;
+    caps->cpu = out->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    caps->wide = !rf_masked(mask, RF_CAP_WIDE) && caps->cpu &&
+                 (caps->subgroup_size == 8 || caps->subgroup_size == 16) &&
+                 (chain->p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
+}
+
+bool rf_subgroups_fit(const struct rf_gpu_caps *caps)
+{
+    return caps->subgroup_size >= SUBGROUP_LEAST && caps->subgroup_size_min >= SUBGROUP_LEAST &&
+           caps->subgroup_size <= SUBGROUP_MOST && caps->subgroup_size_max <= SUBGROUP_MOST;
 }
 
 static void check_required(struct rf_probe *out, const struct device_chain *chain, const struct rf_mask *mask)
@@ -264,6 +282,7 @@ static void check_required(struct rf_probe *out, const struct device_chain *chai
         [RF_CAP_MAINTENANCE4] = chain->v13.maintenance4,
         [RF_CAP_SUBGROUP_BASIC] = (subgroup & VK_SUBGROUP_FEATURE_BASIC_BIT) != 0,
         [RF_CAP_SUBGROUP_ARITHMETIC] = (subgroup & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) != 0,
+        [RF_CAP_SUBGROUP_SIZE] = rf_subgroups_fit(caps),
         [RF_CAP_SHARED_32K] = caps->shared_bytes >= SHARED_WANTED,
         [RF_CAP_INVOCATIONS_256] = caps->max_invocations >= INVOCATIONS_WANTED,
         [RF_CAP_PUSH_128] = caps->max_push_bytes >= PUSH_WANTED,

@@ -17,6 +17,7 @@ enum rf_capability {
     RF_CAP_MAINTENANCE4, /* workgroup sizes from specialization constants */
     RF_CAP_SUBGROUP_BASIC,
     RF_CAP_SUBGROUP_ARITHMETIC,
+    RF_CAP_SUBGROUP_SIZE, /* 4 to 128: what the kernels' shared memory and row shapes are made for */
     RF_CAP_SHARED_32K,
     RF_CAP_INVOCATIONS_256,
     RF_CAP_PUSH_128,
@@ -25,6 +26,7 @@ enum rf_capability {
     RF_CAP_INT8_DOT,
     RF_CAP_COOPMAT,
     RF_CAP_COOPMAT2,
+    RF_CAP_WIDE,
     RF_CAP_SUBGROUP_SIZE_CONTROL,
     RF_CAP_FULL_SUBGROUPS,
     RF_CAP_MEMORY_BUDGET,
@@ -57,6 +59,9 @@ struct rf_probe {
     bool size_control_in_compute;
     bool memory_model, subgroup_extended_types, portability_subset;
 };
+
+/* Are the subgroups that kernels may run with neither too small nor too large? */
+bool rf_subgroups_fit(const struct rf_gpu_caps *caps);
 
 void rf_probe_device(struct rf_probe *out, const struct rf_instance *instance, VkPhysicalDevice physical,
                      uint32_t index, const struct rf_mask *mask);

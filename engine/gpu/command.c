@@ -292,8 +292,7 @@ enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err)
     VkResult result = cmd->gpu->vk.vkEndCommandBuffer(cmd->buffer);
     if (result != VK_SUCCESS) {
         status = rf_vk_fail(err, result, "vkEndCommandBuffer");
-        rf_fail_within(err, "command buffer \"%s\"", cmd->label);
-        return status;
+        return rf_fail_within(err, status, "command buffer \"%s\"", cmd->label);
     }
     cmd->ended = true;
     atomic_fetch_add(&cmd->gpu->recorded, 1);
@@ -327,6 +326,11 @@ uint32_t rf_cmd_dispatch_count(const struct rf_cmd *cmd)
 uint32_t rf_cmd_barrier_count(const struct rf_cmd *cmd)
 {
     return cmd->barriers;
+}
+
+VkCommandBuffer rf_cmd_buffer(const struct rf_cmd *cmd)
+{
+    return cmd->buffer;
 }
 
 enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count, uint64_t *ticket,

@@ -30,16 +30,15 @@ struct rf_dispatch {
     struct rf_access accesses[RF_DISPATCH_ACCESSES]; /* the indirect span is declared automatically */
 };
 
-struct
-    /* one recorded command buffer, reusable; record from one thread; may be in flight several times */
-    rf_cmd;
+/* One recorded command buffer, reusable; record from one thread; may be in flight several times. */
+struct rf_cmd;
 
 enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char *label, struct rf_error *err);
 enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dispatch, struct rf_error *err);
 enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_span src, uint64_t size,
                            const char *label, struct rf_error *err);
-enum rf_status rf_cmd_end(struct rf_cmd *cmd,
-                          struct rf_error *err); /* with debug checks also runs the hazard checker */
+/* With debug checks also runs the hazard checker. */
+enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err);
 void rf_cmd_destroy(struct rf_cmd *cmd);
 uint32_t rf_cmd_dispatch_count(const struct rf_cmd *cmd);
 uint32_t rf_cmd_barrier_count(const struct rf_cmd *cmd);

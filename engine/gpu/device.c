@@ -92,12 +92,12 @@ static int type_rank(const struct rf_probe *probe)
 }
 
 /* Usable before unusable, then by type; earlier devices win ties. `part` NULL: any name. */
-static const struct rf_probe *best_device(const struct device_list *list, const char *part)
+static const struct rf_probe *best_device(const struct rf_probe *probes, uint32_t count, const char *part)
 {
     const struct rf_probe *best = NULL;
     int best_rank = -1;
-    for (uint32_t i = 0; i < list->count; ++i) {
-        const struct rf_probe *probe = &list->probes[i];
+    for (uint32_t i = 0; i < count; ++i) {
+        const struct rf_probe *probe = &probes[i];
         if (part && !contains_text(probe->info.name, part))
             continue;
         int rank = type_rank(probe) + (probe->info.missing[0] ? 0 : 8);
@@ -109,29 +109,32 @@ static const struct rf_probe *best_device(const struct device_list *list, const 
     return best;
 }
 
-static enum rf_status fail_with_list(const struct device_list *list, const char *wanted, struct rf_error *err)
+static enum rf_status fail_with_list(const struct rf_probe *probes, uint32_t count, const char *wanted,
+                                     struct rf_error *err)
 {
     char names[700] = "";
-    for (uint32_t i = 0; i < list->count; ++i) {
+    for (uint32_t i = 0; i < count; ++i) {
         size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%u: %s", i ? ", " : "", i, list->probes[i].info.name);
+        snprintf(names + used, sizeof names - used, "%s%u: %s", i ? ", " : "", i, probes[i].info.name);
     }
     return rf_fail(err, RF_ERROR_NO_DEVICE,
                    "device \"%.128s\": there is none of this index or name; there are %s", wanted, names);
 }
 
-static enum rf_status choose_device(const struct device_list *list, const char *wanted,
-                                    const struct rf_probe **out, struct rf_error *err)
+enum rf_status rf_choose_device(const struct rf_probe *probes, uint32_t count, const char *wanted,
+                                const struct rf_probe **out, struct rf_error *err)
 {
-    const struct rf_probe *probe;
-    if (wanted && wanted[0] && wanted[strspn(wanted, "0123456789")] == '\0') {
+    const struct rf_probe *probe = NULL;
+    if (wanted && !wanted[0])
+        wanted = NULL;
+    if (wanted && wanted[strspn(wanted, "0123456789")] == '\0') {
         unsigned long index = strtoul(wanted, NULL, 10);
-        probe = index < list->count ? &list->probes[index] : NULL;
-    } else {
-        probe = best_device(list, wanted && wanted[0] ? wanted : NULL);
+        probe = index < count ? &probes[index] : NULL;
     }
+    if (!probe) /* "4090" is no index, but may be a part of a name */
+        probe = best_device(probes, count, wanted);
     if (!probe)
-        return fail_with_list(list, wanted, err);
+        return fail_with_list(probes, count, wanted, err);
     if (probe->info.missing[0])
         return rf_fail(err, RF_ERROR_NO_DEVICE, "device %u (%s) cannot be used: it lacks %s",
                        probe->info.index, probe->info.name, probe->info.missing);
@@ -150,62 +153,87 @@ static void load_device_functions(struct rf_gpu *gpu)
 #undef LOAD
 }
 
+/* What is asked for at vkCreateDevice: structures that point to each other, so it does not move. */
+struct device_features {
+    VkPhysicalDeviceFeatures2 features;
+    VkPhysicalDeviceVulkan11Features v11;
+    VkPhysicalDeviceVulkan12Features v12;
+    VkPhysicalDeviceVulkan13Features v13;
+#ifdef VK_KHR_cooperative_matrix
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat;
+#endif
+};
+
+static void ask_features(struct device_features *out, const struct rf_probe *probe)
+{
+    const struct rf_gpu_caps *caps = &probe->caps;
+    out->v13 =
+        (VkPhysicalDeviceVulkan13Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
+                                           .synchronization2 = VK_TRUE,
+                                           .maintenance4 = VK_TRUE,
+                                           .subgroupSizeControl = caps->subgroup_size_control,
+                                           .computeFullSubgroups = caps->full_subgroups,
+                                           .shaderIntegerDotProduct = caps->int8_dot};
+    out->v12 = (VkPhysicalDeviceVulkan12Features){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+        .pNext = &out->v13,
+        .bufferDeviceAddress = VK_TRUE,
+        .scalarBlockLayout = VK_TRUE,
+        .timelineSemaphore = VK_TRUE,
+        .shaderFloat16 = caps->fp16,
+        .shaderSubgroupExtendedTypes = caps->fp16 && probe->subgroup_extended_types,
+        .vulkanMemoryModel = caps->coopmat,
+        .vulkanMemoryModelDeviceScope = caps->coopmat};
+    out->v11 =
+        (VkPhysicalDeviceVulkan11Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+                                           .pNext = &out->v12,
+                                           .storageBuffer16BitAccess = caps->fp16};
+    out->features = (VkPhysicalDeviceFeatures2){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                                .pNext = &out->v11};
+#ifdef VK_KHR_cooperative_matrix
+    out->coopmat = (VkPhysicalDeviceCooperativeMatrixFeaturesKHR){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
+        .cooperativeMatrix = VK_TRUE};
+    if (caps->coopmat)
+        out->v13.pNext = &out->coopmat;
+#endif
+}
+
+static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const struct rf_probe *probe)
+{
+    uint32_t count = 0;
+#ifdef VK_KHR_cooperative_matrix
+    if (probe->caps.coopmat)
+        names[count++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
+#endif
+    if (probe->portability_subset)
+        names[count++] = "VK_KHR_portability_subset";
+    if (probe->caps.memory_budget)
+        names[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    return count;
+}
+
 static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
 {
     const struct rf_probe *probe = &gpu->probe;
-    const struct rf_gpu_caps *caps = &probe->caps;
+    struct device_features features;
     const char *extensions[MAX_DEVICE_EXTENSIONS];
-    uint32_t extension_count = 0;
-    VkPhysicalDeviceVulkan13Features v13 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
-                                            .synchronization2 = VK_TRUE,
-                                            .maintenance4 = VK_TRUE,
-                                            .subgroupSizeControl = caps->subgroup_size_control,
-                                            .computeFullSubgroups = caps->full_subgroups,
-                                            .shaderIntegerDotProduct = caps->int8_dot};
-    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                            .pNext = &v13,
-                                            .bufferDeviceAddress = VK_TRUE,
-                                            .scalarBlockLayout = VK_TRUE,
-                                            .timelineSemaphore = VK_TRUE,
-                                            .shaderFloat16 = caps->fp16,
-                                            .shaderSubgroupExtendedTypes =
-                                                caps->fp16 && probe->subgroup_extended_types,
-                                            .vulkanMemoryModel = caps->coopmat,
-                                            .vulkanMemoryModelDeviceScope = caps->coopmat};
-    VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
-                                            .pNext = &v12,
-                                            .storageBuffer16BitAccess = caps->fp16};
-    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
-                                          .pNext = &v11};
-#ifdef VK_KHR_cooperative_matrix
-    VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
-        .cooperativeMatrix = VK_TRUE};
-    if (caps->coopmat) {
-        v13.pNext = &coopmat;
-        extensions[extension_count++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
-    }
-#endif
-    if (probe->portability_subset)
-        extensions[extension_count++] = "VK_KHR_portability_subset";
-    if (caps->memory_budget)
-        extensions[extension_count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
-
-    float priority = 1.0f;
+    const float priority = 1.0f;
+    ask_features(&features, probe);
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = probe->family,
                                      .queueCount = 1,
                                      .pQueuePriorities = &priority};
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                               .pNext = &features,
+                               .pNext = &features.features,
                                .queueCreateInfoCount = 1,
                                .pQueueCreateInfos = &queue,
-                               .enabledExtensionCount = extension_count,
+                               .enabledExtensionCount = ask_extensions(extensions, probe),
                                .ppEnabledExtensionNames = extensions};
     VkResult result = gpu->instance.create_device(probe->physical, &info, NULL, &gpu->device);
     if (result != VK_SUCCESS) {
-        rf_vk_fail(err, result, "vkCreateDevice");
-        return rf_fail_within(err, "device %u (%s)", probe->info.index, probe->info.name);
+        enum rf_status status = rf_vk_fail(err, result, "vkCreateDevice");
+        return rf_fail_within(err, status, "device %u (%s)", probe->info.index, probe->info.name);
     }
     load_device_functions(gpu);
     gpu->vk.vkGetDeviceQueue(gpu->device, probe->family, 0, &gpu->queue);
@@ -222,15 +250,18 @@ static enum rf_status create_layout(struct rf_gpu *gpu, struct rf_error *err)
     return result == VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkCreatePipelineLayout");
 }
 
-static char *copy_text(const char *text)
+/* An empty text is none. */
+static enum rf_status copy_text(char **out, const char *text, struct rf_error *err)
 {
+    *out = NULL;
     if (!text || !text[0])
-        return NULL;
+        return RF_OK;
     size_t size = strlen(text) + 1;
-    char *copy = malloc(size);
-    if (copy)
-        memcpy(copy, text, size);
-    return copy;
+    *out = malloc(size);
+    if (!*out)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a device");
+    memcpy(*out, text, size);
+    return RF_OK;
 }
 
 static enum rf_status open_device(struct rf_gpu *gpu, const struct rf_gpu_desc *desc, struct rf_error *err)
@@ -245,7 +276,7 @@ static enum rf_status open_device(struct rf_gpu *gpu, const struct rf_gpu_desc *
         return status;
     status = list_devices(&list, &gpu->instance, &mask, err);
     if (!status)
-        status = choose_device(&list, desc->device, &chosen, err);
+        status = rf_choose_device(list.probes, list.count, desc->device, &chosen, err);
     if (!status)
         gpu->probe = *chosen;
     free(list.probes);
@@ -264,21 +295,23 @@ enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc
     gpu->sink.user = desc->log_user;
     gpu->debug_checks = desc->debug_checks;
     gpu->memory_limit = desc->memory_limit ? desc->memory_limit : UINT64_MAX;
-    gpu->cache_dir = copy_text(desc->cache_dir);
-    gpu->shader_dir = copy_text(desc->shader_dir);
     pthread_mutex_init(&gpu->arena_mutex, NULL);
     pthread_mutex_init(&gpu->transfer_mutex, NULL);
     pthread_mutex_init(&gpu->kernel_mutex, NULL);
     pthread_mutex_init(&gpu->queue_mutex, NULL);
 
-    enum rf_status status = open_device(gpu, desc, err);
+    enum rf_status status = copy_text(&gpu->cache_dir, desc->cache_dir, err);
+    if (!status)
+        status = copy_text(&gpu->shader_dir, desc->shader_dir, err);
+    if (!status)
+        status = open_device(gpu, desc, err);
     if (!status)
         status = create_layout(gpu, err);
     if (!status)
         status = rf_submit_init(gpu, err);
     if (!status)
         status = rf_pipeline_cache_open(gpu, err);
-    if (!status && gpu->debug_checks && !gpu->probe.caps.unified_memory)
+    if (!status && gpu->debug_checks)
         status = rf_transfer_init(gpu, err);
     if (status) {
         rf_gpu_destroy(gpu);
@@ -326,11 +359,6 @@ void rf_gpu_get_info(const struct rf_gpu *gpu, struct rf_device_info *info)
 uint64_t rf_gpu_complaints(const struct rf_gpu *gpu)
 {
     return atomic_load(&gpu->sink.complaints);
-}
-
-bool rf_gpu_debug_checks(const struct rf_gpu *gpu)
-{
-    return gpu->debug_checks;
 }
 
 void rf_gpu_log(const struct rf_gpu *gpu, enum rf_log_level level, const char *format, ...)

@@ -15,6 +15,8 @@ struct rf_gpu_caps {
     uint32_t shared_bytes, max_invocations, max_workgroup_count[3], max_push_bytes;
     uint64_t max_allocation, memory_bytes;
     uint32_t max_allocation_count;
+    bool cpu;            /* the device is the host's CPU */
+    bool wide;           /* a CPU with subgroups of 8 or 16 lanes that can be shuffled: vector registers */
     bool unified_memory; /* no discrete GPU, every device-local heap is host-visible */
     bool fp16;           /* shaderFloat16 and 16-bit storage */
     bool int8_dot;       /* accelerated 4x8 integer dot product */
@@ -24,8 +26,8 @@ struct rf_gpu_caps {
 };
 
 struct rf_gpu_desc {
-    const char *device, *disable, *cache_dir,
-        *shader_dir; /* as in rf_context_desc, environment already applied */
+    /* As in rf_context_desc, environment already applied. */
+    const char *device, *disable, *cache_dir, *shader_dir;
     uint64_t memory_limit;
     bool debug_checks, validation;
     rf_log_fn log;
@@ -41,7 +43,6 @@ void rf_gpu_destroy(struct rf_gpu *gpu);
 const struct rf_gpu_caps *rf_gpu_get_caps(const struct rf_gpu *gpu);
 void rf_gpu_get_info(const struct rf_gpu *gpu, struct rf_device_info *info);
 uint64_t rf_gpu_complaints(const struct rf_gpu *gpu); /* validation messages and failed debug checks */
-bool rf_gpu_debug_checks(const struct rf_gpu *gpu);
 void rf_gpu_log(const struct rf_gpu *gpu, enum rf_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

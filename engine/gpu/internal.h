@@ -47,6 +47,13 @@ struct rf_gpu {
     atomic_bool lost;
 };
 
+/* ---- device.c --------------------------------------------------------------------------------------- */
+
+/* The device that `wanted` names: an index, else a part of a name (NULL or empty: any), by type. Usable ones
+ * first; one that is not is refused. */
+enum rf_status rf_choose_device(const struct rf_probe *probes, uint32_t count, const char *wanted,
+                                const struct rf_probe **out, struct rf_error *err);
+
 /* ---- memory.c --------------------------------------------------------------------------------------- */
 
 struct rf_block {
@@ -60,6 +67,11 @@ struct rf_block {
 };
 
 void rf_memory_destroy(struct rf_gpu *gpu); /* arenas that are left are freed with a warning */
+/* Indices of the memory types in `allowed` that serve `kind`, best first; how many. RF_MEMORY_DEVICE on a
+ * device whose memory is not unified has device-local types alone: weights read through the bus are no
+ * service. */
+uint32_t rf_memory_types(const VkPhysicalDeviceMemoryProperties *memory, enum rf_memory_kind kind,
+                         bool unified, uint32_t allowed, uint32_t order[VK_MAX_MEMORY_TYPES]);
 
 /* ---- transfer.c ------------------------------------------------------------------------------------- */
 
@@ -85,6 +97,12 @@ void rf_transfer_destroy(struct rf_gpu *gpu);
 VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel);
 void rf_kernels_destroy(struct rf_gpu *gpu);
 
+/* ---- command.c -------------------------------------------------------------------------------------- */
+
+struct rf_cmd;
+/* Between rf_cmd_begin and rf_cmd_end: for what is no dispatch and no copy. */
+VkCommandBuffer rf_cmd_buffer(const struct rf_cmd *cmd);
+
 /* ---- pipeline_cache.c ------------------------------------------------------------------------------- */
 
 enum rf_status rf_pipeline_cache_open(struct rf_gpu *gpu, struct rf_error *err);
@@ -96,8 +114,8 @@ enum rf_status rf_submit_init(struct rf_gpu *gpu, struct rf_error *err);
 void rf_submit_destroy(struct rf_gpu *gpu); /* waits for the queue */
 enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buffers, size_t count,
                                  uint64_t *ticket, struct rf_error *err);
-enum rf_status rf_wait_ticket(struct rf_gpu *gpu, uint64_t ticket,
-                              struct rf_error *err); /* without debug checks */
+/* rf_gpu_wait without debug checks. A wait that fails leaves no work in flight, or the device is lost. */
+enum rf_status rf_wait_ticket(struct rf_gpu *gpu, uint64_t ticket, struct rf_error *err);
 /* A command pool and one primary command buffer from it. */
 enum rf_status rf_command_pool_create(struct rf_gpu *gpu, VkCommandPool *pool, VkCommandBuffer *buffer,
                                       struct rf_error *err);

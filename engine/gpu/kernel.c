@@ -234,8 +234,7 @@ static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel
     if (result == VK_SUCCESS)
         return RF_OK;
     status = rf_vk_fail(err, result, "vkCreateComputePipelines");
-    rf_fail_within(err, "shader %s", id->shader);
-    return status;
+    return rf_fail_within(err, status, "shader %s", id->shader);
 }
 
 static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id *id,
@@ -266,7 +265,7 @@ static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id
             gpu->vk.vkDestroyShaderModule(gpu->device, module, NULL);
         } else {
             status = rf_vk_fail(err, result, "vkCreateShaderModule");
-            rf_fail_within(err, "shader %s", id->shader);
+            rf_fail_within(err, status, "shader %s", id->shader);
         }
     }
     free(frozen);

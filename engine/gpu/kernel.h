@@ -13,9 +13,8 @@ struct rf_kernel_id {
     const char *shader; /* NAME of an rf_shader() line; the string must outlive the call only */
     uint32_t spec_count;
     uint32_t specs[RF_KERNEL_SPECS];
-    uint32_t
-        /* required size, 0: the device's default (full subgroups are asked for where they can be) */
-        subgroup_size;
+    /* Required size, 0: the device's default (full subgroups are asked for where they can be). */
+    uint32_t subgroup_size;
 };
 
 struct rf_kernel; /* lives as long as its gpu */
@@ -25,9 +24,9 @@ struct rf_kernel; /* lives as long as its gpu */
 enum rf_status rf_kernels_get(struct rf_gpu *gpu, const struct rf_kernel_id *ids, size_t count,
                               struct rf_kernel **out, struct rf_error *err);
 const char *rf_kernel_name(const struct rf_kernel *kernel);
-uint32_t
-rf_kernel_local_size(const struct rf_kernel *kernel); /* invocations per workgroup, read from the SPIR-V */
-uint32_t rf_kernel_push_size(
-    const struct rf_kernel *kernel); /* read from the SPIR-V; dispatches are checked against it */
+/* Read from the SPIR-V: invocations per workgroup; bytes of push constants, which dispatches are checked
+ * against. */
+uint32_t rf_kernel_local_size(const struct rf_kernel *kernel);
+uint32_t rf_kernel_push_size(const struct rf_kernel *kernel);
 
 #endif

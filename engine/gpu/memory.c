@@ -107,7 +107,7 @@ void rf_memory_destroy(struct rf_gpu *gpu)
 /* ---- Memory types ----------------------------------------------------------------------------------- */
 
 /* How well a memory type serves a kind; 0: not at all. */
-static int type_score(const struct rf_gpu *gpu, enum rf_memory_kind kind, VkMemoryPropertyFlags flags)
+static int type_score(enum rf_memory_kind kind, bool unified, VkMemoryPropertyFlags flags)
 {
     const VkMemoryPropertyFlags odd = VK_MEMORY_PROPERTY_PROTECTED_BIT |
                                       VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT |
@@ -120,9 +120,9 @@ static int type_score(const struct rf_gpu *gpu, enum rf_memory_kind kind, VkMemo
         return 0;
     switch (kind) {
     case RF_MEMORY_DEVICE:
-        if (gpu->probe.caps.unified_memory)
+        if (unified)
             return 1 + 4 * local + 2 * mapped + cached;
-        return 1 + 4 * local + (flags == VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+        return local ? 1 + (flags == VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT) : 0;
     case RF_MEMORY_UPLOAD:
         return mapped ? 1 + 2 * local + !cached : 0;
     case RF_MEMORY_READBACK:
@@ -131,17 +131,37 @@ static int type_score(const struct rf_gpu *gpu, enum rf_memory_kind kind, VkMemo
     return 0;
 }
 
-/* Indices of usable types, best first. */
-static uint32_t rank_types(const struct rf_gpu *gpu, enum rf_memory_kind kind, uint32_t allowed,
-                           uint32_t *order)
+uint32_t rf_memory_types(const VkPhysicalDeviceMemoryProperties *memory, enum rf_memory_kind kind,
+                         bool unified, uint32_t allowed, uint32_t order[VK_MAX_MEMORY_TYPES])
 {
-    const VkPhysicalDeviceMemoryProperties *memory = &gpu->probe.memory;
     uint32_t count = 0;
     for (int wanted = 8; wanted > 0; --wanted)
         for (uint32_t i = 0; i < memory->memoryTypeCount; ++i)
-            if ((allowed >> i & 1) && type_score(gpu, kind, memory->memoryTypes[i].propertyFlags) == wanted)
+            if ((allowed >> i & 1) &&
+                type_score(kind, unified, memory->memoryTypes[i].propertyFlags) == wanted)
                 order[count++] = i;
     return count;
+}
+
+/* What the driver grants this process of the largest device-local heap, in bytes; 0: it does not tell. */
+static uint64_t local_budget(const struct rf_gpu *gpu)
+{
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryProperties2 memory = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget};
+    if (!gpu->probe.caps.memory_budget)
+        return 0;
+    gpu->instance.get_memory2(gpu->probe.physical, &memory);
+    uint64_t largest = 0, granted = 0;
+    for (uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; ++i) {
+        const VkMemoryHeap *heap = &memory.memoryProperties.memoryHeaps[i];
+        if (!(heap->flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) || heap->size <= largest)
+            continue;
+        largest = heap->size;
+        granted = budget.heapBudget[i];
+    }
+    return granted;
 }
 
 /* ---- Blocks ----------------------------------------------------------------------------------------- */
@@ -166,10 +186,11 @@ static VkResult bind_memory(struct rf_arena *arena, struct rf_block *block)
     VkMemoryRequirements wanted;
     uint32_t order[VK_MAX_MEMORY_TYPES];
     gpu->vk.vkGetBufferMemoryRequirements(gpu->device, block->buffer, &wanted);
-    uint32_t count = rank_types(gpu, arena->kind, wanted.memoryTypeBits, order);
+    uint32_t count = rf_memory_types(&gpu->probe.memory, arena->kind, gpu->probe.caps.unified_memory,
+                                     wanted.memoryTypeBits, order);
     VkMemoryAllocateFlagsInfo flags = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
                                        .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
-    VkResult result = VK_ERROR_FEATURE_NOT_PRESENT;
+    VkResult result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
     for (uint32_t i = 0; i < count; ++i) {
         VkMemoryAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
                                      .pNext = &flags,
@@ -240,14 +261,25 @@ static enum rf_status fail_memory(struct rf_arena *arena, const char *label, uin
                                   struct rf_error *err)
 {
     struct rf_gpu *gpu = arena->gpu;
-    bool limited = gpu->memory_limit != UINT64_MAX;
+    const uint64_t used = atomic_load(&gpu->memory_used), limit = gpu->memory_limit;
+    const bool limited = size + arena->tail > limit || used > limit - size - arena->tail;
+    char room[160];
+    if (limited)
+        snprintf(room, sizeof room, "the limit is %llu bytes", (unsigned long long)limit);
+    else
+        snprintf(room, sizeof room, "the device has %llu bytes",
+                 (unsigned long long)gpu->probe.caps.memory_bytes);
+    uint64_t granted = limited ? 0 : local_budget(gpu);
+    if (granted) {
+        size_t at = strlen(room);
+        snprintf(room + at, sizeof room - at, ", of which the driver grants this process %llu",
+                 (unsigned long long)granted);
+    }
     return rf_fail(
         err, RF_ERROR_DEVICE_MEMORY,
-        "device memory: \"%s\" of \"%s\" wants %llu bytes; %llu bytes in %u allocations are in use, "
-        "%s %llu bytes",
-        label, arena->label, (unsigned long long)size, (unsigned long long)atomic_load(&gpu->memory_used),
-        (unsigned)atomic_load(&gpu->allocation_count), limited ? "the limit is" : "the device has",
-        (unsigned long long)(limited ? gpu->memory_limit : gpu->probe.caps.memory_bytes));
+        "device memory: \"%s\" of \"%s\" wants %llu bytes; %llu bytes in %u allocations are in use, %s",
+        label, arena->label, (unsigned long long)size, (unsigned long long)used,
+        (unsigned)atomic_load(&gpu->allocation_count), room);
 }
 
 static enum rf_status poison(struct rf_gpu *gpu, struct rf_block *block, struct rf_error *err)
@@ -278,11 +310,9 @@ static enum rf_status find_block(struct rf_arena *arena, uint64_t need, const ch
         status = create_block(arena, need, out, err);
     if (status == RF_ERROR_DEVICE_MEMORY)
         return fail_memory(arena, label, wanted, err);
-    if (status) {
-        rf_fail_within(err, "device memory: \"%s\" of \"%s\" (%llu bytes)", label, arena->label,
-                       (unsigned long long)wanted);
-        return status;
-    }
+    if (status)
+        return rf_fail_within(err, status, "device memory: \"%s\" of \"%s\" (%llu bytes)", label,
+                              arena->label, (unsigned long long)wanted);
     if (arena->next_block < LARGEST_BLOCK)
         arena->next_block *= 2;
     if (arena->gpu->debug_checks && (status = poison(arena->gpu, *out, err)) != RF_OK) {
@@ -297,7 +327,7 @@ static enum rf_status find_block(struct rf_arena *arena, uint64_t need, const ch
 /* ---- Red zones -------------------------------------------------------------------------------------- */
 
 /* [begin, end) of a block becomes zone bytes. The parts of a zone that are not whole words are only written
- * where the host can; zone_regions leaves them out of the check elsewhere. */
+ * where the host can; check_unmapped leaves them out elsewhere. */
 static enum rf_status paint(struct rf_gpu *gpu, struct rf_block *block, uint64_t begin, uint64_t end,
                             struct rf_error *err)
 {
@@ -464,6 +494,13 @@ enum rf_status rf_gpu_check_red_zones(struct rf_gpu *gpu, struct rf_error *err)
 
 /* ---- Spans ------------------------------------------------------------------------------------------ */
 
+/* rf_gpu_max_span counts on a tail of BLOCK_TAIL. */
+static uint64_t max_span(const struct rf_arena *arena)
+{
+    const uint64_t most = rf_gpu_max_span(arena->gpu), more = arena->tail - BLOCK_TAIL;
+    return most > more ? most - more : 0;
+}
+
 enum rf_status rf_arena_alloc(struct rf_arena *arena, struct rf_span *out, uint64_t size, const char *label,
                               struct rf_error *err)
 {
@@ -475,11 +512,12 @@ enum rf_status rf_arena_alloc(struct rf_arena *arena, struct rf_span *out, uint6
     if (!size)
         return rf_fail(err, RF_ERROR_ARGUMENT, "device memory: \"%s\" of \"%s\": zero bytes", label,
                        arena->label);
-    if (size > rf_gpu_max_span(gpu))
+    const uint64_t most = max_span(arena);
+    if (size > most)
         return rf_fail(
             err, RF_ERROR_DEVICE_MEMORY,
             "device memory: \"%s\" of \"%s\" wants %llu bytes in one piece, the device gives at most %llu",
-            label, arena->label, (unsigned long long)size, (unsigned long long)rf_gpu_max_span(gpu));
+            label, arena->label, (unsigned long long)size, (unsigned long long)most);
     const uint64_t need = zone + align_up(size) + zone;
     struct rf_block *block;
     enum rf_status status = find_block(arena, need, label, &block, err);

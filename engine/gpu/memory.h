@@ -31,8 +31,8 @@ struct rf_span {
 struct rf_arena *rf_arena_create(struct rf_gpu *gpu, enum rf_memory_kind kind, const char *label);
 /* Leaves `bytes` (256 by default) unused at the end of every block made from now on. Mesa 26's lavapipe runs
  * a loop's body once more with all lanes off and reads what is uniform all the same: one step of the loop
- * behind the tensor, which faults where a block ends. Spans of an arena with a tail are at most
- * rf_gpu_max_span() less that tail. */
+ * behind the tensor, which faults where a block ends. Spans of such an arena are at most
+ * rf_gpu_max_span() + 256 - bytes long. */
 void rf_arena_keep_tail(struct rf_arena *arena, uint64_t bytes);
 void rf_arena_destroy(struct rf_arena *arena); /* NULL is fine; the device must be done with it */
 /* RF_ERROR_DEVICE_MEMORY names label, bytes wanted, bytes in use and the limit. Content is undefined
@@ -65,7 +65,7 @@ enum rf_status rf_upload_begin(struct rf_upload **out, struct rf_gpu *gpu, struc
 enum rf_status rf_upload_place(struct rf_upload *up, struct rf_span dst, uint64_t offset, uint64_t size,
                                void **place, struct rf_error *err);
 uint64_t rf_upload_piece_bytes(const struct rf_upload *up);
-enum rf_status rf_upload_end(struct rf_upload *up,
-                             struct rf_error *err); /* waits, frees; also after a failure */
+/* Waits and frees; also after a failure. */
+enum rf_status rf_upload_end(struct rf_upload *up, struct rf_error *err);
 
 #endif

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "engine/gpu/cache_file.h"
 #include "engine/gpu/internal.h"
 #include "engine/gpu/shader_blobs.h"
 
-enum { MOST_CACHE_BYTES = 256 << 20, HASH_CHARS = 64, PATH_ROOM = 4096 };
+enum { MOST_CACHE_BYTES = 256 << 20, HASH_CHARS = 64 };
 
 struct file_header {
     char magic[8];
@@ -44,17 +44,6 @@ static struct file_header make_header(const struct rf_gpu *gpu)
     memcpy(header.cache_uuid, properties->pipelineCacheUUID, VK_UUID_SIZE);
     snprintf(header.shader_hash, sizeof header.shader_hash, "%s", rf_shader_hash);
     return header;
-}
-
-/* cache_dir/pipelines-DEVICE-DRIVER-SHADERS.bin; false when it does not fit. */
-static bool file_path(const struct rf_gpu *gpu, char *path)
-{
-    char uuid[2 * VK_UUID_SIZE + 1];
-    for (unsigned i = 0; i < VK_UUID_SIZE; ++i)
-        snprintf(uuid + 2 * i, 3, "%02x", gpu->probe.device_uuid[i]);
-    int length = snprintf(path, PATH_ROOM, "%s/pipelines-%s-%08x-%.16s.bin", gpu->cache_dir, uuid,
-                          gpu->probe.properties.driverVersion, rf_shader_hash);
-    return length > 0 && length < PATH_ROOM;
 }
 
 /* What is wrong with the file, or NULL; *payload is malloc'ed when nothing is. */
@@ -92,10 +81,10 @@ static const char *read_payload(const struct rf_gpu *gpu, FILE *file, unsigned c
 
 static unsigned char *read_file(struct rf_gpu *gpu, size_t *size)
 {
-    char path[PATH_ROOM];
+    char path[RF_CACHE_PATH];
     unsigned char *payload = NULL;
     *size = 0;
-    if (!gpu->cache_dir || !file_path(gpu, path))
+    if (!rf_cache_path(gpu, "pipelines", "bin", path))
         return NULL;
     FILE *file = fopen(path, "rb");
     if (!file) {
@@ -129,49 +118,14 @@ enum rf_status rf_pipeline_cache_open(struct rf_gpu *gpu, struct rf_error *err)
     return result == VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkCreatePipelineCache");
 }
 
-static bool make_folders(const char *path)
-{
-    char part[PATH_ROOM];
-    size_t length = strlen(path);
-    if (length >= sizeof part)
-        return false;
-    for (size_t i = 1; i <= length; ++i) {
-        if (path[i] != '/' && path[i] != '\0')
-            continue;
-        memcpy(part, path, i);
-        part[i] = '\0';
-        if (mkdir(part, 0777) != 0 && errno != EEXIST)
-            return false;
-    }
-    return true;
-}
-
-/* Temporary file beside the target, then rename: readers see the old file or the new one, whole. */
 static bool write_file(const struct rf_gpu *gpu, const unsigned char *payload, size_t size)
 {
-    char path[PATH_ROOM], temporary[PATH_ROOM + 8];
-    if (!file_path(gpu, path) || !make_folders(gpu->cache_dir))
-        return false;
-    snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
-    int descriptor = mkstemp(temporary);
-    if (descriptor < 0)
-        return false;
-    FILE *file = fdopen(descriptor, "wb");
-    if (!file) {
-        close(descriptor);
-        unlink(temporary);
-        return false;
-    }
+    char path[RF_CACHE_PATH];
     struct file_header header = make_header(gpu);
     header.payload_bytes = size;
     header.checksum = checksum(payload, size);
-    bool written =
-        fwrite(&header, 1, sizeof header, file) == sizeof header && fwrite(payload, 1, size, file) == size;
-    written = (fclose(file) == 0) && written;
-    if (written && rename(temporary, path) == 0)
-        return true;
-    unlink(temporary);
-    return false;
+    return rf_cache_path(gpu, "pipelines", "bin", path) &&
+           rf_cache_write(gpu, path, &header, sizeof header, payload, size);
 }
 
 void rf_pipeline_cache_close(struct rf_gpu *gpu)
@@ -185,9 +139,13 @@ void rf_pipeline_cache_close(struct rf_gpu *gpu)
         unsigned char *payload = malloc(size);
         if (payload)
             result = gpu->vk.vkGetPipelineCacheData(gpu->device, gpu->pipeline_cache, &size, payload);
-        if (!payload || result != VK_SUCCESS || !write_file(gpu, payload, size))
+        const char *wrong = !payload                          ? "no host memory for it"
+                            : result != VK_SUCCESS            ? rf_vk_result_name(result)
+                            : !write_file(gpu, payload, size) ? strerror(errno)
+                                                              : NULL;
+        if (wrong)
             rf_gpu_log(gpu, RF_LOG_WARNING, "pipeline cache in %s: cannot be written: %s", gpu->cache_dir,
-                       strerror(errno));
+                       wrong);
         free(payload);
     }
     gpu->vk.vkDestroyPipelineCache(gpu->device, gpu->pipeline_cache, NULL);

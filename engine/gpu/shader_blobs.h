@@ -6,13 +6,14 @@
 #include <stdint.h>
 
 struct rf_shader_blob {
-    const char *name;      /* of the variant, e.g. "matmul_f16_bf16" */
+    const char *name;      /* of the variant, e.g. "matmul_bf16_act16" */
     const uint32_t *words; /* SPIR-V in host byte order */
     size_t word_count;
 };
 
 extern const struct rf_shader_blob rf_shader_blobs[];
 extern const size_t rf_shader_blob_count;
-extern const char rf_shader_hash[]; /* 16 hex digits over all names and words: part of the pipeline cache key */
+/* 16 hex digits over all names and words: part of the pipeline cache key. */
+extern const char rf_shader_hash[];
 
 #endif

@@ -72,6 +72,23 @@ static uint64_t nanoseconds(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* A wait that failed says nothing about the work, and the caller will free what it uses: it must be over. */
+static enum rf_status fail_wait(struct rf_gpu *gpu, VkResult result, const char *call, struct rf_error *err)
+{
+    if (result == VK_ERROR_DEVICE_LOST)
+        return fail_lost(gpu, err);
+    pthread_mutex_lock(&gpu->queue_mutex);
+    VkResult idle = gpu->vk.vkQueueWaitIdle(gpu->queue);
+    pthread_mutex_unlock(&gpu->queue_mutex);
+    if (idle == VK_SUCCESS)
+        return rf_vk_fail(err, result, call);
+    atomic_store(&gpu->lost, true);
+    return rf_fail(err, RF_ERROR_DEVICE_LOST,
+                   "%s: %s (%d), then vkQueueWaitIdle: %s (%d): device %u (%s) counts as lost", call,
+                   rf_vk_result_name(result), (int)result, rf_vk_result_name(idle), (int)idle,
+                   gpu->probe.info.index, gpu->probe.info.name);
+}
+
 enum rf_status rf_wait_ticket(struct rf_gpu *gpu, uint64_t ticket, struct rf_error *err)
 {
     if (atomic_load(&gpu->lost))
@@ -87,17 +104,14 @@ enum rf_status rf_wait_ticket(struct rf_gpu *gpu, uint64_t ticket, struct rf_err
         if (result == VK_SUCCESS && value >= ticket)
             return RF_OK;
     } while (result == VK_SUCCESS && nanoseconds() - start < SPIN_NANOSECONDS);
+    if (result != VK_SUCCESS)
+        return fail_wait(gpu, result, "vkGetSemaphoreCounterValue", err);
     VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
                                 .semaphoreCount = 1,
                                 .pSemaphores = &gpu->timeline,
                                 .pValues = &ticket};
-    if (result == VK_SUCCESS)
-        result = gpu->vk.vkWaitSemaphores(gpu->device, &info, UINT64_MAX);
-    if (result == VK_SUCCESS)
-        return RF_OK;
-    if (result == VK_ERROR_DEVICE_LOST)
-        return fail_lost(gpu, err);
-    return rf_vk_fail(err, result, "vkWaitSemaphores");
+    result = gpu->vk.vkWaitSemaphores(gpu->device, &info, UINT64_MAX);
+    return result == VK_SUCCESS ? RF_OK : fail_wait(gpu, result, "vkWaitSemaphores", err);
 }
 
 enum rf_status rf_gpu_wait(struct rf_gpu *gpu, uint64_t ticket, struct rf_error *err)

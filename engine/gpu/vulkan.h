@@ -19,11 +19,14 @@
     X(vkCmdFillBuffer)                                                                                       \
     X(vkCmdPipelineBarrier2)                                                                                 \
     X(vkCmdPushConstants)                                                                                    \
+    X(vkCmdResetQueryPool)                                                                                   \
+    X(vkCmdWriteTimestamp2)                                                                                  \
     X(vkCreateBuffer)                                                                                        \
     X(vkCreateCommandPool)                                                                                   \
     X(vkCreateComputePipelines)                                                                              \
     X(vkCreatePipelineCache)                                                                                 \
     X(vkCreatePipelineLayout)                                                                                \
+    X(vkCreateQueryPool)                                                                                     \
     X(vkCreateSemaphore)                                                                                     \
     X(vkCreateShaderModule)                                                                                  \
     X(vkDestroyBuffer)                                                                                       \
@@ -32,6 +35,7 @@
     X(vkDestroyPipeline)                                                                                     \
     X(vkDestroyPipelineCache)                                                                                \
     X(vkDestroyPipelineLayout)                                                                               \
+    X(vkDestroyQueryPool)                                                                                    \
     X(vkDestroySemaphore)                                                                                    \
     X(vkDestroyShaderModule)                                                                                 \
     X(vkEndCommandBuffer)                                                                                    \
@@ -40,6 +44,7 @@
     X(vkGetBufferMemoryRequirements)                                                                         \
     X(vkGetDeviceQueue)                                                                                      \
     X(vkGetPipelineCacheData)                                                                                \
+    X(vkGetQueryPoolResults)                                                                                 \
     X(vkGetSemaphoreCounterValue)                                                                            \
     X(vkMapMemory)                                                                                           \
     X(vkQueueSubmit2)                                                                                        \

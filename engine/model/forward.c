@@ -1,18 +1,16 @@
 #include "engine/model/forward_internal.h"
+#include "engine/model/tune.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/arithmetic.h"
+
 enum {
     MIN_SPLIT_ROWS = 4096, /* 512 rows over 4096 keys; 68 MB of partials at 8B shape */
     STAND_IN_BYTES = 256
 };
-
-static uint32_t divide_up(uint32_t a, uint32_t b)
-{
-    return (a + b - 1) / b;
-}
 
 struct span_request {
     struct rf_span *span;
@@ -69,9 +67,10 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
     f->config = *desc->config;
     f->context_length = desc->context_length;
     f->fp16 = desc->fp16;
-    uint32_t splits = divide_up(desc->context_length + RF_MAX_ROWS, RF_SPLIT_KEYS);
+    f->tune = desc->tune;
+    uint32_t splits = rf_divide_up(desc->context_length + RF_MAX_ROWS, RF_SPLIT_KEYS);
     f->split_rows = splits > MIN_SPLIT_ROWS ? splits : MIN_SPLIT_ROWS;
-    f->logit_tiles = divide_up(f->config.vocab, RF_LOGIT_TILE);
+    f->logit_tiles = rf_divide_up(f->config.vocab, RF_LOGIT_TILE);
     f->device = rf_arena_create(desc->gpu, RF_MEMORY_DEVICE, "activations");
     f->upload = rf_arena_create(desc->gpu, RF_MEMORY_UPLOAD, "sequences and work");
     enum rf_status status = f->device && f->upload
@@ -85,21 +84,27 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
     return RF_OK;
 }
 
+static void drop_recordings(struct forward_variant *variant)
+{
+    rf_cmd_destroy(variant->gather[0]);
+    rf_cmd_destroy(variant->gather[1]);
+    rf_cmd_destroy(variant->forward);
+    variant->gather[0] = variant->gather[1] = variant->forward = NULL;
+}
+
 void rf_forward_destroy(struct rf_forward *f)
 {
     if (!f)
         return;
     for (uint32_t b = 0; b < FORWARD_BUCKETS; b++) {
-        for (uint32_t v = 0; v < RF_FORWARD_VARIANTS; v++) {
-            rf_cmd_destroy(f->variants[b][v].gather[0]);
-            rf_cmd_destroy(f->variants[b][v].gather[1]);
-            rf_cmd_destroy(f->variants[b][v].forward);
-        }
+        for (uint32_t v = 0; v < RF_FORWARD_VARIANTS; v++)
+            drop_recordings(&f->variants[b][v]);
     }
     for (uint32_t i = 0; i < RF_SLOT_SHADERS; i++)
         rf_cmd_destroy(f->slots[i]);
     rf_arena_destroy(f->device);
     rf_arena_destroy(f->upload);
+    rf_tune_free(f->tuned);
     free(f);
 }
 
@@ -128,7 +133,7 @@ uint32_t rf_forward_max_rows(const struct rf_forward *f, uint32_t max_keys)
     if (max_keys <= RF_SPLIT_KEYS)
         return RF_MAX_ROWS;
     /* Partials lie [split][bucket][head], so it is a whole bucket that must fit. */
-    uint32_t bucket = RF_MAX_ROWS, splits = divide_up(max_keys, RF_SPLIT_KEYS);
+    uint32_t bucket = RF_MAX_ROWS, splits = rf_divide_up(max_keys, RF_SPLIT_KEYS);
     while (bucket > 1 && bucket * splits > f->split_rows)
         bucket /= 2;
     return bucket;
@@ -200,14 +205,47 @@ static enum rf_status make_kernels(struct rf_forward *f, struct forward_plan *pl
     return status;
 }
 
+/* The device sizes its dispatches itself (rows_gather), so what it may come to is checked where it is planned:
+ * for a full bucket over the longest context. */
+static enum rf_status check_grids(const struct rf_forward *f, const struct forward_plan *plan,
+                                  struct rf_error *err)
+{
+    const uint32_t *most = rf_gpu_get_caps(f->gpu)->max_workgroup_count;
+    const uint32_t splits = rf_divide_up(f->context_length + RF_MAX_ROWS, RF_SPLIT_KEYS);
+    for (uint32_t i = 0; i < plan->op_count; i++) {
+        const struct rf_grid *grid = &plan->grids[plan->ops[i].grid];
+        const bool fixed = (grid->source & 3) == RF_GRID_FIXED;
+        const uint32_t groups[3] = {grid->x, fixed ? grid->y_per : rf_divide_up(plan->bucket, grid->y_per),
+                                    grid->source & RF_GRID_SPLITS ? splits : 1};
+        for (int d = 0; d < 3; d++)
+            if (groups[d] > most[d])
+                return rf_fail(err, RF_ERROR_UNSUPPORTED,
+                               "%s of %u rows: %u workgroups in dimension %d, the device takes at most %u",
+                               plan->ops[i].label, plan->bucket, groups[d], d, most[d]);
+    }
+    return RF_OK;
+}
+
+/* The spans of a variant outlive a failure: the next try takes them again. */
+static enum rf_status make_spans(struct rf_forward *f, struct forward_variant *variant, struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    if (!variant->grids.address)
+        status =
+            rf_arena_alloc(f->upload, &variant->grids, RF_MAX_GRIDS * sizeof(struct rf_grid), "grids", err);
+    if (!status && !variant->indirect.address)
+        status = rf_arena_alloc(f->device, &variant->indirect, RF_MAX_GRIDS * 12, "dispatch sizes", err);
+    return status;
+}
+
 static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *variant,
                                   struct forward_plan *plan, struct rf_error *err)
 {
-    enum rf_status status = make_kernels(f, plan, err);
+    enum rf_status status = check_grids(f, plan, err);
     if (!status)
-        status = rf_arena_alloc(f->upload, &variant->grids, sizeof plan->grids, "grids", err);
+        status = make_kernels(f, plan, err);
     if (!status)
-        status = rf_arena_alloc(f->device, &variant->indirect, RF_MAX_GRIDS * 12, "dispatch sizes", err);
+        status = make_spans(f, variant, err);
     if (status)
         return status;
     memcpy(variant->grids.host, plan->grids, sizeof plan->grids);
@@ -227,14 +265,6 @@ static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *
     return status;
 }
 
-static void drop_variant(struct forward_variant *variant)
-{
-    rf_cmd_destroy(variant->gather[0]);
-    rf_cmd_destroy(variant->gather[1]);
-    rf_cmd_destroy(variant->forward);
-    memset(variant, 0, sizeof *variant);
-}
-
 static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint32_t flags,
                                      struct rf_error *err)
 {
@@ -244,16 +274,22 @@ static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint
         if (status)
             return status;
     }
+    /* A deterministic forward has the shape of one bucket, whatever its own. */
+    enum rf_status status = rf_tune_bucket(f, bucket, NULL, NULL, err);
+    if (!status && (flags & RF_FORWARD_DETERMINISTIC))
+        status = rf_tune_bucket(f, RF_DETERMINISTIC_BUCKET, NULL, NULL, err);
+    if (status)
+        return status;
     struct forward_plan plan = {.bucket = 1u << bucket, .flags = flags};
     rf_plan_forward(f, &plan);
-    enum rf_status status = plan.failed ? rf_fail(err, RF_ERROR_HOST_MEMORY,
-                                                  "the forward's plan has too many dispatch sizes, "
-                                                  "or no host memory")
-                                        : RF_OK;
+    status = plan.failed ? rf_fail(err, RF_ERROR_HOST_MEMORY,
+                                   "the forward's plan has too many dispatch sizes, "
+                                   "or no host memory")
+                         : RF_OK;
     if (!status)
         status = record_plan(f, &f->variants[bucket][flags], &plan, err);
     if (status)
-        drop_variant(&f->variants[bucket][flags]);
+        drop_recordings(&f->variants[bucket][flags]);
     free(plan.ops);
     return status;
 }

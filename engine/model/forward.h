@@ -16,8 +16,8 @@
 enum { RF_MAX_SEQS = 1024, RF_LOGIT_ROWS = 16 };
 
 enum rf_forward_flags {
-    RF_FORWARD_DETERMINISTIC =
-        1, /* one matmul pipeline for every row count: a row's result does not know its company */
+    /* One matmul pipeline for every row count: a row's result does not know its company. */
+    RF_FORWARD_DETERMINISTIC = 1,
     RF_FORWARD_LOGITS = 2, /* logits of at most RF_LOGIT_ROWS rows to rf_forward_logits instead of results */
     RF_FORWARD_VARIANTS = 4
 };
@@ -30,6 +30,7 @@ struct rf_forward_desc {
     const struct rf_model_config *config; /* copied */
     uint32_t context_length;
     bool fp16;
+    bool tune; /* try matmul shapes when a bucket is first recorded, see tune.h */
 };
 
 enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forward_desc *desc,
@@ -37,10 +38,9 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
 void rf_forward_destroy(struct rf_forward *forward);
 
 struct rf_seq *rf_forward_seqs(struct rf_forward *forward); /* host memory [RF_MAX_SEQS] */
-struct rf_work *rf_forward_work(struct rf_forward *forward,
-                                uint32_t pass); /* host memory; pass 0 or 1 of a submission */
-struct rf_active *
-rf_forward_active(struct rf_forward *forward); /* host memory: sequences of the slot shaders */
+/* Host memory: the work of pass 0 or 1 of a submission, and the sequences of the slot shaders. */
+struct rf_work *rf_forward_work(struct rf_forward *forward, uint32_t pass);
+struct rf_active *rf_forward_active(struct rf_forward *forward);
 /* Most rows of one forward whose rows attend to at most max_keys keys; further rows go into another forward.
  */
 uint32_t rf_forward_max_rows(const struct rf_forward *forward, uint32_t max_keys);
@@ -55,8 +55,8 @@ enum rf_status rf_forward_slots(struct rf_forward *forward, enum rf_slot_shader 
  * state. */
 enum rf_status rf_forward_record_commit(struct rf_forward *forward, uint32_t seq, struct rf_span state,
                                         struct rf_cmd **cmd, struct rf_error *err);
-struct rf_span
-rf_forward_logits(const struct rf_forward *forward); /* f32 [RF_LOGIT_ROWS][vocab]; by output */
+/* f32 [RF_LOGIT_ROWS][vocab]; by output. */
+struct rf_span rf_forward_logits(const struct rf_forward *forward);
 /* Visits every command buffer recorded so far (tests: hazards, dispatch counts). */
 typedef void (*rf_cmd_visit_fn)(void *user, const struct rf_cmd *cmd, const char *label);
 void rf_forward_visit(const struct rf_forward *forward, rf_cmd_visit_fn visit, void *user);

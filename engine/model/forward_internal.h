@@ -3,6 +3,7 @@
 #define RF_MODEL_FORWARD_INTERNAL_H
 
 #include "engine/model/forward.h"
+#include "engine/model/plan.h"
 
 /* Spans that dispatches read and write. Sequences' own memory (pending rows, results, slot state) and KV
  * pages are reached through pointers in the sequence table and come and go with sessions, so each of the two
@@ -14,24 +15,6 @@ struct forward_spans {
     struct rf_span rows, outputs, counts;
     struct rf_span h, x, qkv, act; /* see shared.h; x also takes the attention's output */
     struct rf_span attention_partials, logit_partials, logits;
-};
-
-/* One dispatch of a forward before its kernel exists. */
-struct forward_op {
-    struct rf_kernel_id kernel;
-    struct rf_dispatch dispatch;
-    unsigned char push[RF_PUSH_BYTES];
-    char label[48];
-    uint32_t grid; /* index into forward_plan.grids */
-};
-
-struct forward_plan {
-    uint32_t bucket, flags; /* rows that it is for */
-    struct forward_op *ops;
-    uint32_t op_count, op_capacity;
-    struct rf_grid grids[RF_MAX_GRIDS];
-    uint32_t grid_count;
-    bool failed; /* no host memory, or too many grids */
 };
 
 struct forward_variant {
@@ -48,7 +31,9 @@ struct rf_forward {
     struct rf_model_config config;
     uint32_t context_length;
     bool fp16;
-    uint32_t split_rows; /* rows times splits that attention_partials has room for */
+    bool tune;
+    struct rf_tune *tuned; /* NULL until a bucket was tuned */
+    uint32_t split_rows;   /* rows times splits that attention_partials has room for */
     uint32_t logit_tiles;
     struct rf_arena *device, *upload;
     struct forward_spans spans;

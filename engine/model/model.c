@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loader/synthetic.h"
 #include "loader/tokenizer.h"
 
 static enum rf_status check_desc(struct rf_model *model, const struct rf_model_desc *desc,
@@ -21,7 +22,9 @@ static enum rf_status check_desc(struct rf_model *model, const struct rf_model_d
         return rf_fail(err, RF_ERROR_NO_DEVICE,
                        "precision f16: the device lacks shaderFloat16 or 16-bit storage, or the fp16 "
                        "tier is disabled");
-    model->fp16 = desc->precision == RF_PRECISION_F16 || (desc->precision == RF_PRECISION_AUTO && caps->fp16);
+    /* A CPU converts every f16 that it reads: lavapipe is faster without. */
+    bool best = desc->precision == RF_PRECISION_AUTO && caps->fp16 && !caps->cpu;
+    model->fp16 = desc->precision == RF_PRECISION_F16 || best;
     return RF_OK;
 }
 
@@ -57,11 +60,30 @@ static enum rf_status resolve_tokens(struct rf_model *model, const char *folder,
     return RF_OK;
 }
 
-static enum rf_status load(struct rf_model *model, const char *folder, const struct rf_model_desc *desc,
-                           struct rf_error *err)
+static enum rf_status upload_weights(struct rf_model *model, const struct rf_model_files *files,
+                                     const struct rf_model_desc *desc, struct rf_error *err)
+{
+    struct rf_weights_desc weights = {.context_length = model->context_length,
+                                      .convert = desc->weight_type != NULL,
+                                      .progress = desc->progress,
+                                      .progress_user = desc->progress_user};
+    enum rf_status status = RF_OK;
+    if (desc->weight_type)
+        status = rf_weight_format_parse(&weights.format, desc->weight_type, err);
+    return status ? status : rf_weights_upload(&model->weights, model->gpu, files, &weights, err);
+}
+
+/* Where a model comes from: a folder, or the shape of a synthetic one. */
+struct source {
+    const char *folder, *shape;
+};
+
+static enum rf_status load(struct rf_model *model, const struct source *source,
+                           const struct rf_model_desc *desc, struct rf_error *err)
 {
     struct rf_model_files files;
-    enum rf_status status = rf_model_files_open(&files, folder, err);
+    enum rf_status status = source->folder ? rf_model_files_open(&files, source->folder, err)
+                                           : rf_model_files_synthesize(&files, source->shape, err);
     if (status)
         return status;
     model->config = files.config;
@@ -70,10 +92,11 @@ static enum rf_status load(struct rf_model *model, const char *folder, const str
         rf_gpu_log(model->gpu, RF_LOG_WARNING, "%s", files.warnings[i]);
     status = check_desc(model, desc, err);
     if (!status)
-        status = resolve_tokens(model, folder, err);
+        model->mask_token = model->config.mask_token_id;
+    if (!status && source->folder)
+        status = resolve_tokens(model, source->folder, err);
     if (!status)
-        status = rf_weights_upload(&model->weights, model->gpu, &files, model->context_length, desc->progress,
-                                   desc->progress_user, err);
+        status = upload_weights(model, &files, desc, err);
     rf_model_files_close(&files);
     if (status)
         return status;
@@ -87,30 +110,44 @@ static enum rf_status load(struct rf_model *model, const char *folder, const str
                                             .weights = &model->weights,
                                             .config = c,
                                             .context_length = model->context_length,
-                                            .fp16 = model->fp16};
+                                            .fp16 = model->fp16,
+                                            .tune = !desc->no_tune};
     return rf_forward_create(&model->forward, &forward, err);
 }
 
-enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *folder,
+static enum rf_status create(rf_model **out, rf_context *context, const struct source *source,
                              const struct rf_model_desc *desc, struct rf_error *err)
 {
     static const struct rf_model_desc defaults;
-    if (!out || !context || !folder)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_model_load: out, context and folder are needed");
     *out = NULL;
     struct rf_model *model = calloc(1, sizeof *model);
     if (!model)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the model");
-    model->context = context;
     model->gpu = rf_context_gpu(context);
     pthread_mutex_init(&model->mutex, NULL);
-    enum rf_status status = load(model, folder, desc ? desc : &defaults, err);
+    enum rf_status status = load(model, source, desc ? desc : &defaults, err);
     if (status) {
         rf_model_destroy(model);
         return status;
     }
     *out = model;
     return RF_OK;
+}
+
+enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *folder,
+                             const struct rf_model_desc *desc, struct rf_error *err)
+{
+    if (!out || !context || !folder)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_model_load: out, context and folder are needed");
+    return create(out, context, &(struct source){.folder = folder}, desc, err);
+}
+
+enum rf_status rf_model_synthesize(rf_model **out, rf_context *context, const char *shape,
+                                   const struct rf_model_desc *desc, struct rf_error *err)
+{
+    if (!out || !context || !shape)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_model_synthesize: out, context and shape are needed");
+    return create(out, context, &(struct source){.shape = shape}, desc, err);
 }
 
 void rf_model_destroy(rf_model *model)

@@ -10,7 +10,6 @@
 #include "engine/model/kv_pages.h"
 
 struct rf_model {
-    rf_context *context;
     struct rf_gpu *gpu;
     struct rf_model_config config;
     rf_tokenizer *tokenizer;

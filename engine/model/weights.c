@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/synthetic.h"
+#include "loader/quant.h"
 #include "shaders/shared.h"
 
 /* Where the columns of a device matrix come from in the files. */
@@ -18,67 +20,18 @@ struct uploader {
     struct rf_upload *upload;
     struct rf_weights *weights;
     const struct rf_model_config *config;
-    rf_progress_fn progress;
-    void *progress_user;
-    uint64_t done, total; /* bytes of the files */
+    const struct rf_weights_desc *desc;
+    uint64_t done, total;   /* bytes of the files */
+    float *row;             /* one row as f32, when it is encoded anew */
+    unsigned char *encoded; /* 8 rows in a device format */
+    uint64_t encoded_bytes; /* of each row there */
+    struct rf_half_loss loss;
 };
-
-const char *rf_weight_format_name(enum rf_weight_format format)
-{
-    static const char *const names[] = {"bf16", "f16", "f32"};
-    return names[format];
-}
-
-static uint32_t element_bytes(enum rf_weight_format format)
-{
-    return format == RF_WEIGHT_F32 ? 4 : 2;
-}
-
-static enum rf_weight_format format_of(const struct column_source *source)
-{
-    enum rf_dtype dtype = source->tensors[0]->dtype;
-    /* Tensors that are fused into one matrix may differ in a mixed file: f32 holds each of them exactly. */
-    for (uint32_t i = 1; i < source->count; i++)
-        if (source->tensors[i]->dtype != dtype)
-            return RF_WEIGHT_F32;
-    return dtype == RF_DTYPE_BF16 ? RF_WEIGHT_BF16 : dtype == RF_DTYPE_F16 ? RF_WEIGHT_F16 : RF_WEIGHT_F32;
-}
-
-static float half_to_float(uint16_t half)
-{
-    uint32_t sign = (uint32_t)(half & 0x8000u) << 16, exponent = (half >> 10) & 31u, fraction = half & 0x3ffu;
-    if (exponent == 0) {
-        float value = (float)fraction * 0x1p-24f;
-        return sign ? -value : value;
-    }
-    uint32_t bits = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | fraction << 13;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* `count` elements of any of the three dtypes as f32; `from` may have any alignment. */
-static void widen(float *to, const unsigned char *from, enum rf_dtype dtype, uint64_t count)
-{
-    if (dtype == RF_DTYPE_F32) {
-        memcpy(to, from, count * 4);
-        return;
-    }
-    for (uint64_t i = 0; i < count; i++) {
-        uint16_t half;
-        memcpy(&half, from + 2 * i, 2);
-        uint32_t bits = (uint32_t)half << 16;
-        if (dtype == RF_DTYPE_F16)
-            to[i] = half_to_float(half);
-        else
-            memcpy(&to[i], &bits, 4);
-    }
-}
 
 static enum rf_status advance(struct uploader *up, uint64_t bytes, struct rf_error *err)
 {
     up->done += bytes;
-    if (up->progress && !up->progress(up->progress_user, up->done, up->total))
+    if (up->desc->progress && !up->desc->progress(up->desc->progress_user, up->done, up->total))
         return rf_fail(err, RF_ERROR_CANCELLED, "loading was cancelled at %llu of %llu bytes",
                        (unsigned long long)up->done, (unsigned long long)up->total);
     return RF_OK;
@@ -98,59 +51,160 @@ static const struct rf_tensor *find_column(const struct column_source *source, u
     return source->tensors[i];
 }
 
-static void copy_column(unsigned char *to, const struct column_source *source, uint32_t n, uint32_t k,
-                        enum rf_weight_format format)
+/* Column n of the matrix, encoded as `format`; slot 0..7 is where an encoded one is kept. NULL with *err set
+ * when a weight does not fit the format. */
+static const void *encode_column(struct uploader *up, const struct column_source *source, uint32_t n,
+                                 enum rf_weight_format format, uint32_t slot, struct rf_error *err)
 {
     uint64_t row;
     const struct rf_tensor *tensor = find_column(source, n, &row);
-    uint64_t from_bytes = k * (uint64_t)rf_dtype_bits(tensor->dtype) / 8;
-    const unsigned char *from = (const unsigned char *)tensor->data + row * from_bytes;
-    if (format == RF_WEIGHT_F32)
-        widen((float *)(void *)to, from, tensor->dtype, k);
-    else
-        memcpy(to, from, from_bytes);
+    uint64_t k = tensor->shape[1];
+    const unsigned char *from = (const unsigned char *)tensor->data + row * rf_dtype_bytes(tensor->dtype, k);
+    enum rf_dtype dtype = rf_weight_format_dtype(format);
+    if (dtype == tensor->dtype)
+        return from;
+    unsigned char *to = up->encoded + slot * up->encoded_bytes;
+    rf_quant_decode(tensor->dtype, from, k, up->row);
+    uint64_t overflow = up->loss.overflow;
+    if (dtype == RF_DTYPE_F16)
+        rf_half_count_loss(up->row, k, &up->loss);
+    if (up->loss.overflow > overflow || rf_find_not_finite(up->row, k) < k) {
+        rf_fail(err, RF_ERROR_FORMAT,
+                "%s: %s: row %llu: a weight is not finite, or above the 65504 that %s ends at", tensor->file,
+                tensor->name, (unsigned long long)row, rf_weight_format_name(format));
+        return NULL;
+    }
+    rf_quant_encode(dtype, up->row, k, to);
+    return to;
+}
+
+/* Columns [n, n + 8) of a chunk as a block. */
+static enum rf_status pack_block(struct uploader *up, const struct rf_chunk *chunk,
+                                 const struct column_source *source, uint32_t n, uint32_t k, void *block,
+                                 uint64_t *file_bytes, struct rf_error *err)
+{
+    const void *columns[8] = {NULL};
+    for (uint32_t c = 0; c < 8 && n + c < chunk->columns; c++) {
+        uint64_t row;
+        columns[c] = encode_column(up, source, chunk->first + n + c, chunk->format, c, err);
+        if (!columns[c])
+            return RF_ERROR_FORMAT;
+        *file_bytes += rf_dtype_bytes(find_column(source, chunk->first + n + c, &row)->dtype, k);
+    }
+    rf_weight_pack(chunk->format, k, columns, block);
+    return RF_OK;
 }
 
 static enum rf_status upload_chunk(struct uploader *up, const struct rf_matrix *matrix,
                                    const struct rf_chunk *chunk, const struct column_source *source,
                                    struct rf_error *err)
 {
-    uint64_t column_bytes = (uint64_t)matrix->k * element_bytes(matrix->format);
-    uint64_t padded = chunk->span.size / column_bytes;
-    uint64_t at_once = rf_upload_piece_bytes(up->upload) / column_bytes;
+    if (!source->tensors[0]->data) /* a synthetic model's */
+        return rf_synthesize_chunk(up->gpu, chunk->format, matrix->k, chunk->span,
+                                   (uint32_t)(up->weights->bytes >> 8), err);
+    uint64_t block_bytes = rf_weight_block_bytes(chunk->format, matrix->k);
+    uint64_t blocks = chunk->span.size / block_bytes;
+    uint64_t at_once = rf_upload_piece_bytes(up->upload) / block_bytes;
     if (at_once == 0)
-        return rf_fail(err, RF_ERROR_UNSUPPORTED, "%s: a row of %llu bytes is larger than an upload piece",
-                       source->tensors[0]->name, (unsigned long long)column_bytes);
-    for (uint64_t n = 0; n < padded; n += at_once) {
-        uint64_t count = padded - n < at_once ? padded - n : at_once;
+        return rf_fail(err, RF_ERROR_UNSUPPORTED, "%s: 8 rows of %llu bytes are larger than an upload piece",
+                       source->tensors[0]->name, (unsigned long long)block_bytes);
+    for (uint64_t b = 0; b < blocks; b += at_once) {
+        uint64_t count = blocks - b < at_once ? blocks - b : at_once, file_bytes = 0;
         void *place;
         enum rf_status status =
-            rf_upload_place(up->upload, chunk->span, n * column_bytes, count * column_bytes, &place, err);
-        if (status)
-            return status;
-        uint64_t real = 0;
-        for (uint64_t i = 0; i < count; i++) {
-            unsigned char *to = (unsigned char *)place + i * column_bytes;
-            if (n + i < chunk->columns) {
-                copy_column(to, source, chunk->first + (uint32_t)(n + i), matrix->k, matrix->format);
-                real++;
-            } else {
-                memset(to, 0, column_bytes);
-            }
-        }
-        status = advance(up, real * column_bytes, err);
+            rf_upload_place(up->upload, chunk->span, b * block_bytes, count * block_bytes, &place, err);
+        for (uint64_t i = 0; !status && i < count; i++)
+            status = pack_block(up, chunk, source, (uint32_t)(b + i) * RF_COLUMNS, matrix->k,
+                                (unsigned char *)place + i * block_bytes, &file_bytes, err);
+        if (!status)
+            status = advance(up, file_bytes, err);
         if (status)
             return status;
     }
     return RF_OK;
 }
 
-/* What a matmul's loops step over at once: RF_COLUMNS columns of the widest matrix, at most f32. */
+/* What a matmul's loops step over at once: blocks of two subgroups' columns of the
+ * widest matrix, at most f32. */
 static uint64_t loop_step_bytes(const struct rf_model_config *config)
 {
     uint64_t attention = (uint64_t)config->heads * config->head_dim, widest = config->ffn;
     widest = widest > config->hidden ? widest : config->hidden;
-    return (widest > attention ? widest : attention) * RF_COLUMNS * 4;
+    return (widest > attention ? widest : attention) * 2 * RF_COLUMNS * 4;
+}
+
+/* The format that a tensor gets on the device: its own, or the one that was asked for, or the nearest to that
+ * whose blocks fit its rows. */
+static enum rf_weight_format tensor_format(const struct uploader *up, const struct rf_tensor *tensor)
+{
+    enum rf_weight_format format = RF_WEIGHT_F32;
+    if (!up->desc->convert) {
+        rf_weight_format_of(tensor->dtype, &format);
+        return format;
+    }
+    static const enum rf_weight_format fallback[] = {RF_WEIGHT_Q8_0, RF_WEIGHT_F16};
+    format = up->desc->format;
+    for (uint32_t i = 0; tensor->shape[1] % rf_dtype_block_elements(rf_weight_format_dtype(format)) != 0; i++)
+        format = fallback[i];
+    return format;
+}
+
+/* Tensors that are fused into one matrix may differ in a mixed file. Whole tensors become chunks of their own
+ * format; where columns of two alternate, f32 holds each of them exactly. */
+static bool one_format(const struct uploader *up, const struct column_source *source)
+{
+    for (uint32_t i = 1; i < source->count; i++)
+        if (tensor_format(up, source->tensors[i]) != tensor_format(up, source->tensors[0]))
+            return false;
+    return true;
+}
+
+static bool splits_at_tensors(const struct column_source *source)
+{
+    for (uint32_t i = 0; i + 1 < source->count; i++)
+        if (source->interleave || source->tensors[i]->shape[0] % RF_COLUMN_PAD != 0)
+            return false;
+    return true;
+}
+
+static enum rf_status add_chunk(struct uploader *up, struct rf_matrix *matrix, struct rf_chunk chunk,
+                                const char *label, const struct column_source *source, struct rf_error *err)
+{
+    struct rf_chunk *chunks = realloc(matrix->chunks, (matrix->chunk_count + 1) * sizeof *chunks);
+    if (!chunks)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: no host memory for its chunk list", label);
+    matrix->chunks = chunks;
+    uint64_t blocks =
+        ((uint64_t)chunk.columns + RF_COLUMN_PAD - 1) / RF_COLUMN_PAD * (RF_COLUMN_PAD / RF_COLUMNS);
+    enum rf_status status = rf_arena_alloc(
+        up->weights->arena, &chunk.span, blocks * rf_weight_block_bytes(chunk.format, matrix->k), label, err);
+    if (status)
+        return status;
+    chunks[matrix->chunk_count++] = chunk;
+    up->weights->bytes += chunk.span.size;
+    return upload_chunk(up, matrix, &chunk, source, err);
+}
+
+/* Columns [first, first + columns) in as many chunks as the largest span asks for. */
+static enum rf_status upload_columns(struct uploader *up, struct rf_matrix *matrix, uint32_t first,
+                                     uint32_t columns, enum rf_weight_format format, const char *label,
+                                     const struct column_source *source, struct rf_error *err)
+{
+    uint64_t pad_bytes = rf_weight_block_bytes(format, matrix->k) * (RF_COLUMN_PAD / RF_COLUMNS);
+    uint64_t room = rf_gpu_max_span(up->gpu) - loop_step_bytes(up->config);
+    uint64_t most = room / pad_bytes * RF_COLUMN_PAD;
+    if (most == 0)
+        return rf_fail(err, RF_ERROR_DEVICE_MEMORY,
+                       "%s: %u columns of %llu bytes exceed the largest span, %llu bytes", label,
+                       (unsigned)RF_COLUMN_PAD, (unsigned long long)pad_bytes / RF_COLUMN_PAD,
+                       (unsigned long long)rf_gpu_max_span(up->gpu));
+    enum rf_status status = RF_OK;
+    for (uint32_t n = 0; !status && n < columns; n += (uint32_t)most) {
+        uint32_t count = columns - n < most ? columns - n : (uint32_t)most;
+        struct rf_chunk chunk = {.first = first + n, .columns = count, .format = format};
+        status = add_chunk(up, matrix, chunk, label, source, err);
+    }
+    return status;
 }
 
 static enum rf_status upload_matrix(struct uploader *up, struct rf_matrix *matrix, const char *label,
@@ -159,35 +213,25 @@ static enum rf_status upload_matrix(struct uploader *up, struct rf_matrix *matri
     uint64_t columns = 0;
     for (uint32_t i = 0; i < source->count; i++)
         columns += source->tensors[i]->shape[0];
-    matrix->format = format_of(source);
     matrix->columns = (uint32_t)columns;
     matrix->k = (uint32_t)source->tensors[0]->shape[1];
-    uint64_t column_bytes = (uint64_t)matrix->k * element_bytes(matrix->format);
-    uint64_t most = (rf_gpu_max_span(up->gpu) - loop_step_bytes(up->config)) / column_bytes / RF_COLUMN_PAD *
-                    RF_COLUMN_PAD;
-    if (most == 0)
-        return rf_fail(err, RF_ERROR_DEVICE_MEMORY,
-                       "%s: %u columns of %llu bytes exceed the largest span, %llu bytes", label,
-                       (unsigned)RF_COLUMN_PAD, (unsigned long long)column_bytes,
-                       (unsigned long long)rf_gpu_max_span(up->gpu));
-    matrix->chunk_count = (uint32_t)((columns + most - 1) / most);
-    matrix->chunks = calloc(matrix->chunk_count, sizeof *matrix->chunks);
-    if (!matrix->chunks)
-        return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: no host memory for its chunk list", label);
-    for (uint32_t c = 0; c < matrix->chunk_count; c++) {
-        struct rf_chunk *chunk = &matrix->chunks[c];
-        chunk->first = (uint32_t)(c * most);
-        chunk->columns = (uint32_t)(columns - c * most < most ? columns - c * most : most);
-        uint64_t padded = ((uint64_t)chunk->columns + RF_COLUMN_PAD - 1) / RF_COLUMN_PAD * RF_COLUMN_PAD;
-        enum rf_status status =
-            rf_arena_alloc(up->weights->arena, &chunk->span, padded * column_bytes, label, err);
-        if (!status)
-            status = upload_chunk(up, matrix, chunk, source, err);
-        if (status)
-            return status;
-        up->weights->bytes += chunk->span.size;
+    bool same = one_format(up, source);
+    enum rf_status status = RF_OK;
+    if (!same && splits_at_tensors(source)) {
+        uint32_t first = 0;
+        for (uint32_t i = 0; !status && i < source->count; i++) {
+            uint32_t count = (uint32_t)source->tensors[i]->shape[0];
+            status = upload_columns(up, matrix, first, count, tensor_format(up, source->tensors[i]), label,
+                                    source, err);
+            first += count;
+        }
+    } else {
+        enum rf_weight_format format = same ? tensor_format(up, source->tensors[0]) : RF_WEIGHT_F32;
+        status = upload_columns(up, matrix, 0, matrix->columns, format, label, source, err);
     }
-    return RF_OK;
+    for (uint32_t i = 0; !status && i < source->count; i++)
+        rf_file_map_forget(source->tensors[i]->data, source->tensors[i]->bytes);
+    return status;
 }
 
 static enum rf_status upload_vector(struct uploader *up, struct rf_span *span, const struct rf_tensor *tensor,
@@ -200,7 +244,10 @@ static enum rf_status upload_vector(struct uploader *up, struct rf_span *span, c
         status = rf_upload_place(up->upload, *span, 0, count * 4, &place, err);
     if (status)
         return status;
-    widen(place, tensor->data, tensor->dtype, count);
+    if (tensor->data)
+        rf_quant_decode(tensor->dtype, tensor->data, count, place);
+    for (uint64_t i = 0; !tensor->data && i < count; i++)
+        ((float *)place)[i] = 1.0f; /* a synthetic model's norm */
     up->weights->bytes += span->size;
     return advance(up, tensor->bytes, err);
 }
@@ -266,7 +313,7 @@ static enum rf_status upload_all(struct uploader *up, const struct rf_model_file
 {
     struct rf_weights *weights = up->weights;
     const struct column_source embed = {{&files->embed}, 1, false}, head = {{&files->lm_head}, 1, false};
-    weights->tied = files->lm_head.data == files->embed.data;
+    weights->tied = files->config.tie_word_embeddings;
     enum rf_status status = upload_matrix(up, &weights->embed, "embed_tokens", &embed, err);
     for (uint32_t l = 0; !status && l < weights->layer_count; l++)
         status = upload_layer(up, &weights->layers[l], &files->layers[l], err);
@@ -281,35 +328,48 @@ static enum rf_status upload_all(struct uploader *up, const struct rf_model_file
     return status;
 }
 
+/* Rows that are encoded anew need room: one as f32, 8 in the widest format. */
+static enum rf_status reserve_rows(struct uploader *up, struct rf_error *err)
+{
+    uint64_t widest = loop_step_bytes(up->config) / (2 * RF_COLUMNS * 4);
+    up->encoded_bytes = widest * 4;
+    up->row = malloc(widest * sizeof *up->row);
+    up->encoded = malloc(8 * up->encoded_bytes);
+    if (!up->row || !up->encoded)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for 9 rows of weights");
+    return RF_OK;
+}
+
 enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
-                                 const struct rf_model_files *files, uint32_t context_length,
-                                 rf_progress_fn progress, void *progress_user, struct rf_error *err)
+                                 const struct rf_model_files *files, const struct rf_weights_desc *desc,
+                                 struct rf_error *err)
 {
     memset(out, 0, sizeof *out);
-    struct uploader up = {.gpu = gpu,
-                          .weights = out,
-                          .config = &files->config,
-                          .progress = progress,
-                          .progress_user = progress_user,
-                          .total = files->weight_bytes};
+    struct uploader up = {
+        .gpu = gpu, .weights = out, .config = &files->config, .desc = desc, .total = files->weight_bytes};
     out->layer_count = files->config.layers;
     out->layers = calloc(out->layer_count, sizeof *out->layers);
     out->arena = rf_arena_create(gpu, RF_MEMORY_DEVICE, "weights");
-    enum rf_status status = RF_OK;
-    if (!out->layers || !out->arena)
+    enum rf_status status = reserve_rows(&up, err);
+    if (!status && (!out->layers || !out->arena))
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the weights' list");
     if (!status) {
         rf_arena_keep_tail(out->arena, loop_step_bytes(&files->config));
         status = rf_upload_begin(&up.upload, gpu, err);
     }
     if (!status) {
-        status = upload_all(&up, files, context_length, err);
+        status = upload_all(&up, files, desc->context_length, err);
         enum rf_status end = rf_upload_end(up.upload, status ? NULL : err);
         if (!status)
             status = end;
     }
+    if (!status && up.loss.underflow)
+        rf_gpu_log(gpu, RF_LOG_WARNING, "%llu weights are too small for f16 and became zero",
+                   (unsigned long long)up.loss.underflow);
     if (status)
         rf_weights_free(out);
+    free(up.row);
+    free(up.encoded);
     return status;
 }
 

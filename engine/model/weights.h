@@ -3,24 +3,20 @@
 #define RF_MODEL_WEIGHTS_H
 
 #include "engine/gpu/memory.h"
+#include "engine/model/weight_format.h"
 #include "loader/model_files.h"
 
-/* How the columns of a matrix stand in device memory; also picks the shader variant. */
-enum rf_weight_format { RF_WEIGHT_BF16, RF_WEIGHT_F16, RF_WEIGHT_F32 };
-
-const char *rf_weight_format_name(enum rf_weight_format format); /* "bf16", as in shader names */
-
-/* Columns [first, first + columns) of a matrix in one span: [columns padded to RF_COLUMN_PAD][k], padding
- * zero. */
+/* Columns [first, first + columns) of a matrix in one span: blocks of 8 columns (weight_format.h), padded with
+ * zeros to a multiple of RF_COLUMN_PAD columns. */
 struct rf_chunk {
     struct rf_span span;
-    uint32_t first, columns;
+    uint32_t first, columns; /* first is a multiple of RF_COLUMN_PAD */
+    enum rf_weight_format format;
 };
 
-/* y = x W^T: one column for each output. Split into several chunks when larger than the device's largest
- * span. */
+/* y = x W^T: one column for each output. Split into several chunks when larger than the device's largest span,
+ * or when the tensors that it is fused from come in several formats. */
 struct rf_matrix {
-    enum rf_weight_format format;
     uint32_t columns, k;
     uint32_t chunk_count;
     struct rf_chunk *chunks;
@@ -48,10 +44,18 @@ struct rf_weights {
     uint64_t bytes; /* on the device */
 };
 
-/* Streams every tensor to the device. `progress` may be NULL. On failure *out is freed. */
+struct rf_weights_desc {
+    uint32_t context_length;
+    bool convert; /* encode matrices as `format`, where it has blocks that their k is a multiple of */
+    enum rf_weight_format format;
+    rf_progress_fn progress; /* may be NULL */
+    void *progress_user;
+};
+
+/* Streams every tensor to the device. On failure *out is freed. */
 enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
-                                 const struct rf_model_files *files, uint32_t context_length,
-                                 rf_progress_fn progress, void *progress_user, struct rf_error *err);
+                                 const struct rf_model_files *files, const struct rf_weights_desc *desc,
+                                 struct rf_error *err);
 void rf_weights_free(struct rf_weights *weights); /* zeroed is fine */
 
 #endif

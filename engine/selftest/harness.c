@@ -340,7 +340,7 @@ bool rf_case_execute(struct rf_case *c)
     for (int run = 0; run < 2; run++) {
         h->status = run_once(c, run);
         if (h->status != RF_OK) {
-            h->status = rf_fail_within(h->err, "selftest: %s %s", c->id.shader, c->shape);
+            h->status = rf_fail_within(h->err, h->status, "selftest: %s %s", c->id.shader, c->shape);
             return false;
         }
         if (find_stray_write(c, h->got[run], reason, sizeof reason)) {

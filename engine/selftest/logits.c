@@ -1,4 +1,4 @@
-/* lm_head reduced to partials (matmul and matmul_few with REDUCE) and logits_reduce, without sampling. */
+/* lm_head reduced to partials (the matmul shaders with REDUCE) and logits_reduce, without sampling. */
 #include "engine/selftest/product.h"
 
 #include <stdlib.h>
@@ -137,7 +137,7 @@ static void run_reduce(struct rf_suite *suite, struct rf_product p)
         /* Logits are exact in f32, so the token is, too. Each term of the sum has the error of an exp with an
          * argument below 8 (3 + 2|x| ulp) and is rescaled whenever a larger logit comes. */
         c->tolerance = ldexp(1.0, -18);
-        if (rf_case_run(c) && !p.few && p.rows > 1)
+        if (rf_case_run(c) && p.kind != RF_PRODUCT_FEW && p.rows > 1)
             run_reduce_alone(&r, tiles);
     }
     rf_product_free(&r.p);
@@ -148,11 +148,10 @@ static void run_reduces(struct rf_suite *suite, struct rf_product p, uint32_t tu
     static const uint32_t rows[] = {1, 2, 7, 8, 9, 31, 33, 64, 65, 127};
     static const uint32_t columns[] = {1, 7, 8, 63, 65, 513};
     static const uint32_t k[] = {8, 24, 64};
-    if (!suite->thorough && p.weights != RF_NUMBER_BF16)
+    if (!rf_product_runs(suite, p.kind) || (!suite->thorough && p.weights != RF_WEIGHT_BF16))
         return;
-    p.rows_at_once = p.few ? 2 : 1;
-    p.local = p.few ? 64 : 32;
-    for (uint32_t i = turn % 3; i < (p.few ? 4u : 10u); i += suite->thorough ? 1 : 5) {
+    rf_product_set_kind(suite, &p, p.kind);
+    for (uint32_t i = turn % 3; i < (p.kind == RF_PRODUCT_FEW ? 4u : 10u); i += suite->thorough ? 1 : 5) {
         p.rows = rows[i];
         p.columns = columns[(turn + i) % 6];
         p.k = k[(turn + i) % 3];
@@ -168,17 +167,14 @@ static void run_big_vocabulary(struct rf_suite *suite, struct rf_product p)
     p.columns = 151671;
     p.k = 8;
     p.data = RF_DATA_EXACT;
-    p.few = true;
-    p.rows = p.rows_at_once = 2;
-    p.local = 64;
+    rf_product_set_kind(suite, &p, RF_PRODUCT_FEW);
+    p.rows = 2;
     run_reduce(suite, p);
     if (!suite->thorough)
         return;
-    p.few = false;
+    rf_product_set_kind(suite, &p, RF_PRODUCT_MANY);
     p.rows = 9;
     p.k = 24;
-    p.local = 32;
-    p.rows_at_once = 1;
     run_reduce(suite, p);
 }
 
@@ -293,13 +289,14 @@ void rf_selftest_logits(struct rf_suite *suite)
     static const uint32_t counts[] = {1, 2, 7, 33, 65, 127, 9};
     uint32_t turn = 0;
     for (int act = RF_NUMBER_F32; act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32); act++)
-        for (int weights = RF_NUMBER_F32; weights <= RF_NUMBER_BF16; weights++, turn++) {
-            struct rf_product p = {.act = (enum rf_number)act, .weights = (enum rf_number)weights};
-            if (weights == RF_NUMBER_BF16 && (suite->thorough || act == RF_NUMBER_F32))
+        for (int weights = 0; weights <= RF_WEIGHT_F32; weights++, turn++) {
+            struct rf_product p = {.act = (enum rf_number)act, .weights = (enum rf_weight_format)weights};
+            if (weights == RF_WEIGHT_BF16 && (suite->thorough || act == RF_NUMBER_F32))
                 run_big_vocabulary(suite, p);
-            run_reduces(suite, p, turn);
-            p.few = true;
-            run_reduces(suite, p, turn);
+            for (int kind = 0; kind < RF_PRODUCT_KINDS; kind++) {
+                p.kind = (enum rf_product_kind)kind;
+                run_reduces(suite, p, turn);
+            }
         }
     for (uint32_t i = 0; i < 7; i += suite->thorough ? 1 : 3)
         run_results(suite, counts[i], tiles[i]);

@@ -1,4 +1,4 @@
-/* matmul and matmul_few with the epilogues that leave numbers: STORE, RESIDUAL, SWIGLU, LOGITS. */
+/* The matmul shaders with the epilogues that leave numbers: STORE, RESIDUAL, SWIGLU, LOGITS. */
 #include "engine/selftest/product.h"
 
 static double silu(double g)
@@ -87,7 +87,7 @@ static void run_product(struct rf_suite *suite, struct rf_product p)
             expect_swiglu(&c, &p, y);
         else
             expect_columns(&c, &p, y);
-        if (rf_case_run(&c) && !p.few && p.rows > 1)
+        if (rf_case_run(&c) && p.kind != RF_PRODUCT_FEW && p.rows > 1)
             run_alone(&c, &p, counts, y);
     }
     rf_product_free(&p);
@@ -104,38 +104,45 @@ enum { ROW_COUNT = 10, FEW_ROW_COUNT = 4, COLUMN_COUNT = 6, K_COUNT = 5 };
  */
 static void run_store_rows(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
-    uint32_t count = p.few ? FEW_ROW_COUNT : ROW_COUNT, step = suite->thorough ? 1 : 3;
+    uint32_t count = p.kind == RF_PRODUCT_FEW ? FEW_ROW_COUNT : ROW_COUNT, step = suite->thorough ? 1 : 3;
+    uint32_t unit = rf_weights_unit(p.weights);
     for (uint32_t i = turn % step; i < count; i += step) {
         uint32_t t = turn + i;
         p.rows = all_rows[i];
         p.columns = all_columns[t % COLUMN_COUNT];
         p.k = all_k[(t / COLUMN_COUNT + t) % (suite->thorough ? K_COUNT : K_COUNT - 1)];
+        p.k = (p.k + unit - 1) / unit * unit;
         p.column_first = t % 4 == 3 ? 2 * RF_COLUMN_PAD : 0;
         p.data = t % 9 == 7 ? RF_DATA_EXACT : t % 9 == 4 ? RF_DATA_ONE_HOT : RF_DATA_RANDOM;
-        if (!suite->thorough) /* too few to do without random data */
+        /* Quick: too few to do without random data. */
+        if (!suite->thorough || !rf_weights_exact(p.weights))
             p.data = RF_DATA_RANDOM;
         run_product(suite, p);
     }
 }
 
-/* Every ROWS, and every local size that the engine chooses; not every pair, because pipelines are what takes time
- * (on SwiftShader, minutes). Quick: one pipeline of each shader. */
+/* Every ROWS, and every local size that the engine chooses; not every pair, because pipelines are what takes
+ * time (on SwiftShader, minutes). Quick: one pipeline of each shader. */
 static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
     static const struct {
         uint32_t rows, local;
     } shapes[] = {{1, 16}, {1, 32}, {1, 64}, {2, 64}, {4, 32}, {8, 16}};
     p.epilogue = RF_EPILOGUE_STORE;
-    p.few = true;
-    p.local = 64;
-    for (p.rows_at_once = 1; p.rows_at_once <= 8; p.rows_at_once *= 2)
-        if (suite->thorough || p.rows_at_once == (p.weights == RF_NUMBER_F16 ? 4 : 1))
-            run_store_rows(suite, p, turn += 5);
-    p.few = false;
+    for (int kind = RF_PRODUCT_FEW; kind <= RF_PRODUCT_WIDE; kind++) {
+        if (!rf_product_runs(suite, (enum rf_product_kind)kind))
+            continue;
+        rf_product_set_kind(suite, &p, (enum rf_product_kind)kind);
+        uint32_t most = kind == RF_PRODUCT_WIDE ? 16 : 8, quick = p.weights == RF_WEIGHT_F16 ? 4 : 1;
+        for (p.rows_at_once = 1; p.rows_at_once <= most; p.rows_at_once *= 2)
+            if (suite->thorough || p.rows_at_once == quick)
+                run_store_rows(suite, p, turn += 5);
+    }
+    p.kind = RF_PRODUCT_MANY;
     for (uint32_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         p.rows_at_once = shapes[i].rows;
         p.local = shapes[i].local;
-        if (suite->thorough || (p.rows_at_once == (p.weights == RF_NUMBER_F32 ? 2 : 1) && p.local == 64))
+        if (suite->thorough || (p.rows_at_once == (p.weights == RF_WEIGHT_F32 ? 2 : 1) && p.local == 64))
             run_store_rows(suite, p, turn += 7);
     }
 }
@@ -144,13 +151,14 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
  */
 static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
-    if (!suite->thorough && p.weights != RF_NUMBER_BF16)
+    if (!rf_product_runs(suite, p.kind) || (!suite->thorough && p.weights != RF_WEIGHT_BF16))
         return;
     static const uint32_t swiglu_columns[] = {8, 24, 136, 520};
-    p.rows_at_once = suite->thorough ? (p.few ? 4 : 2) : 1;
-    p.local = p.few ? 64 : 32;
+    bool few = p.kind == RF_PRODUCT_FEW;
+    rf_product_set_kind(suite, &p, p.kind);
+    p.rows_at_once = suite->thorough ? (p.kind == RF_PRODUCT_MANY ? 2 : 4) : 1;
     for (uint32_t i = 0; i < (suite->thorough ? 3u : 1u); i++) {
-        p.rows = p.few ? all_rows[(turn + i) % FEW_ROW_COUNT] : all_rows[(turn + 3 * i) % ROW_COUNT];
+        p.rows = few ? all_rows[(turn + i) % FEW_ROW_COUNT] : all_rows[(turn + 3 * i) % ROW_COUNT];
         p.k = all_k[(turn + i) % (K_COUNT - 1)];
         p.columns = all_columns[(turn + i) % COLUMN_COUNT];
         p.column_first = i == 1 ? RF_COLUMN_PAD : 0;
@@ -168,7 +176,7 @@ static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t 
     }
     /* Gates and ups of thousands: products on both sides of 65504 * 32, where f16 must saturate and not
      * overflow. */
-    p.rows = p.few ? 7 : 33;
+    p.rows = few ? 7 : 33;
     p.k = 256;
     p.columns = 136;
     p.column_first = 0;
@@ -178,25 +186,31 @@ static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t 
     run_product(suite, p);
 }
 
+/* The published vocabulary. */
+static void run_vocabulary(struct rf_suite *suite, struct rf_product p)
+{
+    rf_product_set_kind(suite, &p, RF_PRODUCT_FEW);
+    p.rows = 2;
+    p.k = 24;
+    p.columns = 151671;
+    p.epilogue = RF_EPILOGUE_LOGITS;
+    p.rows_at_once = 4;
+    run_product(suite, p);
+}
+
 void rf_selftest_matmul(struct rf_suite *suite)
 {
     uint32_t turn = 0;
     for (int act = RF_NUMBER_F32; act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32); act++)
-        for (int weights = RF_NUMBER_F32; weights <= RF_NUMBER_BF16; weights++) {
-            struct rf_product p = {.act = (enum rf_number)act, .weights = (enum rf_number)weights};
+        for (int weights = 0; weights < RF_WEIGHT_FORMATS; weights++) {
+            struct rf_product p = {.act = (enum rf_number)act, .weights = (enum rf_weight_format)weights};
             run_store(suite, p, turn);
-            run_epilogues(suite, p, turn);
-            p.few = true;
-            run_epilogues(suite, p, turn);
-            if (suite->thorough && weights == RF_NUMBER_BF16) { /* the published vocabulary */
-                p.rows = 2;
-                p.k = 24;
-                p.columns = 151671;
-                p.epilogue = RF_EPILOGUE_LOGITS;
-                p.rows_at_once = 4;
-                p.local = 64;
-                run_product(suite, p);
+            for (int kind = 0; rf_weights_exact(p.weights) && kind < RF_PRODUCT_KINDS; kind++) {
+                p.kind = (enum rf_product_kind)kind;
+                run_epilogues(suite, p, turn);
             }
+            if (suite->thorough && weights == RF_WEIGHT_BF16)
+                run_vocabulary(suite, p);
             turn += 11;
         }
 }

@@ -3,16 +3,37 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "engine/arithmetic.h"
+
+bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind)
+{
+    return kind != RF_PRODUCT_WIDE || rf_gpu_get_caps(suite->h->gpu)->wide;
+}
+
+void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enum rf_product_kind kind)
+{
+    p->kind = kind;
+    p->rows_at_once = kind == RF_PRODUCT_MANY ? 1 : 2;
+    p->local = kind == RF_PRODUCT_WIDE  ? rf_gpu_get_caps(suite->h->gpu)->subgroup_size
+               : kind == RF_PRODUCT_FEW ? 64
+                                        : 32;
+}
+
+#define NAMES(name, end)                                                                                     \
+    {                                                                                                        \
+        name "_bf16" end, name "_f16" end, name "_f32" end, name "_q8_0" end, name "_q4_0" end,              \
+            name "_q4_k" end, name "_q6_k" end                                                               \
+    }
+
 struct rf_kernel_id rf_product_kernel(const struct rf_product *p)
 {
-    static const char *const names[2][2][3] = {
-        {{"matmul_f32", "matmul_f16", "matmul_bf16"},
-         {"matmul_f32_act16", "matmul_f16_act16", "matmul_bf16_act16"}},
-        {{"matmul_few_f32", "matmul_few_f16", "matmul_few_bf16"},
-         {"matmul_few_f32_act16", "matmul_few_f16_act16", "matmul_few_bf16_act16"}},
+    static const char *const names[RF_PRODUCT_KINDS][2][RF_WEIGHT_FORMATS] = {
+        {NAMES("matmul", ""), NAMES("matmul", "_act16")},
+        {NAMES("matmul_few", ""), NAMES("matmul_few", "_act16")},
+        {NAMES("matmul_wide", ""), NAMES("matmul_wide", "_act16")},
     };
     return (struct rf_kernel_id){
-        .shader = names[p->few][p->act == RF_NUMBER_F16][p->weights],
+        .shader = names[p->kind][p->act == RF_NUMBER_F16][p->weights],
         .spec_count = 3,
         .specs =
             {[RF_SPEC_EPILOGUE] = p->epilogue, [RF_SPEC_LOCAL] = p->local, [RF_SPEC_ROWS] = p->rows_at_once},
@@ -23,8 +44,8 @@ const char *rf_product_shape(const struct rf_product *p, char *text, size_t size
 {
     static const char *const epilogues[] = {"store", "residual", "swiglu", "reduce", "logits"};
     static const char *const data[] = {"", " exact", " one-hot", " offset", " same rows"};
-    int length = snprintf(text, size, "rows=%u k=%u columns=%u %s rows/invocation=%u local=%u%s", p->rows,
-                          p->k, p->columns, epilogues[p->epilogue], p->rows_at_once, p->local, data[p->data]);
+    int length = snprintf(text, size, "rows=%u k=%u columns=%u %s rows at once=%u local=%u%s", p->rows, p->k,
+                          p->columns, epilogues[p->epilogue], p->rows_at_once, p->local, data[p->data]);
     if (p->column_first && length > 0)
         length += snprintf(text + length, size - (size_t)length, " first=%u", p->column_first);
     if (p->amplitude != 0.0 && length > 0)
@@ -94,16 +115,12 @@ static double sum_of_squared_terms(const double *a, const double *b, uint32_t k)
 /* w in the pool, column by column, each at once multiplied with all rows. */
 static void place_w(struct rf_case *c, struct rf_product *p, const double *x, double *column)
 {
-    size_t bytes = rf_number_bytes(p->weights);
-    uint32_t padded = (p->columns + RF_COLUMN_PAD - 1) / RF_COLUMN_PAD * RF_COLUMN_PAD;
     double squares = 0.0, sampled = 0.0;
-    p->w_at = rf_case_alloc(c, "w", (size_t)padded * p->k * bytes);
+    p->w_at = rf_weights_alloc(c, p->weights, p->columns, p->k);
     for (uint32_t n = 0; n < p->columns; n++) {
-        for (uint32_t i = 0; i < p->k; i++) {
-            size_t at = p->w_at + ((size_t)n * p->k + i) * bytes;
-            rf_case_put_number(c, at, p->weights, w_value(c, p, i));
-            column[i] = rf_case_get_number(c, at, p->weights);
-        }
+        for (uint32_t i = 0; i < p->k; i++)
+            column[i] = w_value(c, p, i);
+        rf_weights_put(c, p->w_at, p->weights, p->k, n, column);
         for (uint32_t m = 0; m < p->rows; m++)
             p->y[(size_t)m * p->columns + n] = dot(x + (size_t)m * p->k, column, p->k);
         if (n < 64) {
@@ -150,31 +167,31 @@ struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product
     };
 }
 
-static uint32_t divide_up(uint32_t a, uint32_t b)
-{
-    return (a + b - 1) / b;
-}
-
-/* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE); matmul_few:
- * subgroups stride over the columns, so that any grid will do: the engine's gives each one step, every third
- * case here gives several. */
+/* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE); matmul_wide: a
+ * workgroup has a column for each invocation (64 columns with REDUCE) and all rows; matmul_few: subgroups stride
+ * over the columns, so that any grid will do: the engine's gives each one step, every third case here gives
+ * several. */
 void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 {
-    uint32_t units = divide_up(p->columns, p->epilogue == RF_EPILOGUE_REDUCE ? RF_LOGIT_TILE : RF_COLUMNS);
+    bool reduce = p->epilogue == RF_EPILOGUE_REDUCE;
+    uint32_t units = rf_divide_up(p->columns, reduce ? RF_LOGIT_TILE : RF_COLUMNS);
     uint32_t subgroups = p->local / rf_gpu_get_caps(c->h->gpu)->subgroup_size;
     uint32_t steps = (p->columns + p->k / 8) % 3 == 0 ? 3 : 1;
-    if (p->few)
-        rf_case_set_groups(c, divide_up(units, steps * (subgroups ? subgroups : 1)), 1, 1);
+    if (p->kind == RF_PRODUCT_FEW)
+        rf_case_set_groups(c, rf_divide_up(units, steps * (subgroups ? subgroups : 1)), 1, 1);
+    else if (p->kind == RF_PRODUCT_WIDE)
+        rf_case_set_groups(c, rf_divide_up(p->columns, reduce ? RF_LOGIT_TILE : p->local), 1, 1);
     else
-        rf_case_set_groups(c, units, divide_up(p->rows, p->local * p->rows_at_once), 1);
+        rf_case_set_groups(c, units, rf_divide_up(p->rows, p->local * p->rows_at_once), 1);
 }
 
 /* A sum of k terms rounds k times, by 2^-24 of a partial sum that grows like a random walk: the norm of the
  * error is about 0.3 sqrt(k) 2^-24 of the norm of the terms, plus the roundings of the products. Threefold
- * room. */
+ * room. A quantized weight is itself rounded: scale times number, and a minimum taken off, which leaves a number
+ * up to eight times smaller. */
 double rf_product_tolerance(const struct rf_product *p)
 {
-    return (2.0 + sqrt(p->k)) * ldexp(1.0, -24);
+    return ((rf_weights_exact(p->weights) ? 2.0 : 10.0) + sqrt(p->k)) * ldexp(1.0, -24);
 }
 
 void rf_product_move_last(struct rf_case *c, const struct rf_product *p)

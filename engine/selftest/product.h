@@ -4,6 +4,7 @@
 #define RF_SELFTEST_PRODUCT_H
 
 #include "engine/selftest/fixtures.h"
+#include "engine/selftest/weights.h"
 
 enum rf_product_data {
     RF_DATA_RANDOM,
@@ -13,10 +14,14 @@ enum rf_product_data {
     RF_DATA_SAME     /* exact, all rows of x equal */
 };
 
+/* Which shader: matmul, matmul_few, matmul_wide. */
+enum rf_product_kind { RF_PRODUCT_MANY, RF_PRODUCT_FEW, RF_PRODUCT_WIDE, RF_PRODUCT_KINDS };
+
 struct rf_product {
     /* The pipeline. */
-    bool few;
-    enum rf_number act, weights;
+    enum rf_product_kind kind;
+    enum rf_number act;
+    enum rf_weight_format weights;
     uint32_t epilogue, local, rows_at_once;
     /* The shape: M rows, buffers with room for ldx (x) and ldy (partials, quads) rows or of ldy columns (y).
      */
@@ -31,6 +36,10 @@ struct rf_product {
                         to */
 };
 
+/* Whether the device can run this kind. */
+bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind);
+/* A usual workgroup and number of rows at once for the kind. */
+void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enum rf_product_kind kind);
 struct rf_kernel_id rf_product_kernel(const struct rf_product *p);
 /* "rows=.. k=.. columns=.. ..." */
 const char *rf_product_shape(const struct rf_product *p, char *text, size_t size);

@@ -1,6 +1,7 @@
 /* rows_gather and kv_commit. The other kernels around them, slot_select, slot_fill and slot_accept, hold the
  * decoding rules; tests/decode feeds them scripted rounds and compares them with a second implementation of
  * the rules. */
+#include "engine/arithmetic.h"
 #include "engine/selftest/fixtures.h"
 
 /* ---- rows_gather ------------------------------------------------------------------------------------ */
@@ -67,11 +68,6 @@ static void gather_pieces(struct gather_case *g)
     }
 }
 
-static uint32_t divide_up(uint32_t a, uint32_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* Every source with and without the flags, and several heights. Returns the number of grids. */
 static uint32_t expect_grids(struct gather_case *g, size_t grids, size_t indirect)
 {
@@ -85,14 +81,15 @@ static uint32_t expect_grids(struct gather_case *g, size_t grids, size_t indirec
         if (i % 5 == 3)
             grid.source |= RF_GRID_REDUCE;
         uint32_t of = (grid.source & 3) == RF_GRID_ROWS ? g->counts.rows : g->counts.outputs;
-        uint32_t y = (grid.source & 3) == RF_GRID_FIXED ? grid.y_per : divide_up(of, grid.y_per);
+        uint32_t y = (grid.source & 3) == RF_GRID_FIXED ? grid.y_per : rf_divide_up(of, grid.y_per);
         if ((grid.source & RF_GRID_REDUCE) && g->counts.max_keys <= RF_SPLIT_KEYS)
             y = 0;
         rf_case_put(c, grids + i * sizeof grid, &grid, offsetof(struct rf_grid, pad));
         rf_case_expect_word(c, indirect + i * 12, y ? grid.x : 0);
         rf_case_expect_word(c, indirect + i * 12 + 4, y);
         rf_case_expect_word(c, indirect + i * 12 + 8,
-                            grid.source & RF_GRID_SPLITS ? divide_up(g->counts.max_keys, RF_SPLIT_KEYS) : 1);
+                            grid.source & RF_GRID_SPLITS ? rf_divide_up(g->counts.max_keys, RF_SPLIT_KEYS)
+                                                         : 1);
     }
     return count;
 }

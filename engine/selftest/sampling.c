@@ -204,9 +204,9 @@ static void run_sampling(struct rf_suite *suite, struct rf_product p, double inv
         return;
     }
     p.epilogue = RF_EPILOGUE_REDUCE;
-    p.rows = p.ldx = p.ldy = p.few ? FEW_ROWS : ROWS;
-    p.rows_at_once = p.few ? 2 : 1;
-    p.local = p.few ? 64 : 32;
+    bool few = p.kind == RF_PRODUCT_FEW;
+    rf_product_set_kind(suite, &p, p.kind);
+    p.rows = p.ldx = p.ldy = few ? FEW_ROWS : ROWS;
     p.columns = VOCABULARY;
     p.column_first = FIRST;
     p.k = 8;
@@ -214,7 +214,7 @@ static void run_sampling(struct rf_suite *suite, struct rf_product p, double inv
     s->p = p;
     s->inverse_temperature = inverse_temperature;
     s->reference = reference;
-    s->draws = suite->thorough || p.few ? DRAWS : 4;
+    s->draws = suite->thorough || few ? DRAWS : 4;
     struct rf_kernel_id id = rf_product_kernel(&p);
     struct rf_push_matmul push;
     if (rf_case_begin(suite->h, &s->c, &id, "draws=%u vocabulary=%u 1/T=%g (chi-square / limit)",
@@ -232,6 +232,16 @@ static void run_sampling(struct rf_suite *suite, struct rf_product p, double inv
     free(s);
 }
 
+static void run_sampling_kinds(struct rf_suite *suite, struct rf_product p, double inverse_temperature,
+                               struct draws *reference)
+{
+    for (int kind = 0; kind < RF_PRODUCT_KINDS; kind++) {
+        p.kind = (enum rf_product_kind)kind;
+        if (rf_product_runs(suite, p.kind))
+            run_sampling(suite, p, inverse_temperature, reference);
+    }
+}
+
 void rf_selftest_sampling(struct rf_suite *suite)
 {
     static const double inverse[] = {1.0, 0.5, 2.0};
@@ -239,13 +249,12 @@ void rf_selftest_sampling(struct rf_suite *suite)
         struct draws *reference = calloc(1, sizeof *reference);
         for (int act = RF_NUMBER_F32; reference && act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32);
              act++)
-            for (int weights = suite->thorough ? RF_NUMBER_F32 : RF_NUMBER_BF16; weights <= RF_NUMBER_BF16;
-                 weights++) {
-                struct rf_product p = {.act = (enum rf_number)act, .weights = (enum rf_number)weights};
-                run_sampling(suite, p, inverse[t], reference);
-                p.few = true;
-                run_sampling(suite, p, inverse[t], reference);
-            }
+            for (int weights = RF_WEIGHT_BF16; weights <= (suite->thorough ? RF_WEIGHT_F32 : RF_WEIGHT_BF16);
+                 weights++)
+                run_sampling_kinds(suite,
+                                   (struct rf_product){.act = (enum rf_number)act,
+                                                       .weights = (enum rf_weight_format)weights},
+                                   inverse[t], reference);
         free(reference);
     }
 }

@@ -10,7 +10,7 @@ import unicodedata
 
 from support import GOLDEN, PROGRAM, ROOT, TINY, ProgramTest, clean_environment, main, run as run_on_driver
 
-COMMANDS = ["generate", "chat", "tokenize", "inspect", "devices", "selftest"]
+COMMANDS = ["generate", "chat", "tokenize", "inspect", "devices", "selftest", "bench"]
 
 
 def run(*arguments, **keywords):
@@ -57,7 +57,7 @@ class Help(ProgramTest):
             self.assertRegex(text, re.escape(option) + r"[ \[\n]")
 
     def test_later_commands_are_not_listed(self):
-        for command in ["bench", "profile", "eval", "quantize", "serve"]:
+        for command in ["profile", "eval", "quantize", "serve"]:
             self.assertNotRegex(run("--help").stdout, rf"\b{command}\b")
 
 

@@ -393,6 +393,239 @@ static void top_k_and_top_p_cut_the_distribution(void **state)
     assert_false(other == drawn && memcmp(again, tokens, drawn * sizeof *tokens) == 0);
 }
 
+/* ---- Planted faults (linker option --wrap) ---------------------------------------------------------- */
+
+static struct {
+    uint32_t most_rows; /* of one forward; 0: what fits */
+    bool no_logits;     /* no room for a forward with logits */
+    bool no_read;       /* the next read from the device fails */
+} planted;
+
+enum rf_status __real_rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_t flags, uint32_t pass,
+                                     struct rf_cmd *cmds[2], struct rf_error *err);
+enum rf_status __wrap_rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_t flags, uint32_t pass,
+                                     struct rf_cmd *cmds[2], struct rf_error *err);
+enum rf_status __wrap_rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_t flags, uint32_t pass,
+                                     struct rf_cmd *cmds[2], struct rf_error *err)
+{
+    if (planted.no_logits && (flags & RF_FORWARD_LOGITS))
+        return rf_fail(err, RF_ERROR_DEVICE_MEMORY, "planted: no room for logits");
+    return __real_rf_forward_get(forward, rows, flags, pass, cmds, err);
+}
+
+uint32_t __real_rf_forward_max_rows(const struct rf_forward *forward, uint32_t max_keys);
+uint32_t __wrap_rf_forward_max_rows(const struct rf_forward *forward, uint32_t max_keys);
+uint32_t __wrap_rf_forward_max_rows(const struct rf_forward *forward, uint32_t max_keys)
+{
+    return planted.most_rows ? planted.most_rows : __real_rf_forward_max_rows(forward, max_keys);
+}
+
+enum rf_status __real_rf_gpu_read(struct rf_gpu *gpu, struct rf_span src, void *data, uint64_t size,
+                                  struct rf_error *err);
+enum rf_status __wrap_rf_gpu_read(struct rf_gpu *gpu, struct rf_span src, void *data, uint64_t size,
+                                  struct rf_error *err);
+enum rf_status __wrap_rf_gpu_read(struct rf_gpu *gpu, struct rf_span src, void *data, uint64_t size,
+                                  struct rf_error *err)
+{
+    if (planted.no_read) {
+        planted.no_read = false;
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "planted: no read");
+    }
+    return __real_rf_gpu_read(gpu, src, data, size, err);
+}
+
+/* Where a pass is cut into submissions is up to the company, a COMPLETE turn between its halves included:
+ * what is drawn does not depend on it. */
+static void a_cut_pass_draws_the_same(void **state)
+{
+    (void)state;
+    /* Thresholds: every slot is chosen, and its draft needs COMPLETE. Several blocks: what one draws shows in
+     * the next. Temperature: at 1.5 the tiny model draws what is likeliest anyway. */
+    const struct rf_session_desc desc = {.settings = {.max_tokens = 24,
+                                                      .slot_size = 4,
+                                                      .block = 8,
+                                                      .token_threshold = 1.0f,
+                                                      .has_slot_threshold = true,
+                                                      .has_token_threshold = true,
+                                                      .temperature = 20.0f,
+                                                      .seed = 5},
+                                         .deterministic = true};
+    const uint32_t prompt[] = {667, 84, 82, 265, 198, 0};
+    static struct trace whole, cut;
+    for (int run = 0; run < 2; run++) {
+        struct trace *trace = run ? &cut : &whole;
+        rf_session *session = NULL;
+        planted.most_rows = run ? 5 : 0;
+        memset(trace, 0, sizeof *trace);
+        require_ok(rf_session_create(&session, engine.model, &desc, err));
+        require_ok(rf_session_begin(session, prompt, 6, err));
+        while (!rf_session_finished(session))
+            step_and_record(session, trace, &session, 1);
+        assert_true(session->stats.turns > 1);
+        rf_session_destroy(session);
+    }
+    planted.most_rows = 0;
+    assert_true(whole.rounds > 1);
+    assert_int_equal(whole.rounds, cut.rounds);
+    assert_memory_equal(&whole, &cut, sizeof whole);
+}
+
+/* Sequential decoding by top-p, begun. */
+static rf_session *begin_sampler(const struct golden_case *c)
+{
+    rf_session *session = NULL;
+    const struct rf_session_desc desc = {
+        .settings = {
+            .decode = RF_DECODE_AR, .max_tokens = 6, .top_p = 0.9f, .temperature = 20.0f, .seed = 7}};
+    require_ok(rf_session_create(&session, engine.model, &desc, err));
+    require_ok(rf_session_begin(session, c->prompt.ids, c->prompt.count, err));
+    return session;
+}
+
+static void assert_same_tokens(const rf_session *a, const rf_session *b)
+{
+    size_t count, wanted;
+    const uint32_t *tokens = rf_session_tokens(a, &count), *want = rf_session_tokens(b, &wanted);
+    assert_int_equal(count, wanted);
+    assert_memory_equal(tokens, want, wanted * sizeof *want);
+}
+
+/* What one session alone wants and does not get is its own failure. */
+static void a_session_without_room_holds_up_nobody(void **state)
+{
+    (void)state;
+    const struct golden_case *cases;
+    golden_cases(&cases);
+    struct rf_error failure;
+    rf_session *sampler = begin_sampler(&cases[0]), *want = begin_sampler(&cases[0]);
+    rf_session *all[] = {sampler, begin_golden(&cases[20], false, false),
+                         begin_golden(&cases[1], false, false)};
+    planted.no_logits = true;
+    while (!rf_session_finished(all[1]) || !rf_session_finished(all[2])) {
+        assert_int_equal(rf_sessions_step(all, 3, &failure), RF_ERROR_DEVICE_MEMORY);
+        assert_string_equal(failure.message, "planted: no room for logits");
+        assert_int_equal(rf_sessions_step(all, 1, NULL), RF_ERROR_DEVICE_MEMORY);
+    }
+    planted.no_logits = false;
+    compare_golden(all[1], &cases[20], false);
+    compare_golden(all[2], &cases[1], false);
+    finish(sampler);
+    finish(want);
+    assert_same_tokens(sampler, want);
+    rf_session_destroy(want);
+    for (int i = 0; i < 3; i++)
+        rf_session_destroy(all[i]);
+}
+
+/* The logits lie in one place for all: after a failed read the next session's are there. */
+static void logits_that_were_not_read_are_computed_again(void **state)
+{
+    (void)state;
+    const struct golden_case *cases;
+    golden_cases(&cases);
+    struct rf_error failure;
+    rf_session *pair[] = {begin_sampler(&cases[0]), begin_sampler(&cases[20])},
+               *want[] = {begin_sampler(&cases[0]), begin_sampler(&cases[20])};
+    bool going = true;
+    while (going) {
+        planted.no_read = true;
+        assert_int_equal(rf_sessions_step(pair, 2, &failure), RF_ERROR_HOST_MEMORY);
+        assert_string_equal(failure.message, "planted: no read");
+        require_ok(rf_sessions_step(pair, 1, err));
+        going = !rf_session_finished(pair[0]);
+    }
+    for (int i = 0; i < 2; i++) {
+        finish(pair[i]);
+        finish(want[i]);
+        assert_same_tokens(pair[i], want[i]);
+        rf_session_destroy(pair[i]);
+        rf_session_destroy(want[i]);
+    }
+}
+
+/* ---- Refusals --------------------------------------------------------------------------------------- */
+
+static void assert_shows_nothing(const rf_session *session)
+{
+    size_t count = 1, length = 1;
+    rf_session_tokens(session, &count);
+    assert_int_equal(count, 0);
+    assert_string_equal(rf_session_text(session, &length), "");
+    assert_int_equal(length, 0);
+    rf_session_events(session, &count);
+    assert_int_equal(count, 0);
+    assert_true(rf_session_finished(session));
+    assert_string_equal(rf_session_finish_reason(session), "");
+}
+
+/* A begin that fails leaves no response: not a half-begun one, and not the one before. */
+static void a_failed_begin_shows_nothing(void **state)
+{
+    (void)state;
+    const struct golden_case *cases;
+    golden_cases(&cases);
+    const struct golden_case *c = &cases[0];
+    const uint32_t beyond = engine.model->config.vocab;
+    struct rf_error failure;
+    for (int reference = 0; reference < 2; reference++) {
+        rf_session *session = NULL;
+        struct rf_session_desc desc = {.settings = c->settings};
+        desc.settings.reference = reference;
+        desc.settings.max_tokens = engine.model->context_length + desc.settings.block;
+        require_ok(rf_session_create(&session, engine.model, &desc, err));
+        assert_int_equal(rf_session_begin(session, c->prompt.ids, c->prompt.count, &failure),
+                         RF_ERROR_CONTEXT_FULL);
+        assert_shows_nothing(session);
+        rf_session_destroy(session);
+        session = begin_golden(c, reference, false);
+        finish(session);
+        assert_int_equal(rf_session_begin(session, &beyond, 1, &failure), RF_ERROR_ARGUMENT);
+        assert_shows_nothing(session);
+        require_ok(rf_session_begin(session, c->prompt.ids, c->prompt.count, err));
+        finish(session);
+        struct golden_case tokens_only = *c; /* a cached prompt makes no rows */
+        tokens_only.forwards = 0;
+        tokens_only.rows = session->stats.rows;
+        compare_golden(session, &tokens_only, reference);
+        rf_session_destroy(session);
+    }
+}
+
+static void assert_refused(enum rf_status status, const struct rf_error *err, const char *part)
+{
+    assert_int_equal(status, RF_ERROR_ARGUMENT);
+    if (!strstr(err->message, part))
+        fail_msg("message \"%s\" does not contain \"%s\"", err->message, part);
+}
+
+static void missing_arguments_are_refused(void **state)
+{
+    (void)state;
+    const struct golden_case *cases;
+    golden_cases(&cases);
+    struct rf_error err;
+    rf_session *session = begin_golden(&cases[0], false, false), *out = session;
+    rf_session *twice[] = {session, session};
+    assert_refused(rf_sessions_step(twice, 2, &err), &err, "sessions 0 and 1 are the same one");
+    assert_refused(rf_sessions_step(NULL, 1, &err), &err, "sessions are needed");
+    assert_refused(rf_session_step(NULL, NULL, NULL, &err), &err, "a session is needed");
+    assert_refused(rf_session_fork(&out, NULL, NULL, &err), &err, "rf_session_fork: out and session");
+    assert_refused(rf_session_fork(NULL, session, NULL, &err), &err, "rf_session_fork: out and session");
+    assert_refused(rf_session_fork(&out, session, NULL, &err), &err, "in the middle of a response");
+    assert_null(out);
+    const struct rf_message message = {"user", "hello"};
+    assert_refused(rf_session_begin_chat(NULL, &message, 1, true, &err), &err, "rf_session_begin_chat");
+    assert_refused(rf_session_begin_chat(session, NULL, 1, true, &err), &err, "rf_session_begin_chat");
+    const struct rf_session_desc no_stops = {.stop_count = 2};
+    assert_refused(rf_session_create(&out, engine.model, &no_stops, &err), &err, "stops is NULL");
+    assert_null(out);
+    assert_refused(rf_context_create(NULL, NULL, &err), &err, "rf_context_create: out is needed");
+    finish(session);
+    assert_non_null(rf_session_events(session, NULL));
+    compare_golden(session, &cases[0], false); /* none of it has disturbed the response */
+    rf_session_destroy(session);
+}
+
 static int set_up(void **state)
 {
     const char *text = getenv("RF_TEST_SEED");
@@ -415,6 +648,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_cancelled_response_can_go_on),
         cmocka_unit_test(a_seed_names_a_text),
         cmocka_unit_test(top_k_and_top_p_cut_the_distribution),
+        cmocka_unit_test(a_cut_pass_draws_the_same),
+        cmocka_unit_test(a_session_without_room_holds_up_nobody),
+        cmocka_unit_test(logits_that_were_not_read_are_computed_again),
+        cmocka_unit_test(a_failed_begin_shows_nothing),
+        cmocka_unit_test(missing_arguments_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, engine_tear_down);
 }

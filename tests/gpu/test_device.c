@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/context.h"
+#include "engine/gpu/internal.h"
 #include "tests/gpu/support.h"
 
 static void test_list(void **state)
@@ -35,8 +36,9 @@ static void test_masked_features(void **state)
     (void)state;
     static const char *const required[] = {"computeQueue",      "bufferDeviceAddress", "scalarBlockLayout",
                                            "timelineSemaphore", "synchronization2",    "maintenance4",
-                                           "subgroupBasic",     "subgroupArithmetic",  "sharedMemory32KiB",
-                                           "invocations256",    "pushConstants128",    "vulkan1.3"};
+                                           "subgroupBasic",     "subgroupArithmetic",  "subgroupSize4To128",
+                                           "sharedMemory32KiB", "invocations256",      "pushConstants128",
+                                           "vulkan1.3"};
     struct rf_error err;
     for (size_t i = 0; i < sizeof required / sizeof required[0]; ++i) {
         struct rf_device_info *infos;
@@ -133,6 +135,65 @@ static void test_choice(void **state)
     free(infos);
 }
 
+/* Digits are an index where there is such a device, else a part of a name. */
+static void test_numbers_and_names(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    const struct rf_probe probes[] = {
+        {.info = {.index = 0, .name = "llvmpipe (LLVM 15.0.6, 256 bits)"},
+         .properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_CPU},
+        {.info = {.index = 1, .name = "NVIDIA GeForce RTX 4090"},
+         .properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU},
+        {.info = {.index = 2, .name = "Intel(R) Graphics", .missing = "fp64"},
+         .properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU},
+    };
+    const struct {
+        const char *wanted;
+        int index; /* -1: refused */
+    } cases[] = {{NULL, 1},  {"", 1},   {"0", 0},      {"1", 1},     {"4090", 1}, {"256", 0},
+                 {"rtx", 1}, {"2", -1}, {"intel", -1}, {"3090", -1}, {"3", -1}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; ++i) {
+        const struct rf_probe *chosen = NULL;
+        enum rf_status status = rf_choose_device(probes, 3, cases[i].wanted, &chosen, &err);
+        if (cases[i].index < 0) {
+            assert_rf_status(status, RF_ERROR_NO_DEVICE);
+            assert_null(chosen);
+        } else {
+            assert_rf_ok(status);
+            assert_ptr_equal(chosen, &probes[cases[i].index]);
+        }
+    }
+}
+
+static void test_subgroup_sizes(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t size, least, most;
+        bool fit;
+    } cases[] = {{4, 4, 4, true},      {32, 8, 32, true},      {64, 32, 64, true},
+                 {128, 64, 128, true}, {1, 1, 1, false},       {2, 2, 2, false},
+                 {8, 2, 8, false},     {256, 256, 256, false}, {64, 64, 256, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; ++i) {
+        const struct rf_gpu_caps caps = {.subgroup_size = cases[i].size,
+                                         .subgroup_size_min = cases[i].least,
+                                         .subgroup_size_max = cases[i].most};
+        assert_int_equal(rf_subgroups_fit(&caps), cases[i].fit);
+    }
+}
+
+/* A prefix changes the message and never the status, with or without a place for the message. */
+static void test_fail_within(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    rf_fail(&err, RF_ERROR_FORMAT, "inner");
+    assert_int_equal(rf_fail_within(&err, RF_ERROR_FORMAT, "file %d", 7), RF_ERROR_FORMAT);
+    assert_string_equal(err.message, "file 7: inner");
+    assert_int_equal(rf_fail_within(NULL, RF_ERROR_FORMAT, "file %d", 7), RF_ERROR_FORMAT);
+}
+
 /* The context reads the environment, a description's field goes first. */
 static void test_context(void **state)
 {
@@ -217,10 +278,17 @@ static void test_no_driver(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),         cmocka_unit_test(test_masked_features),
-        cmocka_unit_test(test_unknown_mask), cmocka_unit_test(test_fp16),
-        cmocka_unit_test(test_choice),       cmocka_unit_test(test_context),
-        cmocka_unit_test(test_validation),   cmocka_unit_test(test_no_driver),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_masked_features),
+        cmocka_unit_test(test_unknown_mask),
+        cmocka_unit_test(test_fp16),
+        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_context),
+        cmocka_unit_test(test_validation),
+        cmocka_unit_test(test_no_driver),
+        cmocka_unit_test(test_numbers_and_names),
+        cmocka_unit_test(test_subgroup_sizes),
+        cmocka_unit_test(test_fail_within),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/gpu/internal.h"
 #include "tests/gpu/support.h"
 
 static const char *const modes[] = {NULL, "unifiedMemory"};
@@ -58,6 +59,113 @@ static void test_arena(void **state)
         assert_int_equal(rf_gpu_memory_used(gpu), before);
         rf_gpu_destroy(gpu);
     }
+}
+
+/* Memory as drivers describe it: types in the driver's order. */
+struct described {
+    const char *name;
+    bool unified;
+    uint32_t count;
+    struct {
+        VkMemoryPropertyFlags flags;
+        uint32_t heap;
+    } types[8];
+    uint32_t device[4], upload[4], readback[4]; /* wanted orders */
+    uint32_t device_count;
+};
+
+enum {
+    LOCAL = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT,
+    MAPPED = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+    CACHED = VK_MEMORY_PROPERTY_HOST_CACHED_BIT,
+    ODD = VK_MEMORY_PROPERTY_DEVICE_COHERENT_BIT_AMD
+};
+
+/* What the device works on never lies in system memory unless that is its own; what the host writes lies
+ * where both reach it, what it reads where it is cached. Only the leading entries of upload and readback are
+ * compared. */
+static void test_types(void **state)
+{
+    (void)state;
+    static const struct described devices[] = {
+        {"discrete, all of it behind a resizable BAR",
+         false,
+         5,
+         {{0, 1}, {LOCAL, 0}, {MAPPED, 1}, {MAPPED | CACHED, 1}, {LOCAL | MAPPED, 0}},
+         {1, 4},
+         {4, 2, 3},
+         {3, 2, 4},
+         2},
+        {"discrete with a window of 256 MiB",
+         false,
+         5,
+         {{0, 1}, {LOCAL, 0}, {MAPPED, 1}, {MAPPED | CACHED, 1}, {LOCAL | MAPPED, 2}},
+         {1, 4},
+         {4, 2, 3},
+         {3, 2, 4},
+         2},
+        {"discrete without a window",
+         false,
+         4,
+         {{0, 1}, {LOCAL, 0}, {MAPPED, 1}, {MAPPED | CACHED, 1}},
+         {1},
+         {2, 3},
+         {3, 2},
+         1},
+        {"APU",
+         true,
+         6,
+         {{LOCAL, 1},
+          {MAPPED, 0},
+          {LOCAL | MAPPED, 1},
+          {MAPPED | CACHED, 0},
+          {LOCAL | MAPPED | ODD, 1},
+          {MAPPED | ODD, 0}},
+         {2, 0, 3, 1},
+         {2, 1, 3},
+         {3, 1, 2},
+         4},
+        {"CPU", true, 1, {{LOCAL | MAPPED | CACHED, 0}}, {0}, {0}, {0}, 1},
+        {"CPU, as if it were not unified", false, 1, {{LOCAL | MAPPED | CACHED, 0}}, {0}, {0}, {0}, 1},
+    };
+    for (size_t d = 0; d < sizeof devices / sizeof devices[0]; ++d) {
+        const struct described *want = &devices[d];
+        VkPhysicalDeviceMemoryProperties memory = {.memoryTypeCount = want->count};
+        uint32_t order[VK_MAX_MEMORY_TYPES];
+        for (uint32_t i = 0; i < want->count; ++i)
+            memory.memoryTypes[i] = (VkMemoryType){want->types[i].flags, want->types[i].heap};
+        uint32_t count = rf_memory_types(&memory, RF_MEMORY_DEVICE, want->unified, ~0u, order);
+        if (count != want->device_count || memcmp(order, want->device, count * sizeof *order) != 0)
+            fail_msg("%s: %u types, the first is %u", want->name, count, order[0]);
+        count = rf_memory_types(&memory, RF_MEMORY_UPLOAD, want->unified, ~0u, order);
+        assert_true(count >= 1);
+        assert_memory_equal(order, want->upload, (count < 3 ? count : 3) * sizeof *order);
+        count = rf_memory_types(&memory, RF_MEMORY_READBACK, want->unified, ~0u, order);
+        assert_true(count >= 1);
+        assert_memory_equal(order, want->readback, (count < 3 ? count : 3) * sizeof *order);
+        assert_int_equal(rf_memory_types(&memory, RF_MEMORY_DEVICE, want->unified, 0, order), 0);
+    }
+}
+
+/* A longer tail makes the longest span shorter. */
+static void test_tail(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    struct rf_span span;
+    struct rf_gpu *gpu = test_gpu(NULL, NULL);
+    struct rf_arena *arena = rf_arena_create(gpu, RF_MEMORY_DEVICE, "weights");
+    const uint64_t most = rf_gpu_max_span(gpu);
+    rf_arena_keep_tail(arena, 4096);
+    assert_rf_status(rf_arena_alloc(arena, &span, most + 256 - 4096 + 1, "whale", &err),
+                     RF_ERROR_DEVICE_MEMORY);
+    assert_message(&err, "in one piece, the device gives at most");
+    rf_arena_keep_tail(arena, most + 256);
+    assert_rf_status(rf_arena_alloc(arena, &span, 1, "minnow", &err), RF_ERROR_DEVICE_MEMORY);
+    rf_arena_keep_tail(arena, 4096);
+    assert_rf_ok(rf_arena_alloc(arena, &span, 1, "minnow", &err));
+    rf_arena_destroy(arena);
+    rf_gpu_destroy(gpu);
 }
 
 static void test_parts(void **state)
@@ -299,10 +407,16 @@ static void test_red_zone_byte(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arena),           cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_limit),           cmocka_unit_test(test_round_trips),
-        cmocka_unit_test(test_copy_refusals),   cmocka_unit_test(test_upload),
-        cmocka_unit_test(test_upload_given_up), cmocka_unit_test(test_red_zones),
+        cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_copy_refusals),
+        cmocka_unit_test(test_upload),
+        cmocka_unit_test(test_upload_given_up),
+        cmocka_unit_test(test_red_zones),
         cmocka_unit_test(test_red_zone_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,7 @@ plant(NAME rope_writes_layer_0 SHADER head_rope SOURCE head_rope.comp
     FROM "(push.layer * push.kv_heads + kv_head)" TO "kv_head"
     REASON "writes what it does not declare: pages")
 plant(NAME embed_shifts_its_chunk SHADER embed_bf16 SOURCE embed.comp DEFINES WEIGHT_BF16=1
-    FROM "(token - push.first) * octets" TO "token * octets" REASON "reads what it does not declare: h")
+    FROM "n = token - push.first" TO "n = token" REASON "reads what it does not declare: h")
 plant(NAME attention_looks_ahead SHADER attention SOURCE attention.comp FILE attention.glsl
     FROM "row.seg_first + 1" TO "row.seg_first + 2" REASON "")
 plant(NAME attention_forgets_itself SHADER attention SOURCE attention.comp FILE attention.glsl
@@ -28,18 +28,29 @@ plant(NAME attention_reads_one_head SHADER attention SOURCE attention.comp
     FROM "push.layer * push.kv_heads + kv_head" TO "push.layer * push.kv_heads" REASON "")
 plant(NAME reduce_misses_a_split SHADER attention_reduce SOURCE attention_reduce.comp
     FROM "s < splits" TO "s < max(splits, 2u) - 1" REASON "y +")
-plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE matmul.glsl
+plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE matmul_sums.glsl
     DEFINES WEIGHT_BF16=1
-    FROM "acc[R].SUM += w_high.w * x_high[R].w" TO "acc[R].SUM += 0.0" REASON "")
+    FROM "acc[R] += w[7] * high.w" TO "acc[R] += vec4(0.0)" REASON "")
 plant(NAME weights_swapped SHADER matmul_few_f16 SOURCE matmul_few.comp FILE weights.glsl DEFINES WEIGHT_F16=1
-    FROM "unpackHalf2x16(v.y)" TO "unpackHalf2x16(v.y).yx" REASON "")
-plant(NAME residual_overwrites SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul.glsl
+    FROM "v[2 * P] = low_half(u)" TO "v[2 * P] = high_half(u)" REASON "")
+plant(NAME q8_0_scale_of_neighbour SHADER matmul_q8_0 SOURCE matmul.comp FILE weights.glsl DEFINES WEIGHT_Q8_0=1
+    FROM "base + k / 2 + o / 4" TO "base + k / 2" REASON "")
+plant(NAME q4_0_without_offset SHADER matmul_few_q4_0 SOURCE matmul_few.comp FILE weights.glsl
+    DEFINES WEIGHT_Q4_0=1
+    FROM "d * 8.0" TO "d * 7.0" REASON "")
+plant(NAME q4_k_minimum_loses_a_bit SHADER matmul_q4_k SOURCE matmul.comp FILE weights.glsl DEFINES WEIGHT_Q4_K=1
+    FROM "(high >> (16 + 2 * group) & 3u)" TO "(high >> (16 + 2 * group) & 1u)" REASON "")
+plant(NAME q6_k_scale_unsigned SHADER matmul_few_q6_k SOURCE matmul_few.comp FILE weights.glsl
+    DEFINES WEIGHT_Q6_K=1
+    FROM "NUMBERS(INTEGERS(scales << (24 - group % 4 * 8)) >> 24)"
+    TO "NUMBERS(scales << (24 - group % 4 * 8) >> 24)" REASON "")
+plant(NAME residual_overwrites SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul_sums.glsl
     DEFINES WEIGHT_BF16=1
     FROM "before + push.scale" TO "push.scale" REASON "")
-plant(NAME swiglu_overflows SHADER matmul_bf16_act16 SOURCE matmul.comp FILE matmul.glsl
+plant(NAME swiglu_overflows SHADER matmul_bf16_act16 SOURCE matmul.comp FILE matmul_sums.glsl
     DEFINES WEIGHT_BF16=1 ACT_F16=1
     FROM "product = clamp(product, vec4(-65504.0), vec4(65504.0))" TO "product = product" REASON "amplitude=200")
-plant(NAME ties_take_the_highest SHADER matmul_bf16 SOURCE matmul.comp FILE matmul.glsl DEFINES WEIGHT_BF16=1
+plant(NAME ties_take_the_highest SHADER matmul_bf16 SOURCE matmul.comp FILE matmul_sums.glsl DEFINES WEIGHT_BF16=1
     FROM "key > p.best_key" TO "key >= p.best_key" REASON "partials +")
 plant(NAME probability_above_one SHADER logits_reduce SOURCE logits_reduce.comp
     FROM "min(1.0, exp(best_logit - row_max) / row_sum)" TO "exp(best_logit - row_max) / row_sum"
@@ -58,15 +69,15 @@ plant(NAME commit_shifts_a_row SHADER kv_commit SOURCE kv_commit.comp
     FROM "scratch_first + i, to" TO "scratch_first + i + 1, to" REASON "pages +")
 
 # Outputs left out, memory that is not the kernel's, inputs that it was not given.
-plant(NAME matmul_skips_last_column SHADER matmul_f32 SOURCE matmul.comp FILE matmul.glsl
+plant(NAME matmul_skips_last_column SHADER matmul_f32 SOURCE matmul.comp FILE matmul_sums.glsl
     DEFINES WEIGHT_F32=1
     FROM "push.y.x[at + C] = floatBitsToUint(add"
     TO "if (n + C + 1 < push.columns) push.y.x[at + C] = floatBitsToUint(add"
     REASON "leaves an output unwritten: y")
-plant(NAME matmul_writes_padding SHADER matmul_f32 SOURCE matmul.comp FILE matmul.glsl DEFINES WEIGHT_F32=1
+plant(NAME matmul_writes_padding SHADER matmul_f32 SOURCE matmul.comp FILE matmul_sums.glsl DEFINES WEIGHT_F32=1
     FROM "push.y.x[at + C] = floatBitsToUint(add" TO "push.y.x[at + C + 1] = floatBitsToUint(add"
     REASON "writes what it does not declare: y")
-plant(NAME maximum_over_padding SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul.glsl
+plant(NAME maximum_over_padding SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul_sums.glsl
     DEFINES WEIGHT_BF16=1
     FROM "top = c < present ?" TO "top = true ?" REASON "")
 plant(NAME embed_writes_every_row SHADER embed_f32 SOURCE embed.comp DEFINES WEIGHT_F32=1

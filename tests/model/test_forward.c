@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "engine/gpu/hazard.h"
+#include "engine/gpu/internal.h"
 #include "engine/model/forward_internal.h"
 #include "tests/decode/engine.h"
 #include "tests/decode/golden.h"
@@ -18,6 +19,11 @@
 
 enum { LAST_ROWS = 12, DISPATCHES_PER_LAYER = 9 /* 8 and the attention's reduce */, DISPATCHES_AROUND = 4 };
 
+static VkResult VKAPI_CALL fail_to_end(VkCommandBuffer buffer)
+{
+    (void)buffer;
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+}
 
 /* The last `asked` rows' logits [asked][vocab] of one segment that begins the sequence. */
 static void forward_logits(rf_session *s, const struct golden_tokens *tokens, const uint32_t *positions,
@@ -199,6 +205,61 @@ static void a_replay_records_nothing(void **state)
     assert_int_equal(rf_gpu_recorded_count(engine.model->gpu), recorded);
 }
 
+/* A device that takes fewer workgroups than a forward may want is refused before anything is recorded, and
+ * tries that failed leave nothing behind. */
+static void dispatches_fit_the_device(void **state)
+{
+    (void)state;
+    rf_context *context = NULL;
+    rf_model *model = NULL;
+    struct rf_error failure;
+    struct rf_cmd *cmds[2];
+    require_ok(rf_context_create(&context, NULL, err));
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
+    struct rf_gpu_caps *caps = &rf_context_gpu(context)->probe.caps;
+    const struct rf_gpu_caps real = *caps;
+    for (int d = 0; d < 3; d++) {
+        static const uint32_t least[3] = {4, 256, 3}; /* less than vocab / 8, 512 rows, context / 512 want */
+        char part[64];
+        caps->max_workgroup_count[d] = least[d];
+        assert_int_equal(rf_forward_get(model->forward, RF_MAX_ROWS, 0, 0, cmds, &failure),
+                         RF_ERROR_UNSUPPORTED);
+        snprintf(part, sizeof part, "workgroups in dimension %d, the device takes at most %u", d, least[d]);
+        if (!strstr(failure.message, part))
+            fail_msg("message \"%s\" does not contain \"%s\"", failure.message, part);
+        *caps = real;
+    }
+    require_ok(rf_forward_get(model->forward, RF_MAX_ROWS, 0, 0, cmds, err));
+    rf_model_destroy(model);
+    rf_context_destroy(context);
+}
+
+/* No room for command buffers, again and again: the spans of the first try serve the last. */
+static void failed_recordings_leave_nothing(void **state)
+{
+    (void)state;
+    rf_context *context = NULL;
+    rf_model *model = NULL;
+    struct rf_error failure;
+    struct rf_cmd *cmds[2];
+    require_ok(rf_context_create(&context, NULL, err));
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
+    struct rf_gpu *gpu = rf_context_gpu(context);
+    const struct rf_device_table real = gpu->vk;
+    gpu->vk.vkEndCommandBuffer = fail_to_end;
+    assert_int_equal(rf_forward_get(model->forward, 1, 0, 0, cmds, &failure), RF_ERROR_HOST_MEMORY);
+    const struct forward_variant first = model->forward->variants[0][0];
+    assert_true(first.grids.address && first.indirect.address && !first.forward && !first.gather[0]);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(rf_forward_get(model->forward, 1, 0, 0, cmds, &failure), RF_ERROR_HOST_MEMORY);
+    gpu->vk = real;
+    require_ok(rf_forward_get(model->forward, 1, 0, 0, cmds, err));
+    assert_int_equal(model->forward->variants[0][0].grids.address, first.grids.address);
+    assert_int_equal(model->forward->variants[0][0].indirect.address, first.indirect.address);
+    rf_model_destroy(model);
+    rf_context_destroy(context);
+}
+
 /* A cap 8 MiB above what loading takes: sessions are refused with the numbers once it is reached, and room
  * that is given back can be taken again. */
 static void a_full_device_refuses_and_recovers(void **state)
@@ -246,6 +307,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_barrier_is_needed_and_none_is_missing),
         cmocka_unit_test(a_layer_is_eight_dispatches_and_the_reduce),
         cmocka_unit_test(a_replay_records_nothing),
+        cmocka_unit_test(dispatches_fit_the_device),
+        cmocka_unit_test(failed_recordings_leave_nothing),
         cmocka_unit_test(a_full_device_refuses_and_recovers),
     };
     return cmocka_run_group_tests(tests, engine_set_up, engine_tear_down);

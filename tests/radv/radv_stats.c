@@ -54,6 +54,7 @@ static const struct spec_set spec_sets[] = {
     { "matmul_few", 3, { RF_EPILOGUE_LOGITS, 64, 2 } },
     { "matmul_few", 3, { RF_EPILOGUE_LOGITS, 64, 4 } },
     { "matmul_few", 3, { RF_EPILOGUE_LOGITS, 64, 8 } },
+    { "matmul_wide", 3, { RF_EPILOGUE_STORE, 64, 1 } }, /* for CPUs; compiled, never chosen on a GPU */
     { "attention", 2, { 1, 64 } },
     { "attention", 2, { 1, 128 } },
     { "attention", 2, { 2, 64 } },

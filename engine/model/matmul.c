@@ -1,0 +1,190 @@
+#include "engine/model/matmul.h"
+
+#include "engine/arithmetic.h"
+#include "engine/model/tune.h"
+
+enum {
+    FEW_ROWS = 8,
+    FEW_REDUCE_ROWS =
+        4, /* the reduction carries six numbers a row: at 8 rows GCN spills 72 scalar registers */
+    MANY_ROWS = 8,
+    WIDE_ROWS = 16, /* 32 vector registers hold 16 sums and what is multiplied */
+    WIDE_REDUCE_ROWS = 8,
+    DETERMINISTIC_WIDE_ROWS = 8,
+    SMALL_SUBGROUP = 16,
+    LOCAL = 64
+};
+
+const char *rf_matmul_kind_name(enum rf_matmul_kind kind)
+{
+    static const char *const names[RF_MATMUL_KINDS] = {"many", "few", "wide"};
+    return names[kind];
+}
+
+static bool is_power_of_two(uint32_t n)
+{
+    return n != 0 && (n & (n - 1)) == 0;
+}
+
+bool rf_matmul_legal(const struct rf_gpu_caps *caps, uint32_t bucket, struct rf_matmul_shape shape)
+{
+    if (!is_power_of_two(shape.rows) || !is_power_of_two(shape.local) || shape.local > caps->max_invocations)
+        return false;
+    switch (shape.kind) {
+    case RF_MATMUL_MANY:
+        return shape.rows <= MANY_ROWS;
+    case RF_MATMUL_FEW:
+        return bucket <= FEW_ROWS && shape.rows <= FEW_ROWS && shape.rows <= bucket;
+    case RF_MATMUL_WIDE:
+        return caps->wide && shape.local == caps->subgroup_size && shape.rows <= WIDE_ROWS;
+    default:
+        return false;
+    }
+}
+
+/* Subgroups of up to 16 lanes (CPU drivers, small GPUs) are one workgroup each, with as many rows an
+ * invocation as the bucket fills, so that a weight is unpacked once for 64 rows: 15 GFLOP/s on lavapipe where
+ * one row an invocation makes 4.7. Wider subgroups share workgroups of 64, whose subgroups without a row
+ * leave at once. */
+static struct rf_matmul_shape default_many(const struct rf_gpu_caps *caps, uint32_t bucket)
+{
+    uint32_t lanes = caps->subgroup_size;
+    if (lanes > SMALL_SUBGROUP)
+        return (struct rf_matmul_shape){RF_MATMUL_MANY, LOCAL, bucket <= LOCAL ? 1 : 2};
+    uint32_t rows = 1;
+    while (rows < MANY_ROWS && lanes * rows < bucket)
+        rows *= 2;
+    return (struct rf_matmul_shape){RF_MATMUL_MANY, lanes, rows};
+}
+
+struct rf_matmul_shape rf_matmul_default(const struct rf_gpu_caps *caps, uint32_t bucket)
+{
+    if (bucket <= FEW_ROWS)
+        return (struct rf_matmul_shape){RF_MATMUL_FEW, LOCAL, bucket};
+    return default_many(caps, bucket);
+}
+
+static void add_shape(const struct rf_gpu_caps *caps, uint32_t bucket, struct rf_matmul_shape shape,
+                      struct rf_matmul_shape *shapes, uint32_t *count)
+{
+    if (*count == RF_MATMUL_CANDIDATES || !rf_matmul_legal(caps, bucket, shape))
+        return;
+    for (uint32_t i = 0; i < *count; i++)
+        if (shapes[i].kind == shape.kind && shapes[i].local == shape.local && shapes[i].rows == shape.rows)
+            return;
+    shapes[(*count)++] = shape;
+}
+
+uint32_t rf_matmul_candidates(const struct rf_gpu_caps *caps, uint32_t bucket,
+                              struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES])
+{
+    uint32_t count = 0, lanes = caps->subgroup_size;
+    add_shape(caps, bucket, rf_matmul_default(caps, bucket), shapes, &count);
+    uint32_t most = bucket < WIDE_ROWS ? bucket : WIDE_ROWS;
+    add_shape(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most}, shapes, &count);
+    if (bucket > 1)
+        add_shape(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most / 2}, shapes, &count);
+    /* From 4 rows on, lanes that are rows can win over lanes that share a sum. */
+    if (bucket >= 4)
+        add_shape(caps, bucket, default_many(caps, bucket), shapes, &count);
+    if (caps->cpu) /* each trial costs a compilation there, up to a second on SwiftShader */
+        return count;
+    for (uint32_t local = LOCAL; local <= 256; local *= 2)
+        add_shape(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_FEW, local, bucket}, shapes, &count);
+    for (uint32_t rows = 1; rows <= 4; rows *= 2)
+        add_shape(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_MANY, LOCAL, rows}, shapes, &count);
+    return count;
+}
+
+/* The shape of a product in this plan. A deterministic forward has one pipeline whatever the company; with MANY it
+ * reads the weights more often than need be at many rows, which is the price of bit-identical rows. */
+static struct rf_matmul_shape pick_shape(const struct rf_forward *f, const struct forward_plan *plan,
+                                         enum rf_weight_format format, uint32_t epilogue)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    bool reduce = epilogue == RF_EPILOGUE_REDUCE;
+    if (plan->flags & RF_FORWARD_DETERMINISTIC) {
+        struct rf_matmul_shape tuned = rf_tune_shape(f, format, 1u << RF_DETERMINISTIC_BUCKET);
+        if (tuned.kind == RF_MATMUL_WIDE)
+            return (struct rf_matmul_shape){RF_MATMUL_WIDE, tuned.local, DETERMINISTIC_WIDE_ROWS};
+        return default_many(caps, 1u << RF_DETERMINISTIC_BUCKET);
+    }
+    struct rf_matmul_shape shape = rf_tune_shape(f, format, plan->bucket);
+    uint32_t most = shape.kind == RF_MATMUL_FEW ? FEW_REDUCE_ROWS : WIDE_REDUCE_ROWS;
+    if (reduce && shape.rows > most)
+        shape.rows = most;
+    return shape;
+}
+
+static const char *matmul_shader(const struct rf_forward *f, enum rf_matmul_kind kind,
+                                 enum rf_weight_format format)
+{
+    static const char *const names[RF_MATMUL_KINDS][2][RF_WEIGHT_FORMATS] = {
+        {RF_BY_FORMAT("matmul", ""), RF_BY_FORMAT("matmul", "_act16")},
+        {RF_BY_FORMAT("matmul_few", ""), RF_BY_FORMAT("matmul_few", "_act16")},
+        {RF_BY_FORMAT("matmul_wide", ""), RF_BY_FORMAT("matmul_wide", "_act16")},
+    };
+    return names[kind][f->fp16][format];
+}
+
+/* Dispatch size for `columns` columns: x is theirs, y the rows'. */
+static uint32_t matmul_grid(const struct rf_forward *f, struct forward_plan *plan,
+                            struct rf_matmul_shape shape, uint32_t columns, uint32_t epilogue)
+{
+    bool reduce = epilogue == RF_EPILOGUE_REDUCE;
+    uint32_t source = reduce || epilogue == RF_EPILOGUE_LOGITS ? RF_GRID_OUTPUTS : RF_GRID_ROWS;
+    uint32_t unit = reduce ? RF_LOGIT_TILE : RF_COLUMNS, lanes = rf_gpu_get_caps(f->gpu)->subgroup_size;
+    switch (shape.kind) {
+    case RF_MATMUL_WIDE: /* one invocation goes over all rows */
+        return rf_plan_grid(plan, rf_divide_up(columns, reduce ? RF_LOGIT_TILE : shape.local), RF_MAX_ROWS,
+                            source);
+    case RF_MATMUL_FEW: {
+        uint32_t subgroups = lanes < shape.local ? shape.local / lanes : 1;
+        return rf_plan_grid(plan, rf_divide_up(rf_divide_up(columns, unit), subgroups), shape.rows, source);
+    }
+    default:
+        return rf_plan_grid(plan, rf_divide_up(columns, unit), shape.local * shape.rows, source);
+    }
+}
+
+void rf_plan_chunk(const struct rf_forward *f, struct forward_plan *plan, const struct rf_matmul_call *call,
+                   const struct rf_chunk *chunk, struct rf_matmul_shape shape)
+{
+    const struct forward_spans *s = &f->spans;
+    struct rf_push_matmul push = {.counts = s->counts.address,
+                                  .x = call->x.address,
+                                  .w = chunk->span.address,
+                                  .y = call->y.address,
+                                  .rows = s->rows.address,
+                                  .outputs = s->outputs.address,
+                                  .seqs = s->seqs.address,
+                                  .k = call->matrix->k,
+                                  .columns = chunk->columns,
+                                  .column_first = chunk->first,
+                                  .ldx = call->ldx,
+                                  .ldy = call->ldy,
+                                  .scale = call->scale};
+    struct forward_op *op =
+        RF_PLAN_ADD(plan, matmul_shader(f, shape.kind, chunk->format), call->layer, call->name, push,
+                    matmul_grid(f, plan, shape, chunk->columns, call->epilogue));
+    rf_op_spec(op, call->epilogue);
+    rf_op_spec(op, shape.local);
+    rf_op_spec(op, shape.rows);
+    rf_op_access(op, s->counts, RF_READ);
+    rf_op_access(op, call->x, RF_READ);
+    rf_op_access(op, chunk->span, RF_READ);
+    rf_op_access(op, call->y, call->epilogue == RF_EPILOGUE_RESIDUAL ? RF_READ_WRITE : RF_WRITE);
+    if (call->epilogue != RF_EPILOGUE_REDUCE)
+        return;
+    rf_op_access(op, s->rows, RF_READ);
+    rf_op_access(op, s->outputs, RF_READ);
+    rf_op_access(op, s->seqs, RF_READ);
+}
+
+void rf_plan_matmul(const struct rf_forward *f, struct forward_plan *plan, const struct rf_matmul_call *call)
+{
+    for (uint32_t c = 0; c < call->matrix->chunk_count; c++) {
+        const struct rf_chunk *chunk = &call->matrix->chunks[c];
+        rf_plan_chunk(f, plan, call, chunk, pick_shape(f, plan, chunk->format, call->epilogue));
+    }
+}

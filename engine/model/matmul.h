@@ -1,0 +1,57 @@
+/* Which matmul kernel makes a product, and with what shape. */
+#ifndef RF_MODEL_MATMUL_H
+#define RF_MODEL_MATMUL_H
+
+#include "engine/model/forward_internal.h"
+
+/* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE: lanes are
+ * columns, for CPUs (matmul_wide.comp). */
+enum rf_matmul_kind { RF_MATMUL_MANY, RF_MATMUL_FEW, RF_MATMUL_WIDE, RF_MATMUL_KINDS };
+
+struct rf_matmul_shape {
+    enum rf_matmul_kind kind;
+    uint32_t local, rows; /* specialization constants RF_SPEC_LOCAL and RF_SPEC_ROWS */
+};
+
+/* y = epilogue(x W^T) with a matrix of the model; see struct rf_push_matmul. */
+struct rf_matmul_call {
+    int layer;
+    const char *name;
+    const struct rf_matrix *matrix;
+    uint32_t epilogue;
+    struct rf_span x, y;
+    uint32_t ldx, ldy;
+    float scale;
+};
+
+/* Shader names by weight format; static strings, because a kernel id keeps only the pointer. */
+#define RF_BY_FORMAT(name, end)                                                                              \
+    {                                                                                                        \
+        [RF_WEIGHT_BF16] = name "_bf16" end, [RF_WEIGHT_F16] = name "_f16" end,                              \
+        [RF_WEIGHT_F32] = name "_f32" end, [RF_WEIGHT_Q8_0] = name "_q8_0" end,                              \
+        [RF_WEIGHT_Q4_0] = name "_q4_0" end, [RF_WEIGHT_Q4_K] = name "_q4_k" end,                            \
+        [RF_WEIGHT_Q6_K] = name "_q6_k" end                                                                  \
+    }
+
+/* Bucket (rows are 1 << it) whose choice a deterministic forward takes. */
+enum { RF_DETERMINISTIC_BUCKET = 5 };
+
+/* Whether this device and bucket (rows, a power of two) can use a shape at all. */
+bool rf_matmul_legal(const struct rf_gpu_caps *caps, uint32_t bucket, struct rf_matmul_shape shape);
+/* What an untuned device gets. */
+struct rf_matmul_shape rf_matmul_default(const struct rf_gpu_caps *caps, uint32_t bucket);
+/* Legal shapes worth a trial, the default first; at most RF_MATMUL_CANDIDATES. Returns how many. */
+enum { RF_MATMUL_CANDIDATES = 8 };
+uint32_t rf_matmul_candidates(const struct rf_gpu_caps *caps, uint32_t bucket,
+                              struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);
+const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "few", "wide" */
+
+/* One op for each chunk. */
+void rf_plan_matmul(const struct rf_forward *forward, struct forward_plan *plan,
+                    const struct rf_matmul_call *call);
+/* One op for one chunk, with a given shape. */
+void rf_plan_chunk(const struct rf_forward *forward, struct forward_plan *plan,
+                   const struct rf_matmul_call *call, const struct rf_chunk *chunk,
+                   struct rf_matmul_shape shape);
+
+#endif

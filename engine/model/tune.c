@@ -1,0 +1,313 @@
+#include "engine/model/tune.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/arithmetic.h"
+#include "engine/gpu/cache_file.h"
+
+enum {
+    MOST_MATRICES = 8, /* products of a trial: different layers' weights, so that caches do not flatter */
+    REPEATS = 3,
+    LINE_ROOM = 160,
+    MOST_FILE_BYTES = 1 << 16
+};
+
+struct choice {
+    bool known;
+    struct rf_matmul_shape shape;
+};
+
+/* One line of the file: what the choice depends on beside device, driver and shaders. */
+struct key {
+    enum rf_weight_format format;
+    bool fp16;
+    uint32_t rows, k, columns;
+};
+
+struct rf_tune {
+    struct choice choices[RF_WEIGHT_FORMATS][FORWARD_BUCKETS];
+    char *lines; /* the file's content: choices of other models too */
+    size_t size;
+};
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- The file --------------------------------------------------------------------------------------- */
+
+static int format_key(char *line, const struct key *key)
+{
+    return snprintf(line, LINE_ROOM, "%s %s rows %u k %u columns %u:", rf_weight_format_name(key->format),
+                    key->fp16 ? "fp16" : "portable", key->rows, key->k, key->columns);
+}
+
+static void read_lines(const struct rf_forward *f, struct rf_tune *tune)
+{
+    char path[RF_CACHE_PATH];
+    if (!rf_cache_path(f->gpu, "tuned", "txt", path))
+        return;
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return;
+    tune->lines = malloc(MOST_FILE_BYTES + 1);
+    if (tune->lines)
+        tune->size = fread(tune->lines, 1, MOST_FILE_BYTES, file);
+    if (tune->lines)
+        tune->lines[tune->size] = '\0';
+    fclose(file);
+}
+
+/* The newest line with this key, if it names a shape that is legal here. A damaged file costs new trials only. */
+static bool find_line(const struct rf_forward *f, const struct rf_tune *tune, const struct key *key,
+                      struct rf_matmul_shape *shape)
+{
+    char wanted[LINE_ROOM];
+    int length = format_key(wanted, key);
+    bool found = false;
+    for (const char *at = tune->lines; at && *at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL) {
+        char kind[8];
+        unsigned local, rows;
+        if (strncmp(at, wanted, (size_t)length) != 0 ||
+            sscanf(at + length, " %7s local %u rows %u", kind, &local, &rows) != 3)
+            continue;
+        for (int i = 0; i < RF_MATMUL_KINDS; i++) {
+            struct rf_matmul_shape have = {(enum rf_matmul_kind)i, local, rows};
+            if (strcmp(kind, rf_matmul_kind_name(have.kind)) == 0 &&
+                rf_matmul_legal(rf_gpu_get_caps(f->gpu), key->rows, have)) {
+                *shape = have;
+                found = true;
+            }
+        }
+    }
+    return found;
+}
+
+/* Reads the file again first: another process may have added to it. */
+static void write_line(const struct rf_forward *f, struct rf_tune *tune, const struct key *key,
+                       struct rf_matmul_shape shape, double seconds)
+{
+    char path[RF_CACHE_PATH], line[2 * LINE_ROOM];
+    if (!rf_cache_path(f->gpu, "tuned", "txt", path))
+        return;
+    free(tune->lines);
+    tune->lines = NULL;
+    tune->size = 0;
+    read_lines(f, tune);
+    int length = format_key(line, key);
+    length += snprintf(line + length, sizeof line - (size_t)length, " %s local %u rows %u (%.1f us)\n",
+                       rf_matmul_kind_name(shape.kind), shape.local, shape.rows, seconds * 1e6);
+    if (tune->size + (size_t)length > MOST_FILE_BYTES)
+        tune->size = 0; /* begin anew rather than grow */
+    if (!rf_cache_write(f->gpu, path, tune->lines ? tune->lines : "", tune->size, line, (size_t)length))
+        rf_gpu_log(f->gpu, RF_LOG_WARNING, "%s: cannot be written: %s", path, strerror(errno));
+}
+
+/* ---- Trials ----------------------------------------------------------------------------------------- */
+
+/* The product that is tried: chunks of one format and shape, of as many layers as there are. */
+struct subject {
+    struct key key;
+    const struct rf_matrix *matrices[MOST_MATRICES];
+    const struct rf_chunk *chunks[MOST_MATRICES];
+    uint32_t count;
+};
+
+static void consider(const struct rf_forward *f, struct subject *subject, const struct rf_matrix *matrix)
+{
+    uint32_t room = (f->config.heads + 2 * f->config.kv_heads) * f->config.head_dim; /* columns of qkv */
+    for (uint32_t c = 0; c < matrix->chunk_count && subject->count < MOST_MATRICES; c++) {
+        const struct rf_chunk *chunk = &matrix->chunks[c];
+        uint32_t columns = chunk->columns < room ? chunk->columns : room;
+        if (chunk->format != subject->key.format ||
+            (subject->count && (matrix->k != subject->key.k || columns != subject->key.columns)))
+            continue;
+        subject->key.k = matrix->k;
+        subject->key.columns = columns;
+        subject->matrices[subject->count] = matrix;
+        subject->chunks[subject->count++] = chunk;
+    }
+}
+
+/* The first kind of matrix that has the format; count 0: none has. */
+static struct subject find_subject(const struct rf_forward *f, enum rf_weight_format format, uint32_t rows)
+{
+    const struct rf_weights *w = f->weights;
+    struct subject subject = {.key = {.format = format, .fp16 = f->fp16, .rows = rows}};
+    for (uint32_t l = 0; l < w->layer_count; l++)
+        consider(f, &subject, &w->layers[l].qkv);
+    for (uint32_t l = 0; l < w->layer_count && !subject.count; l++)
+        consider(f, &subject, &w->layers[l].gate_up);
+    for (uint32_t l = 0; l < w->layer_count && !subject.count; l++)
+        consider(f, &subject, &w->layers[l].down);
+    if (!subject.count)
+        consider(f, &subject, &w->lm_head);
+    if (!subject.count)
+        consider(f, &subject, &w->layers[0].o);
+    return subject;
+}
+
+static enum rf_status record_trial(struct rf_forward *f, const struct subject *subject,
+                                   struct rf_matmul_shape shape, struct rf_cmd **cmd, struct rf_error *err)
+{
+    struct forward_plan plan = {.bucket = subject->key.rows};
+    uint64_t x_bytes = (uint64_t)subject->key.k * subject->key.rows * (f->fp16 ? 2 : 4);
+    enum rf_status status = rf_cmd_begin(cmd, f->gpu, "trial", err);
+    for (uint32_t i = 0; !status && i < subject->count; i++) {
+        struct rf_chunk chunk = *subject->chunks[i];
+        chunk.columns = subject->key.columns;
+        chunk.first = 0;
+        struct rf_matmul_call call = {.layer = -1,
+                                      .name = "trial",
+                                      .matrix = subject->matrices[i],
+                                      .epilogue = RF_EPILOGUE_STORE,
+                                      .x = x_bytes <= f->spans.x.size ? f->spans.x : f->spans.act,
+                                      .y = f->spans.qkv,
+                                      .ldx = subject->key.rows,
+                                      .ldy = subject->key.columns,
+                                      .scale = 1.0f};
+        rf_plan_chunk(f, &plan, &call, &chunk, shape);
+        if (plan.failed) {
+            status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a trial");
+            break;
+        }
+        struct forward_op *op = &plan.ops[i];
+        const struct rf_grid *grid = &plan.grids[op->grid];
+        op->dispatch.label = op->label;
+        op->dispatch.push = op->push;
+        op->dispatch.groups[0] = grid->x;
+        op->dispatch.groups[1] = rf_divide_up(subject->key.rows, grid->y_per);
+        op->dispatch.groups[2] = 1;
+        status = rf_kernels_get(f->gpu, &op->kernel, 1, &op->dispatch.kernel, err);
+        if (!status)
+            status = rf_cmd_dispatch(*cmd, &op->dispatch, err);
+    }
+    free(plan.ops);
+    if (!status)
+        status = rf_cmd_end(*cmd, err);
+    return status;
+}
+
+/* Seconds of one product: the least of REPEATS, after one that warms up. */
+static enum rf_status time_trial(struct rf_forward *f, const struct subject *subject,
+                                 struct rf_matmul_shape shape, double *seconds, struct rf_error *err)
+{
+    struct rf_cmd *cmd = NULL;
+    enum rf_status status = record_trial(f, subject, shape, &cmd, err);
+    *seconds = 1e30;
+    for (uint32_t i = 0; !status && i <= REPEATS; i++) {
+        uint64_t ticket;
+        double start = seconds_now();
+        status = rf_gpu_submit(f->gpu, &cmd, 1, &ticket, err);
+        if (!status)
+            status = rf_gpu_wait(f->gpu, ticket, err);
+        double taken = (seconds_now() - start) / subject->count;
+        if (i > 0 && taken < *seconds)
+            *seconds = taken;
+        if (taken * subject->count > 0.25)
+            i += REPEATS / 2; /* slow enough to be measured by fewer */
+    }
+    rf_cmd_destroy(cmd);
+    return status;
+}
+
+/* Activations of 0.5 (f32) or 1.75 (f16): what is in memory could be anything, and subnormals are slow. */
+static enum rf_status prepare(struct rf_forward *f, uint32_t rows, struct rf_error *err)
+{
+    const struct rf_counts counts = {.rows = rows, .outputs = rows};
+    enum rf_status status = rf_gpu_write(f->gpu, f->spans.counts, &counts, sizeof counts, err);
+    if (!status)
+        status = rf_gpu_fill(f->gpu, f->spans.x, 0x3f003f00, err);
+    if (!status)
+        status = rf_gpu_fill(f->gpu, f->spans.act, 0x3f003f00, err);
+    return status;
+}
+
+static enum rf_status try_all(struct rf_forward *f, const struct subject *subject, struct rf_trial *best,
+                              rf_trial_fn visit, void *user, struct rf_error *err)
+{
+    struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES];
+    uint32_t count = rf_matmul_candidates(rf_gpu_get_caps(f->gpu), subject->key.rows, shapes);
+    enum rf_status status = count > 1 ? prepare(f, subject->key.rows, err) : RF_OK;
+    for (uint32_t i = 0; !status && count > 1 && i < count; i++) {
+        struct rf_trial trial = *best;
+        trial.shape = shapes[i];
+        status = time_trial(f, subject, trial.shape, &trial.seconds, err);
+        if (!status && visit)
+            visit(user, &trial);
+        if (!status && (i == 0 || trial.seconds < best->seconds))
+            *best = trial;
+    }
+    if (count == 1)
+        best->shape = shapes[0];
+    return status;
+}
+
+static enum rf_status tune_format(struct rf_forward *f, enum rf_weight_format format, uint32_t bucket,
+                                  rf_trial_fn visit, void *user, struct rf_error *err)
+{
+    struct choice *choice = &f->tuned->choices[format][bucket];
+    struct subject subject = find_subject(f, format, 1u << bucket);
+    if (choice->known || !subject.count)
+        return RF_OK;
+    struct rf_trial best = {.format = format,
+                            .rows = subject.key.rows,
+                            .k = subject.key.k,
+                            .columns = subject.key.columns,
+                            .shape = rf_matmul_default(rf_gpu_get_caps(f->gpu), subject.key.rows)};
+    enum rf_status status = RF_OK;
+    best.from_file = find_line(f, f->tuned, &subject.key, &best.shape);
+    if (!best.from_file)
+        status = try_all(f, &subject, &best, visit, user, err);
+    if (status)
+        return status;
+    best.chosen = true;
+    if (visit)
+        visit(user, &best);
+    *choice = (struct choice){true, best.shape};
+    if (!best.from_file && best.seconds > 0.0)
+        write_line(f, f->tuned, &subject.key, best.shape, best.seconds);
+    return RF_OK;
+}
+
+enum rf_status rf_tune_bucket(struct rf_forward *f, uint32_t bucket, rf_trial_fn visit, void *user,
+                              struct rf_error *err)
+{
+    if (!f->tune)
+        return RF_OK;
+    if (!f->tuned) {
+        f->tuned = calloc(1, sizeof *f->tuned);
+        if (!f->tuned)
+            return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for tuning");
+        read_lines(f, f->tuned);
+    }
+    enum rf_status status = RF_OK;
+    for (int format = 0; !status && format < RF_WEIGHT_FORMATS; format++)
+        status = tune_format(f, (enum rf_weight_format)format, bucket, visit, user, err);
+    return status;
+}
+
+struct rf_matmul_shape rf_tune_shape(const struct rf_forward *f, enum rf_weight_format format, uint32_t rows)
+{
+    uint32_t bucket = 0;
+    while ((1u << bucket) < rows)
+        bucket++;
+    if (f->tuned && f->tuned->choices[format][bucket].known)
+        return f->tuned->choices[format][bucket].shape;
+    return rf_matmul_default(rf_gpu_get_caps(f->gpu), rows);
+}
+
+void rf_tune_free(struct rf_tune *tune)
+{
+    if (!tune)
+        return;
+    free(tune->lines);
+    free(tune);
+}

@@ -1,0 +1,29 @@
+/* Choice of matmul shapes by trial: when a row bucket is recorded for the first time, each candidate makes the
+ * same product with the model's own weights, and the fastest is kept for that device, format and bucket. The
+ * choices stand in a text file beside the pipeline cache, named by device, driver and shaders, so that a device is
+ * tried once. A trial that fails or is switched off leaves rf_matmul_default. */
+#ifndef RF_MODEL_TUNE_H
+#define RF_MODEL_TUNE_H
+
+#include "engine/model/matmul.h"
+
+struct rf_tune;
+
+/* Fills in what is missing for the bucket (1 << bucket rows), for every format of the model's matrices. Waits for
+ * the device; the activations are overwritten. `visit` (may be NULL) is told every trial. */
+struct rf_trial {
+    enum rf_weight_format format;
+    uint32_t rows, k, columns;
+    struct rf_matmul_shape shape;
+    double seconds; /* of one product: the least of several */
+    bool chosen, from_file;
+};
+typedef void (*rf_trial_fn)(void *user, const struct rf_trial *trial);
+enum rf_status rf_tune_bucket(struct rf_forward *forward, uint32_t bucket, rf_trial_fn visit, void *user,
+                              struct rf_error *err);
+/* The choice, or the default. */
+struct rf_matmul_shape rf_tune_shape(const struct rf_forward *forward, enum rf_weight_format format,
+                                     uint32_t rows);
+void rf_tune_free(struct rf_tune *tune); /* NULL is fine */
+
+#endif

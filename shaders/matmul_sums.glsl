@@ -1,0 +1,109 @@
+// What matmul.comp and matmul_few.comp share: the product of 4 columns with ROWS rows over one octet of k, and
+// the epilogues over 8 columns of a row. Included after matmul.glsl.
+
+// Rows and columns are unrolled by macros with constant indices: SwiftShader does not unroll loops, and an
+// array that is indexed by a variable costs it ten times what registers do. Conditions go through functions,
+// because glslang would make OpSpecConstantOp of an expression of specialization constants, which SwiftShader
+// does not fold.
+const uint MAX_ROWS = 8;
+#define FOR_ROWS(DO) \
+    DO(0) \
+    if (rows() > 1) { DO(1) } \
+    if (rows() > 2) { DO(2) DO(3) } \
+    if (rows() > 4) { DO(4) DO(5) DO(6) DO(7) }
+#define FOR_COLUMNS(DO) \
+    DO(0, low.x) DO(1, low.y) DO(2, low.z) DO(3, low.w) \
+    DO(4, high.x) DO(5, high.y) DO(6, high.z) DO(7, high.w)
+
+// Sums of one row over RF_COLUMNS columns: low has columns 0..3, high 4..7.
+struct sums {
+    vec4 low, high;
+};
+
+// acc[r] += octet o (8 of k) of four columns of the block at `base` times octet o of the rows m[r].
+void add_octet(inout vec4 acc[MAX_ROWS], uint m[MAX_ROWS], uint base, uint o, uint half_)
+{
+    vec4 w[8];
+    load_octet(push.w, base, push.k, o, half_, load_scale(push.w, base, push.k, o, half_), w);
+    uint at = 2 * o * push.ldx;
+#define ADD_ROW(R) { \
+    vec4 low = vec4(push.x.x[at + m[R]]), high = vec4(push.x.x[at + push.ldx + m[R]]); \
+    acc[R] += w[0] * low.x; \
+    acc[R] += w[1] * low.y; \
+    acc[R] += w[2] * low.z; \
+    acc[R] += w[3] * low.w; \
+    acc[R] += w[4] * high.x; \
+    acc[R] += w[5] * high.y; \
+    acc[R] += w[6] * high.z; \
+    acc[R] += w[7] * high.w; }
+    FOR_ROWS(ADD_ROW)
+}
+
+// STORE, RESIDUAL, LOGITS: columns n..n+7 of row m, those past the last column left out.
+void write_columns(sums s, uint m, uint n)
+{
+    uint at = m * push.ldy + push.column_first + n;
+    bool add = epilogue() == RF_EPILOGUE_RESIDUAL;
+#define WRITE_COLUMN(C, SUM) \
+    if (n + C < push.columns) { \
+        float before = add ? uintBitsToFloat(push.y.x[at + C]) : 0.0; \
+        push.y.x[at + C] = floatBitsToUint(add ? before + push.scale * s.SUM : s.SUM); \
+    }
+    FOR_COLUMNS(WRITE_COLUMN)
+}
+
+// SWIGLU: one activation quad. The exponent is bounded, so that exp stays finite for gates of any size.
+void write_swiglu(sums s, uint m, uint n)
+{
+    vec4 product = s.low / (1.0 + exp(-max(s.low, vec4(-80.0)))) * s.high * push.scale;
+    uint quad = (push.column_first + n) / RF_COLUMNS * push.ldy + m;
+#ifdef ACT_F16
+    product = clamp(product, vec4(-65504.0), vec4(65504.0));
+    push.y.x[2 * quad] = packHalf2x16(product.xy);
+    push.y.x[2 * quad + 1] = packHalf2x16(product.zw);
+#else
+    push.y.x[4 * quad] = floatBitsToUint(product.x);
+    push.y.x[4 * quad + 1] = floatBitsToUint(product.y);
+    push.y.x[4 * quad + 2] = floatBitsToUint(product.z);
+    push.y.x[4 * quad + 3] = floatBitsToUint(product.w);
+#endif
+}
+
+void write_sums(sums s, uint m, uint n)
+{
+    if (epilogue() == RF_EPILOGUE_SWIGLU) {
+        write_swiglu(s, m, n);
+    } else {
+        write_columns(s, m, n);
+    }
+}
+
+// Takes the logits of the columns n..n+7 into a partial, in ascending order: the first of equal keys stays.
+void take_logits(inout rf_partial p, draw d, sums s, uint n)
+{
+    float logits[RF_COLUMNS] =
+        float[RF_COLUMNS](s.low.x, s.low.y, s.low.z, s.low.w, s.high.x, s.high.y, s.high.z, s.high.w);
+    uint present = min(push.columns - n, RF_COLUMNS);
+    float top = p.max;
+    for (uint c = 0; c < RF_COLUMNS; c++) {
+        top = c < present ? max(top, logits[c]) : top;
+    }
+    p.sum *= exp(p.max - top);
+    p.max = top;
+    for (uint c = 0; c < RF_COLUMNS; c++) {
+        if (c < present) {
+            uint token = push.column_first + n + c;
+            float key = logits[c];
+            if (d.inverse_temperature > 0.0) {
+                key = key * d.inverse_temperature + rf_gumbel(d.noise, token);
+            }
+            p.sum += exp(logits[c] - top);
+            if (key > p.best_key) {
+                p.best = token;
+                p.best_key = key;
+                p.best_logit = logits[c];
+            }
+            p.want_logit = token == d.want ? logits[c] : p.want_logit;
+        }
+    }
+}
