@@ -106,11 +106,16 @@ static void plan_attention(const struct rf_forward *f, struct forward_plan *plan
                                      .layer = (uint32_t)layer,
                                      .ld = plan->bucket,
                                      .scale = (float)(1.0 / sqrt(c->head_dim))};
+    bool wide = rf_plan_is_wide(f, plan, f->weights->layers[layer].qkv.chunks[0].format);
+    const char *shader = wide ? by_path(f, "attention_wide", "attention_wide_act16")
+                              : by_path(f, "attention", "attention_act16");
     struct forward_op *op = RF_PLAN_ADD(
-        plan, by_path(f, "attention", "attention_act16"), layer, "attention", push,
+        plan, shader, layer, "attention", push,
         rf_plan_grid(plan, c->kv_heads * rf_divide_up(ratio, group), 1, RF_GRID_ROWS | RF_GRID_SPLITS));
     rf_op_spec(op, group);
     rf_op_spec(op, c->head_dim);
+    if (wide)
+        rf_op_spec(op, rf_gpu_get_caps(f->gpu)->subgroup_size);
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->seqs, RF_READ);

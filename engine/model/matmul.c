@@ -116,6 +116,12 @@ static struct rf_matmul_shape pick_shape(const struct rf_forward *f, const struc
     return shape;
 }
 
+bool rf_plan_is_wide(const struct rf_forward *f, const struct forward_plan *plan,
+                     enum rf_weight_format format)
+{
+    return pick_shape(f, plan, format, RF_EPILOGUE_STORE).kind == RF_MATMUL_WIDE;
+}
+
 static const char *matmul_shader(const struct rf_forward *f, enum rf_matmul_kind kind,
                                  enum rf_weight_format format)
 {

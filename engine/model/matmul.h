@@ -46,6 +46,9 @@ uint32_t rf_matmul_candidates(const struct rf_gpu_caps *caps, uint32_t bucket,
                               struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);
 const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "few", "wide" */
 
+/* Whether products with this format go to RF_MATMUL_WIDE; what suits them suits attention (attention_wide.comp). */
+bool rf_plan_is_wide(const struct rf_forward *forward, const struct forward_plan *plan,
+                     enum rf_weight_format format);
 /* One op for each chunk. */
 void rf_plan_matmul(const struct rf_forward *forward, struct forward_plan *plan,
                     const struct rf_matmul_call *call);

@@ -13,6 +13,7 @@ struct attention_shape {
     enum rf_number act;
     enum layout layout;
     uint32_t rows, cache, heads, kv_heads, head_dim;
+    bool wide; /* attention_wide */
 };
 
 struct attention_case {
@@ -220,9 +221,14 @@ static void run_attention(struct rf_suite *suite, struct attention_shape s)
     uint32_t ratio = s.heads / s.kv_heads, group = ratio;
     while (group > 8) /* as the engine deals the heads of a group out to workgroups */
         group = (group + 1) / 2;
-    struct rf_kernel_id id = {.shader = s.act == RF_NUMBER_F16 ? "attention_act16" : "attention",
-                              .spec_count = 2,
-                              .specs = {group, s.head_dim}};
+    static const char *const names[2][2] = {{"attention", "attention_act16"},
+                                            {"attention_wide", "attention_wide_act16"}};
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(suite->h->gpu);
+    if (s.wide && !caps->wide)
+        return;
+    struct rf_kernel_id id = {.shader = names[s.wide][s.act == RF_NUMBER_F16],
+                              .spec_count = s.wide ? 3 : 2,
+                              .specs = {group, s.head_dim, caps->subgroup_size}};
     struct attention_case a = {.s = s};
     struct rf_case *c = &a.c;
     double scores[2048];
@@ -339,7 +345,7 @@ static const struct attention_shape all_heads[] = {
 };
 enum { ROW_COUNT = 10, CACHE_COUNT = 7, HEADS_COUNT = 8, QUICK_HEADS_COUNT = 2 };
 
-static void run_act(struct rf_suite *suite, enum rf_number act)
+static void run_act(struct rf_suite *suite, enum rf_number act, bool wide)
 {
     uint32_t turn = 0;
     for (uint32_t r = 0; r < ROW_COUNT; r += suite->thorough ? 1 : 4)
@@ -350,6 +356,7 @@ static void run_act(struct rf_suite *suite, enum rf_number act)
             uint32_t kinds = suite->thorough ? HEADS_COUNT : QUICK_HEADS_COUNT;
             struct attention_shape s = all_heads[(turn + turn / kinds) % kinds];
             s.act = act;
+            s.wide = wide;
             s.layout = (enum layout)(turn % 4);
             s.rows = all_rows[r];
             s.cache = all_caches[k];
@@ -357,14 +364,21 @@ static void run_act(struct rf_suite *suite, enum rf_number act)
         }
     /* One split and several in one forward: the first row has exactly RF_SPLIT_KEYS keys, the next ones more.
      */
-    run_attention(suite, (struct attention_shape){act, LAYOUT_VERIFY, 9, RF_SPLIT_KEYS - 1, 4, 2, 64});
+    run_attention(suite, (struct attention_shape){act, LAYOUT_VERIFY, 9, RF_SPLIT_KEYS - 1, 4, 2, 64, wide});
+    if (suite->thorough) {
+        run_attention(suite, (struct attention_shape){act, LAYOUT_PLAN, 3, 1100, 4, 1, 128, wide});
+        run_attention(
+            suite, (struct attention_shape){act, LAYOUT_COMPLETE, 8, 2 * RF_SPLIT_KEYS - 2, 2, 1, 64, wide});
+        run_attention(suite, (struct attention_shape){act, LAYOUT_MIXED, 9, 1500, 2, 2, 64, wide});
+        run_attention(suite, (struct attention_shape){act, LAYOUT_VERIFY, 5, 100, 9, 1, 64, wide});
+    }
+}
+
+static void run_reduces(struct rf_suite *suite, enum rf_number act)
+{
     run_reduce(suite, act, 7, 4, 64);
     if (!suite->thorough)
         return;
-    run_attention(suite, (struct attention_shape){act, LAYOUT_PLAN, 3, 1100, 4, 1, 128});
-    run_attention(suite, (struct attention_shape){act, LAYOUT_COMPLETE, 8, 2 * RF_SPLIT_KEYS - 2, 2, 1, 64});
-    run_attention(suite, (struct attention_shape){act, LAYOUT_MIXED, 9, 1500, 2, 2, 64});
-    run_attention(suite, (struct attention_shape){act, LAYOUT_VERIFY, 5, 100, 9, 1, 64});
     run_reduce(suite, act, 1, 1, 128);
     run_reduce(suite, act, 65, 16, 40);
     run_reduce(suite, act, 9, 2, 256);
@@ -372,7 +386,9 @@ static void run_act(struct rf_suite *suite, enum rf_number act)
 
 void rf_selftest_attention(struct rf_suite *suite)
 {
-    run_act(suite, RF_NUMBER_F32);
-    if (suite->fp16)
-        run_act(suite, RF_NUMBER_F16);
+    for (int act = RF_NUMBER_F32; act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32); act++) {
+        run_act(suite, (enum rf_number)act, false);
+        run_act(suite, (enum rf_number)act, true);
+        run_reduces(suite, (enum rf_number)act);
+    }
 }

@@ -501,7 +501,8 @@ static void a_session_without_room_holds_up_nobody(void **state)
     rf_session *all[] = {sampler, begin_golden(&cases[20], false, false),
                          begin_golden(&cases[1], false, false)};
     planted.no_logits = true;
-    while (!rf_session_finished(all[1]) || !rf_session_finished(all[2])) {
+    for (int steps = 0; !rf_session_finished(all[1]) || !rf_session_finished(all[2]); steps++) {
+        assert_true(steps < MAX_ROUNDS);
         assert_int_equal(rf_sessions_step(all, 3, &failure), RF_ERROR_DEVICE_MEMORY);
         assert_string_equal(failure.message, "planted: no room for logits");
         assert_int_equal(rf_sessions_step(all, 1, NULL), RF_ERROR_DEVICE_MEMORY);

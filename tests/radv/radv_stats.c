@@ -63,6 +63,7 @@ static const struct spec_set spec_sets[] = {
     { "attention", 2, { 4, 128 } },
     { "attention", 2, { 8, 64 } },
     { "attention", 2, { 8, 128 } },
+    { "attention_wide", 3, { 2, 128, 64 } }, /* for CPUs too */
     { "attention_reduce", 0, { 0 } },
 };
 // clang-format on
