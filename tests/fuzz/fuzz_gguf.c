@@ -25,7 +25,7 @@ static void check_value(const struct rf_gguf *gguf, size_t i, const uint8_t *byt
     promise(value->whole >= bytes && value->whole_bytes >= 4 && end <= bytes + size);
     promise(value->data >= value->whole && value->data <= end);
     promise(value->type < RF_GGUF_TYPE_COUNT && value->type != RF_GGUF_ARRAY);
-    promise(value->is_array || value->count == 1);
+    promise(value->is_array ? value->count <= value->whole_bytes : value->count == 1);
     const unsigned char *at = value->data;
     if (value->type == RF_GGUF_STRING)
         for (uint64_t k = 0; k < value->count; k++)

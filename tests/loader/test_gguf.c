@@ -303,7 +303,7 @@ static void wrong_tensors_are_refused(void **state)
 {
     (void)state;
     static const uint64_t one[] = {8}, zero[] = {8, 0}, row[] = {40, 2};
-    static const uint64_t huge[] = {1u << 31, 1u << 31, 1u << 31, 2}, large[] = {UINT64_C(1) << 61, 1};
+    static const uint64_t huge[] = {1u << 31, 1u << 31, 1u << 31, 2, 2}, large[] = {UINT64_C(1) << 61, 1};
     static const struct {
         uint32_t rank, type;
         uint64_t offset;
