@@ -63,16 +63,30 @@ static const unsigned char *source_of(const struct slice *slice, uint64_t elemen
            rf_dtype_bytes(slice->tensor->dtype, slice->first + element);
 }
 
+/* In lanes, so that compilers can make vectors of it. */
 static void compare(struct slice *slice)
 {
-    struct sums *sums = &slice->sums;
-    for (uint64_t i = 0; i < slice->count; i++) {
-        double value = (double)slice->values[i], off = value - (double)slice->back[i];
-        sums->square += value * value;
-        sums->error_square += off * off;
-        sums->most_error = fmax(sums->most_error, fabs(off));
-        sums->underflow += fabs(value) > 0 && !(fabsf(slice->back[i]) > 0);
+    enum { LANES = 8 };
+    double square[LANES] = {0}, error_square[LANES] = {0}, most[LANES] = {0};
+    uint64_t underflow = 0;
+    for (uint64_t i = 0; i < slice->count; i += LANES) {
+        uint64_t left = slice->count - i < LANES ? slice->count - i : LANES;
+        for (uint64_t j = 0; j < left; j++) {
+            double value = (double)slice->values[i + j], off = value - (double)slice->back[i + j];
+            square[j] += value * value;
+            error_square[j] += off * off;
+            most[j] = fabs(off) > most[j] ? fabs(off) : most[j];
+            underflow += (rf_float_bits(slice->values[i + j]) & 0x7fffffffu) != 0 &&
+                         (rf_float_bits(slice->back[i + j]) & 0x7fffffffu) == 0;
+        }
     }
+    struct sums *sums = &slice->sums;
+    for (int j = 0; j < LANES; j++) {
+        sums->square += square[j];
+        sums->error_square += error_square[j];
+        sums->most_error = most[j] > sums->most_error ? most[j] : sums->most_error;
+    }
+    sums->underflow = underflow;
 }
 
 /* f16 is also what scales of blocks are: their elements get the same limit, though they could go some way beyond
