@@ -1,5 +1,6 @@
-/* The tokenizer of a GGUF file: byte-level BPE as llama.cpp's converters write it for Qwen models. What comes out
- * is what tokenizer.json gives: normal tokens are the vocabulary, control and user-defined ones are added tokens. */
+/* The tokenizer of a GGUF file: byte-level BPE as llama.cpp's converters write it for Qwen models. What
+ * comes out is what tokenizer.json gives: normal tokens are the vocabulary, control and user-defined ones
+ * are added tokens. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@ static enum rf_status no_memory(const struct source *s)
                    s->gguf->file);
 }
 
-/* ---- What kind of tokenizer it is ----------------------------------------------------------------------- */
+/* ---- What kind of tokenizer it is ---------------------------------------------------------------------- */
 
 static enum rf_status expect_text(const struct source *s, const char *key, const char *wanted)
 {
@@ -82,7 +83,7 @@ static enum rf_status check_kind(struct source *s)
     return status;
 }
 
-/* ---- Tokens --------------------------------------------------------------------------------------------- */
+/* ---- Tokens -------------------------------------------------------------------------------------------- */
 
 static enum rf_status take_added(struct source *s, uint32_t id, struct rf_gguf_string text, bool special)
 {
@@ -176,7 +177,7 @@ static enum rf_status take_roles(struct source *s)
     return status;
 }
 
-/* ---- Merges and template -------------------------------------------------------------------------------- */
+/* ---- Merges and template ------------------------------------------------------------------------------- */
 
 static enum rf_status take_merges(struct source *s)
 {
@@ -212,7 +213,7 @@ static enum rf_status take_template(struct source *s)
     return status;
 }
 
-/* ---- The whole ------------------------------------------------------------------------------------------ */
+/* ---- The whole ----------------------------------------------------------------------------------------- */
 
 static enum rf_status load(struct source *s)
 {

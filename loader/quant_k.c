@@ -1,9 +1,9 @@
-/* Q4_K and Q6_K: a block of 256 is cut into parts of 32 or 16, each gets the scale (and minimum) that make its
- * weighted square error least, and these scales are themselves rounded to a few bits of a block's.
+/* Q4_K and Q6_K: a block of 256 is cut into parts of 32 or 16, each gets the scale (and minimum) that make
+ * its weighted square error least, and these scales are themselves rounded to a few bits of a block's.
  *
- * No closed form gives the best scale, because rounding depends on it. So a handful of steps around the obvious
- * one is tried: round with it, solve least squares for the numbers that came out, keep the best result. The
- * candidates and weights are those of GGML's reference, so that files are as good as its are. */
+ * No closed form gives the best scale, because rounding depends on it. So a handful of steps around the
+ * obvious one is tried: round with it, solve least squares for the numbers that came out, keep the best
+ * result. The candidates and weights are those of GGML's reference, so that files are as good as its are. */
 #include <math.h>
 
 #include "loader/quant_internal.h"
@@ -40,7 +40,7 @@ static int to_int(float value, int low, int high)
     return (int)clamp(round_even(value), (float)low, (float)high);
 }
 
-/* ---- Q4_K: x = scale q - min, q in 0..15, min >= 0 ------------------------------------------------------ */
+/* ---- Q4_K: x = scale q - min, q in 0..15, min >= 0 ----------------------------------------------------- */
 
 enum { PART = 32, Q4_MOST = 15, Q4_STEPS = 20 };
 
@@ -70,8 +70,8 @@ static void sum_affine(const float *x, const float *weights, float step, float l
     sums->q_x = total(q_x);
 }
 
-/* Sum of w (scale q - min - x)^2 without going over the numbers again. Its terms cancel, to some thousandths of
- * each: in double that leaves enough. */
+/* Sum of w (scale q - min - x)^2 without going over the numbers again. Its terms cancel, to some thousandths
+ * of each: in double that leaves enough. */
 static double affine_error(const struct affine_sums *sums, struct affine fit)
 {
     double s = (double)fit.scale, m = (double)fit.min;
@@ -187,7 +187,7 @@ void rf_q4_k_encode(const float *x, unsigned char *block)
     }
 }
 
-/* ---- Q6_K: x = scale (q - 32), q in 0..63 --------------------------------------------------------------- */
+/* ---- Q6_K: x = scale (q - 32), q in 0..63 -------------------------------------------------------------- */
 
 enum { SMALL_PART = 16, Q6_HALF = 32, Q6_STEPS = 9 };
 

@@ -17,7 +17,7 @@ enum {
     MAX_THREADS = 16,
 };
 
-/* ---- Which type ----------------------------------------------------------------------------------------- */
+/* ---- Which type ---------------------------------------------------------------------------------------- */
 
 enum rf_dtype rf_quantize_choose(enum rf_dtype wanted, bool pure, uint32_t rank, uint64_t row, bool is_table,
                                  const char **why)
@@ -39,7 +39,7 @@ enum rf_dtype rf_quantize_choose(enum rf_dtype wanted, bool pure, uint32_t rank,
     return by_32 ? RF_DTYPE_Q8_0 : RF_DTYPE_F16;
 }
 
-/* ---- Converting a slice --------------------------------------------------------------------------------- */
+/* ---- Converting a slice -------------------------------------------------------------------------------- */
 
 struct sums {
     double square, error_square, most_error;
@@ -89,8 +89,8 @@ static void compare(struct slice *slice)
     sums->underflow = underflow;
 }
 
-/* f16 is also what scales of blocks are: their elements get the same limit, though they could go some way beyond
- * it. No trained weight comes near. */
+/* f16 is also what scales of blocks are: their elements get the same limit, though they could go some way
+ * beyond it. No trained weight comes near. */
 static uint64_t find_overflow(const struct slice *slice)
 {
     bool limited = slice->to != RF_DTYPE_F32 && slice->to != RF_DTYPE_BF16;
@@ -119,7 +119,7 @@ static void *convert_slice(void *argument)
     return NULL;
 }
 
-/* ---- The run -------------------------------------------------------------------------------------------- */
+/* ---- The run ------------------------------------------------------------------------------------------- */
 
 struct run {
     const struct rf_quantize_desc *desc;
@@ -253,7 +253,7 @@ static enum rf_status write_tensors(struct run *run)
     return status;
 }
 
-/* ---- Before the first byte ------------------------------------------------------------------------------ */
+/* ---- Before the first byte ----------------------------------------------------------------------------- */
 
 static enum rf_status no_memory(const struct run *run, const char *path)
 {
@@ -376,7 +376,7 @@ static enum rf_status reserve_slices(struct run *run, const char *out)
     return RF_OK;
 }
 
-/* ---- The whole ------------------------------------------------------------------------------------------ */
+/* ---- The whole ----------------------------------------------------------------------------------------- */
 
 static void sum_up(const struct run *run, struct rf_quantize_total *total)
 {

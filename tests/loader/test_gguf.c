@@ -72,7 +72,7 @@ static struct built_gguf sample(void)
     return f;
 }
 
-/* ---- What is right -------------------------------------------------------------------------------------- */
+/* ---- What is right ------------------------------------------------------------------------------------- */
 
 static void every_type_is_described(void **state)
 {
@@ -194,7 +194,7 @@ static void tensors_are_placed(void **state)
     }
 }
 
-/* ---- What is wrong -------------------------------------------------------------------------------------- */
+/* ---- What is wrong ------------------------------------------------------------------------------------- */
 
 static void wrong_beginnings_are_refused(void **state)
 {

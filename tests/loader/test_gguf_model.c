@@ -7,9 +7,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* ---- A small model -------------------------------------------------------------------------------------- */
+/* ---- A small model ------------------------------------------------------------------------------------- */
 
-/* 256 byte tokens, "ab", then <|end|> (control), <think> (user defined), an unused one, <|mask|> (control). */
+/* 256 byte tokens, "ab", then <|end|> (control), <think> (user defined), an unused one, <|mask|>
+ * (control). */
 enum { BYTES = 256, AB = BYTES, END, THINK, UNUSED, MASK, VOCAB };
 enum { NORMAL = 1, CONTROL = 3, USER_DEFINED = 4, UNUSED_TYPE = 5 };
 
@@ -148,7 +149,7 @@ static void refuses(struct built_gguf *f, enum rf_status wanted, const char *fir
     assert_null(files.shards);
 }
 
-/* ---- Models that are right ------------------------------------------------------------------------------ */
+/* ---- Models that are right ----------------------------------------------------------------------------- */
 
 static void model_is_bound(void **state)
 {
@@ -229,7 +230,7 @@ static void mask_token_is_found(void **state)
     rf_model_files_close(&files);
 }
 
-/* ---- Models that are wrong ------------------------------------------------------------------------------ */
+/* ---- Models that are wrong ----------------------------------------------------------------------------- */
 
 struct bad_value {
     const char *key;
@@ -347,7 +348,7 @@ static void bad_tensors_are_refused(void **state)
     refuses(&f, RF_ERROR_FORMAT, "tensor token_embd.weight: missing", "");
 }
 
-/* ---- Paths ---------------------------------------------------------------------------------------------- */
+/* ---- Paths --------------------------------------------------------------------------------------------- */
 
 static void paths_are_resolved(void **state)
 {
@@ -386,7 +387,7 @@ static void paths_are_resolved(void **state)
     remove_folder(&folder);
 }
 
-/* ---- Tokenizers ----------------------------------------------------------------------------------------- */
+/* ---- Tokenizers ---------------------------------------------------------------------------------------- */
 
 static enum rf_status load_tokenizer(struct built_gguf *f, rf_tokenizer **out, struct rf_error *err)
 {

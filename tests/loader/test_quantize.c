@@ -1,5 +1,5 @@
-/* loader/quantize: blocks against those of llama-quantize, whole models there and back, and every way to fail, which
- * must leave nothing behind. */
+/* loader/quantize: blocks against those of llama-quantize, whole models there and back, and every way to
+ * fail, which must leave nothing behind. */
 #include "gguf_builder.h"
 #include "loader/chat.h"
 #include "loader/file_out.h"
@@ -57,7 +57,7 @@ static void open_model(struct rf_model_files *files, const char *path)
         fail_msg("%s", err.message);
 }
 
-/* ---- Against llama.cpp ---------------------------------------------------------------------------------- */
+/* ---- Against llama.cpp --------------------------------------------------------------------------------- */
 
 struct golden {
     struct rf_file_map map;
@@ -130,7 +130,7 @@ static void blocks_are_those_of_llama_quantize(void **state)
     close_golden(&source);
 }
 
-/* ---- Choice of types ------------------------------------------------------------------------------------ */
+/* ---- Choice of types ----------------------------------------------------------------------------------- */
 
 static void types_are_chosen(void **state)
 {
@@ -167,7 +167,7 @@ static void types_are_chosen(void **state)
     }
 }
 
-/* ---- There and back ------------------------------------------------------------------------------------- */
+/* ---- There and back ------------------------------------------------------------------------------------ */
 
 static void same_config(const struct rf_model_config *a, const struct rf_model_config *b)
 {
@@ -340,7 +340,7 @@ static void tokenizers_come_back(void **state)
     remove_folder(&folder);
 }
 
-/* ---- Failing -------------------------------------------------------------------------------------------- */
+/* ---- Failing ------------------------------------------------------------------------------------------- */
 
 static void fails(const struct folder *folder, const char *in, const struct rf_quantize_desc *desc,
                   enum rf_status wanted, const char *first, const char *second)

@@ -1,5 +1,5 @@
-/* A model of 2 GB is quantized with little memory: what is resident at any time, the mapped file included, grows by
- * less than 700 MB. The file is sparse, its weights zero. */
+/* A model of 2 GB is quantized with little memory: what is resident at any time, the mapped file included,
+ * grows by less than 700 MB. The file is sparse, its weights zero. */
 #include "loader/file_map.h"
 #include "loader/quantize.h"
 #include "model_writer.h"

@@ -1,6 +1,6 @@
 /* The real Qwen3 tokenizer with ReFusion's two tokens, by every route, against results of Hugging Face
- * tokenizers and jinja2. Exit status 77 (skipped) when its files are not there. Two routes are GGUF files: one that
- * this test makes from tokenizer.json as llama.cpp's converter does, and one that we write. */
+ * tokenizers and jinja2. Exit status 77 (skipped) when its files are not there. Two routes are GGUF files:
+ * one that this test makes from tokenizer.json as llama.cpp's converter does, and one that we write. */
 #include "gguf_builder.h"
 #include "loader/chat.h"
 #include "loader/gguf_metadata.h"
