@@ -337,6 +337,11 @@ struct rf_push_bench_read { /* grid: vectors / per_group */
 };
 RF_CHECK_PUSH(rf_push_bench_read);
 
+/* Spec constants of bench_coopmat beside RF_SPEC_LOCAL. */
+RF_CONST(RF_SPEC_COOPMAT_M, 0)
+RF_CONST(RF_SPEC_COOPMAT_N, 2)
+RF_CONST(RF_SPEC_COOPMAT_K, 3)
+
 struct rf_push_bench_math {
     RF_REF(RfBits) sink;
     uint loops;

@@ -342,6 +342,12 @@ const struct option option_table[] = {
      .fallback = "RF_DISABLE from the environment",
      .help = "tiers or features of the device not to use, comma separated: coopmat2, coopmat, int8dot, fp16, "
              "..."},
+    {.name = "no-tune",
+     .type = OPTION_FLAG,
+     .commands = RUN | COMMAND_BENCH,
+     .group = GROUP_MODEL,
+     .offset = AT(no_tune),
+     .help = "try no kernel shapes on the device: take what suits most"},
     {.name = "validate",
      .type = OPTION_FLAG,
      .commands = ON_DEVICE,
@@ -427,7 +433,14 @@ const struct option option_table[] = {
      .fallback = "the model of --model",
      .help = "random weights, made on the device: qwen3-0.6b, qwen3-1.7b, qwen3-4b or qwen3-8b, then any of "
              ",layers=N ,hidden=N ,heads=N ,kv_heads=N ,head_dim=N ,ffn=N ,vocab=N ,tied=0|1 ,context=N "
-             ",type=bf16|f16|f32"},
+             ",type=bf16|f16|f32|q8_0|q4_0|q4_k|q6_k"},
+    {.name = "tune",
+     .type = OPTION_FLAG,
+     .commands = COMMAND_BENCH,
+     .group = GROUP_TEST,
+     .offset = AT(tune),
+     .help =
+         "before the forwards, print how fast each candidate of the matmul kernels was, and which is taken"},
     {.name = "seconds",
      .type = OPTION_REAL,
      .commands = COMMAND_BENCH,
