@@ -33,8 +33,8 @@ struct rf_model_config {
     uint32_t mask_token_id;              /* UINT32_MAX: none stated, here and below */
     uint32_t bos_token_id, pad_token_id; /* decide nothing; a GGUF file that is written states them too */
     enum rf_dtype torch_dtype;           /* as stated, RF_DTYPE_NONE when absent; tensors carry their own */
-    /* generation_config.json's eos_token_id, else (no such file) config.json's; each id once, in the
-     * file's order, and below vocab. The tokenizer's own eos token is not added here, but stands first where a GGUF
+    /* generation_config.json's eos_token_id, else (no such file) config.json's; each id once, in the file's
+     * order, and below vocab. The tokenizer's own eos token is not added here, but stands first where a GGUF
      * file states it: hence one more. */
     uint32_t eos_tokens[RF_CONFIG_EOS_MAX + 1], eos_count;
 };

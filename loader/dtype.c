@@ -33,10 +33,3 @@ uint32_t rf_dtype_block_bytes(enum rf_dtype dtype)
 {
     return dtypes[dtype].bytes;
 }
-
-uint32_t rf_dtype_bits(enum rf_dtype dtype)
-{
-    if (dtype == RF_DTYPE_NONE || dtype >= RF_DTYPE_SAFETENSORS_END)
-        return 0;
-    return dtypes[dtype].bytes * 8 / dtypes[dtype].elements;
-}

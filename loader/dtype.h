@@ -58,7 +58,4 @@ static inline bool rf_dtype_is_weight(enum rf_dtype dtype)
            (dtype >= RF_DTYPE_SAFETENSORS_END && dtype < RF_DTYPE_COUNT);
 }
 
-/* Bits an element; 0 for RF_DTYPE_NONE and for quantized types, which have no whole number of them. */
-uint32_t rf_dtype_bits(enum rf_dtype dtype);
-
 #endif

@@ -1,5 +1,5 @@
-/* A file that appears whole or not at all: written under a temporary name in the same folder, made durable, then
- * renamed. */
+/* A file that appears whole or not at all: written under a temporary name in the same folder, made durable,
+ * then renamed. */
 #ifndef RF_LOADER_FILE_OUT_H
 #define RF_LOADER_FILE_OUT_H
 
@@ -11,8 +11,8 @@ struct rf_file_out {
     uint64_t written; /* bytes */
 };
 
-/* Creates the temporary file, and asks for `bytes` bytes of space at once where the file system can say whether it
- * has them, so that a full disk shows before hours of work. */
+/* Creates the temporary file, and asks for `bytes` bytes of space at once where the file system can say
+ * whether it has them, so that a full disk shows before hours of work. */
 enum rf_status rf_file_out_open(struct rf_file_out *out, const char *path, uint64_t bytes,
                                 struct rf_error *err);
 enum rf_status rf_file_out_write(struct rf_file_out *out, const void *data, uint64_t bytes,

@@ -30,7 +30,8 @@ static const struct {
     [RF_GGUF_F64] = {"f64", 8},
 };
 
-/* GGML's numbers of tensor types. Those without a dtype are named, so that a message can say what a file holds. */
+/* GGML's numbers of tensor types. Those without a dtype are named, so that a message can say what a file
+ * holds. */
 static const struct {
     uint32_t number;
     enum rf_dtype dtype;
@@ -64,7 +65,7 @@ uint32_t rf_gguf_scalar_bytes(enum rf_gguf_type type)
     return types[type].bytes;
 }
 
-/* ---- Reading bytes -------------------------------------------------------------------------------------- */
+/* ---- Reading bytes ------------------------------------------------------------------------------------- */
 
 struct reader {
     const char *file;
@@ -137,7 +138,7 @@ static enum rf_status take_name(struct reader *r, const char *kind, struct rf_gg
     return RF_OK;
 }
 
-/* ---- Metadata ------------------------------------------------------------------------------------------- */
+/* ---- Metadata ------------------------------------------------------------------------------------------ */
 
 static enum rf_status take_type(struct reader *r, const char *what, enum rf_gguf_type *out)
 {
@@ -253,7 +254,7 @@ static enum rf_status read_alignment(struct rf_gguf *out, struct rf_error *err)
     return status;
 }
 
-/* ---- Tensors -------------------------------------------------------------------------------------------- */
+/* ---- Tensors ------------------------------------------------------------------------------------------- */
 
 /* What is known of a tensor before all infos are read. */
 struct info {
@@ -413,7 +414,7 @@ static enum rf_status parse_tensors(struct reader *r, struct rf_gguf *out, uint6
     return status;
 }
 
-/* ---- The whole file ------------------------------------------------------------------------------------- */
+/* ---- The whole file ------------------------------------------------------------------------------------ */
 
 bool rf_gguf_is_magic(const unsigned char *bytes, uint64_t size)
 {
@@ -489,7 +490,7 @@ void rf_gguf_free(struct rf_gguf *gguf)
     *gguf = (struct rf_gguf){0};
 }
 
-/* ---- Asking for values ---------------------------------------------------------------------------------- */
+/* ---- Asking for values --------------------------------------------------------------------------------- */
 
 const struct rf_gguf_value *rf_gguf_find(const struct rf_gguf *gguf, const char *key)
 {

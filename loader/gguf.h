@@ -64,8 +64,8 @@ void rf_gguf_free(struct rf_gguf *gguf); /* zeroed is fine */
 /* NULL: there is no such key. */
 const struct rf_gguf_value *rf_gguf_find(const struct rf_gguf *gguf, const char *key);
 
-/* Each refuses another type and a value out of range (bounds are inclusive); an absent key leaves *out alone and
- * sets *found (NULL: the key is needed). */
+/* Each refuses another type and a value out of range (bounds are inclusive); an absent key leaves *out alone
+ * and sets *found (NULL: the key is needed). */
 enum rf_status rf_gguf_uint(const struct rf_gguf *gguf, const char *key, uint64_t min, uint64_t max,
                             uint64_t *out, bool *found, struct rf_error *err);
 enum rf_status rf_gguf_number(const struct rf_gguf *gguf, const char *key, double min, double max,

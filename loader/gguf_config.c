@@ -7,7 +7,7 @@
 
 #define ARCHITECTURE "qwen3"
 
-/* ---- What the engine does not run ----------------------------------------------------------------------- */
+/* ---- What the engine does not run ---------------------------------------------------------------------- */
 
 static enum rf_status unsupported(const struct rf_gguf *gguf, const char *key, const char *wanted,
                                   struct rf_error *err)
@@ -85,7 +85,8 @@ static enum rf_status check_supported(const struct rf_gguf *gguf, struct rf_erro
     return status;
 }
 
-/* Keys of the architecture's own that nothing here has looked at: they may mean something that we do not do. */
+/* Keys of the architecture's own that nothing here has looked at: they may mean something that we do not
+ * do. */
 static void find_unknown(const struct rf_gguf *gguf, struct rf_gguf_unknown *unknown)
 {
     static const char *const known[] = {
@@ -127,7 +128,7 @@ static void find_unknown(const struct rf_gguf *gguf, struct rf_gguf_unknown *unk
     }
 }
 
-/* ---- Sizes ---------------------------------------------------------------------------------------------- */
+/* ---- Sizes --------------------------------------------------------------------------------------------- */
 
 static enum rf_status check_multiple(const struct rf_gguf *gguf, const char *key, uint32_t value,
                                      uint32_t factor, const char *why, struct rf_error *err)
@@ -231,7 +232,7 @@ static enum rf_status read_vocab(struct rf_model_config *out, const struct rf_gg
     return status;
 }
 
-/* ---- Tokens --------------------------------------------------------------------------------------------- */
+/* ---- Tokens -------------------------------------------------------------------------------------------- */
 
 enum rf_status rf_gguf_token_id(const struct rf_gguf *gguf, const char *key, uint64_t limit, uint32_t *out,
                                 struct rf_error *err)
@@ -313,7 +314,7 @@ static enum rf_status read_tokens(struct rf_model_config *out, const struct rf_g
     return status ? status : read_own_eos(out, gguf, err);
 }
 
-/* ---- The whole ------------------------------------------------------------------------------------------ */
+/* ---- The whole ----------------------------------------------------------------------------------------- */
 
 enum rf_status rf_gguf_config(struct rf_model_config *out, const struct rf_gguf *gguf,
                               struct rf_gguf_unknown *unknown, struct rf_error *err)

@@ -1,13 +1,13 @@
-/* A model's configuration from GGUF metadata, under the same rules as config.json: what the engine cannot run is
- * refused by name. */
+/* A model's configuration from GGUF metadata, under the same rules as config.json: what the engine cannot
+ * run is refused by name. */
 #ifndef RF_LOADER_GGUF_CONFIG_H
 #define RF_LOADER_GGUF_CONFIG_H
 
 #include "loader/config.h"
 #include "loader/gguf.h"
 
-/* Ids that a model ends with are written as tokenizer.ggml.eos_token_id, which holds one; a model of several states
- * all of them under this key, an array of u32. */
+/* Ids that a model ends with are written as tokenizer.ggml.eos_token_id, which holds one; a model of several
+ * states all of them under this key, an array of u32. */
 #define RF_GGUF_EOS_KEY "refusion.eos_token_ids"
 
 /* Metadata keys that bind nothing: one warning for each is up to the caller. */

@@ -19,7 +19,7 @@ static void put_id(struct rf_gguf_metadata *to, const char *key, uint32_t id)
         rf_gguf_put_u32(to, key, id);
 }
 
-/* ---- Configuration -------------------------------------------------------------------------------------- */
+/* ---- Configuration ------------------------------------------------------------------------------------- */
 
 static void put_config(struct rf_gguf_metadata *to, const struct rf_model_config *config)
 {
@@ -53,7 +53,7 @@ static void put_eos(struct rf_gguf_metadata *to, const struct rf_model_config *c
         rf_gguf_put_u32_item(to, ids[i]);
 }
 
-/* ---- Tokenizer ------------------------------------------------------------------------------------------ */
+/* ---- Tokenizer ----------------------------------------------------------------------------------------- */
 
 /* Of id `id`, which may be beyond the tokenizer's. */
 static uint32_t type_of(const rf_tokenizer *tokenizer, uint32_t id)
@@ -142,7 +142,7 @@ static enum rf_status check_mask(const struct rf_model_config *config, const rf_
     return RF_OK;
 }
 
-/* ---- The whole ------------------------------------------------------------------------------------------ */
+/* ---- The whole ----------------------------------------------------------------------------------------- */
 
 enum rf_status rf_gguf_put_model(struct rf_gguf_metadata *to, const char *name,
                                  const struct rf_model_config *config, const rf_tokenizer *tokenizer,

@@ -6,8 +6,8 @@
 #include "loader/gguf_writer.h"
 #include "loader/tokenizer.h"
 
-/* `name`: of the model, for general.name. The tokenizer's ids must be below config->vocab. Refuses a tokenizer
- * whose split pattern GGUF has no name for. */
+/* `name`: of the model, for general.name. The tokenizer's ids must be below config->vocab. Refuses a
+ * tokenizer whose split pattern GGUF has no name for. */
 enum rf_status rf_gguf_put_model(struct rf_gguf_metadata *to, const char *name,
                                  const struct rf_model_config *config, const rf_tokenizer *tokenizer,
                                  struct rf_error *err);

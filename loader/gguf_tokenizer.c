@@ -1,5 +1,6 @@
-/* The tokenizer of a GGUF file: byte-level BPE as llama.cpp's converters write it for Qwen models. What comes out
- * is what tokenizer.json gives: normal tokens are the vocabulary, control and user-defined ones are added tokens. */
+/* The tokenizer of a GGUF file: byte-level BPE as llama.cpp's converters write it for Qwen models. What
+ * comes out is what tokenizer.json gives: normal tokens are the vocabulary, control and user-defined ones
+ * are added tokens. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,7 @@ static enum rf_status no_memory(const struct source *s)
                    s->gguf->file);
 }
 
-/* ---- What kind of tokenizer it is ----------------------------------------------------------------------- */
+/* ---- What kind of tokenizer it is ---------------------------------------------------------------------- */
 
 static enum rf_status expect_text(const struct source *s, const char *key, const char *wanted)
 {
@@ -82,7 +83,7 @@ static enum rf_status check_kind(struct source *s)
     return status;
 }
 
-/* ---- Tokens --------------------------------------------------------------------------------------------- */
+/* ---- Tokens -------------------------------------------------------------------------------------------- */
 
 static enum rf_status take_added(struct source *s, uint32_t id, struct rf_gguf_string text, bool special)
 {
@@ -143,7 +144,8 @@ static enum rf_status take_tokens(struct source *s)
 }
 
 /* eos or mask: must be an added token, and then no plain text may produce it. */
-static enum rf_status take_role(struct source *s, const char *role, uint32_t id, uint32_t *out)
+static enum rf_status take_role(struct source *s, const char *role, const char *key, uint32_t id,
+                                uint32_t *out)
 {
     struct rf_tokenizer_loading *loading = s->loading;
     if (id == RF_TOKENIZER_NONE)
@@ -155,8 +157,9 @@ static enum rf_status take_role(struct source *s, const char *role, uint32_t id,
             return RF_OK;
         }
     return rf_fail(loading->err, RF_ERROR_FORMAT,
-                   "%s: the %s token is %" PRIu32 ", which is no control or user defined token",
-                   s->gguf->file, role, id);
+                   "%s: the %s token (metadata \"tokenizer.ggml.%s\") is %" PRIu32
+                   ", which is no control or user defined token",
+                   s->gguf->file, role, key, id);
 }
 
 static enum rf_status take_roles(struct source *s)
@@ -168,13 +171,13 @@ static enum rf_status take_roles(struct source *s)
     if (!status)
         status = rf_gguf_mask_token(s->gguf, s->tokens->count, &mask, s->loading->err);
     if (!status)
-        status = take_role(s, "end", eos, &tokenizer->eos);
+        status = take_role(s, "end", "eos_token_id", eos, &tokenizer->eos);
     if (!status)
-        status = take_role(s, "mask", mask, &tokenizer->mask);
+        status = take_role(s, "mask", "mask_token_id", mask, &tokenizer->mask);
     return status;
 }
 
-/* ---- Merges and template -------------------------------------------------------------------------------- */
+/* ---- Merges and template ------------------------------------------------------------------------------- */
 
 static enum rf_status take_merges(struct source *s)
 {
@@ -210,7 +213,7 @@ static enum rf_status take_template(struct source *s)
     return status;
 }
 
-/* ---- The whole ------------------------------------------------------------------------------------------ */
+/* ---- The whole ----------------------------------------------------------------------------------------- */
 
 static enum rf_status load(struct source *s)
 {

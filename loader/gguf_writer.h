@@ -41,8 +41,8 @@ static inline uint64_t rf_gguf_padded(uint64_t bytes)
 /* Bytes of a tensor, without padding. */
 uint64_t rf_gguf_new_tensor_bytes(const struct rf_gguf_new_tensor *tensor);
 
-/* Header, metadata and infos, padded to the alignment. The tensors' bytes follow in this order, each padded with
- * zeros to the alignment. `file` is for messages; *out is the caller's to free. */
+/* Header, metadata and infos, padded to the alignment. The tensors' bytes follow in this order, each padded
+ * with zeros to the alignment. `file` is for messages; *out is the caller's to free. */
 enum rf_status rf_gguf_write_head(struct rf_bytes *out, const struct rf_gguf_metadata *metadata,
                                   const struct rf_gguf_new_tensor *tensors, size_t count, const char *file,
                                   struct rf_error *err);

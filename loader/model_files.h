@@ -1,6 +1,6 @@
-/* A model folder or GGUF file, opened and checked: config, mapped shards, and every weight bound to a named field
- * with exactly the dtype, rank and shape that the config asks for. Weights are not read here: `data` points
- * into the mappings. */
+/* A model folder or GGUF file, opened and checked: config, mapped shards, and every weight bound to a named
+ * field with exactly the dtype, rank and shape that the config asks for. Weights are not read here: `data`
+ * points into the mappings. */
 #ifndef RF_LOADER_MODEL_FILES_H
 #define RF_LOADER_MODEL_FILES_H
 

@@ -11,8 +11,8 @@ static void decode_f16(const unsigned char *from, uint64_t count, float *out)
     for (uint64_t i = 0; i < count; i++) {
         uint16_t half;
         memcpy(&half, from + 2 * i, 2);
-        /* rf_half_to_float without branches, which compilers make vectors of: the exponent moves by a product,
-         * which gets subnormals right too. Infinity and NaN have their own exponent. */
+        /* rf_half_to_float without branches, which compilers make vectors of: the exponent moves by a
+         * product, which gets subnormals right too. Infinity and NaN have their own exponent. */
         uint32_t size = (uint32_t)(half & 0x7fffu) << 13, sign = (uint32_t)(half & 0x8000u) << 16;
         uint32_t finite = rf_float_bits(rf_float_from_bits(size) * 0x1p112f);
         out[i] = rf_float_from_bits(sign | (size >= 0x0f800000u ? size | 0x7f800000u : finite));
@@ -96,8 +96,8 @@ static float inverse(float d)
     return isfinite(result) ? result : 0.0f;
 }
 
-/* roundf (halves away from zero) for |value| below 2^22. Adding 0.5 would round 0.49999997 up; the number just
- * below it does not, and reaches the next whole number from every half all the same. */
+/* roundf (halves away from zero) for |value| below 2^22. Adding 0.5 would round 0.49999997 up; the number
+ * just below it does not, and reaches the next whole number from every half all the same. */
 static int round_away(float value)
 {
     return (int)(value + copysignf(0.49999997f, value));
@@ -150,8 +150,8 @@ static void decode_q4_k(const unsigned char *block, float *out)
     }
 }
 
-/* Each half of 128 elements: four runs of 32, whose low nibbles are those of 64 bytes, low then high, and whose
- * upper bits are the four pairs of bits of 32 bytes. */
+/* Each half of 128 elements: four runs of 32, whose low nibbles are those of 64 bytes, low then high, and
+ * whose upper bits are the four pairs of bits of 32 bytes. */
 static void decode_q6_k(const unsigned char *block, float *out)
 {
     float d = rf_get_half(block + RF_Q6_K_D);

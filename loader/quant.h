@@ -4,8 +4,8 @@
  *   Q8_0  32 elements,  34 bytes: f16 d, 32 x int8 q; x = d q
  *   Q4_0  32 elements,  18 bytes: f16 d, 16 bytes; element i is the low nibble of byte i, element i + 16 its
  *         high nibble; x = d (q - 8)
- *   Q4_K 256 elements, 144 bytes: f16 d, f16 dmin, 12 bytes with eight 6-bit scales s and eight 6-bit minima m
- *         (one pair for 32 elements), 128 bytes of nibbles; x = d s q - dmin m
+ *   Q4_K 256 elements, 144 bytes: f16 d, f16 dmin, 12 bytes with eight 6-bit scales s and eight 6-bit
+ *         minima m (one pair for 32 elements), 128 bytes of nibbles; x = d s q - dmin m
  *   Q6_K 256 elements, 210 bytes: 128 bytes with the low nibbles, 64 bytes with the upper two bits, 16 x int8
  *         scale s (one for 16 elements), f16 d; x = d s (q - 32) */
 #ifndef RF_LOADER_QUANT_H

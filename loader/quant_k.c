@@ -1,9 +1,9 @@
-/* Q4_K and Q6_K: a block of 256 is cut into parts of 32 or 16, each gets the scale (and minimum) that make its
- * weighted square error least, and these scales are themselves rounded to a few bits of a block's.
+/* Q4_K and Q6_K: a block of 256 is cut into parts of 32 or 16, each gets the scale (and minimum) that make
+ * its weighted square error least, and these scales are themselves rounded to a few bits of a block's.
  *
- * No closed form gives the best scale, because rounding depends on it. So a handful of steps around the obvious
- * one is tried: round with it, solve least squares for the numbers that came out, keep the best result. The
- * candidates and weights are those of GGML's reference, so that files are as good as its are. */
+ * No closed form gives the best scale, because rounding depends on it. So a handful of steps around the
+ * obvious one is tried: round with it, solve least squares for the numbers that came out, keep the best
+ * result. The candidates and weights are those of GGML's reference, so that files are as good as its are. */
 #include <math.h>
 
 #include "loader/quant_internal.h"
@@ -24,12 +24,15 @@ static float clamp(float value, float low, float high)
     return value < high ? value : high;
 }
 
-static float total(const float lanes[LANES])
+/* In pairs: short chains of additions, and the same order everywhere. */
+static double total(const float lanes[LANES])
 {
-    float sum = 0.0f;
-    for (int j = 0; j < LANES; j++)
-        sum += lanes[j];
-    return sum;
+    float four[4], two[2];
+    for (int j = 0; j < 4; j++)
+        four[j] = lanes[j] + lanes[j + 4];
+    for (int j = 0; j < 2; j++)
+        two[j] = four[j] + four[j + 2];
+    return (double)two[0] + (double)two[1];
 }
 
 static int to_int(float value, int low, int high)
@@ -37,7 +40,7 @@ static int to_int(float value, int low, int high)
     return (int)clamp(round_even(value), (float)low, (float)high);
 }
 
-/* ---- Q4_K: x = scale q - min, q in 0..15, min >= 0 ------------------------------------------------------ */
+/* ---- Q4_K: x = scale q - min, q in 0..15, min >= 0 ----------------------------------------------------- */
 
 enum { PART = 32, Q4_MOST = 15, Q4_STEPS = 20 };
 
@@ -45,10 +48,10 @@ struct affine {
     float scale, min;
 };
 
-/* Least squares of scale q - min for the q that `step` (the inverse of a scale) and `low` give. */
+/* What least squares of scale q - min need, for the q that `step` (the inverse of a scale) and `low` give. */
 struct affine_sums {
-    float weight, x;   /* sum of w, of w x: do not depend on q */
-    float q, q_q, q_x; /* sum of w q, of w q q, of w q x */
+    double weight, x, x_x; /* sums of w, of w x, of w x x: do not depend on q */
+    double q, q_q, q_x;    /* of w q, of w q q, of w q x */
 };
 
 static void sum_affine(const float *x, const float *weights, float step, float low, struct affine_sums *sums)
@@ -67,54 +70,64 @@ static void sum_affine(const float *x, const float *weights, float step, float l
     sums->q_x = total(q_x);
 }
 
-static float affine_error(const float *x, const float *weights, float step, float low, struct affine fit)
+/* Sum of w (scale q - min - x)^2 without going over the numbers again. Its terms cancel, to some thousandths
+ * of each: in double that leaves enough. */
+static double affine_error(const struct affine_sums *sums, struct affine fit)
 {
-    float error[LANES] = {0};
-    for (int i = 0; i < PART; i += LANES)
-        for (int j = 0; j < LANES; j++) {
-            float q = clamp(round_even(step * (x[i + j] - low)), 0.0f, Q4_MOST);
-            float off = fit.scale * q - fit.min - x[i + j];
-            error[j] += weights[i + j] * off * off;
-        }
-    return total(error);
+    double s = (double)fit.scale, m = (double)fit.min;
+    return s * (s * sums->q_q - 2 * m * sums->q - 2 * sums->q_x) + m * (m * sums->weight + 2 * sums->x) +
+           sums->x_x;
 }
 
 /* The fit must not put its minimum above zero: then a minimum of zero, and the scale alone is solved for. */
 static bool solve_affine(const struct affine_sums *sums, struct affine *fit)
 {
-    float determinant = sums->weight * sums->q_q - sums->q * sums->q;
-    if (!(determinant > 0.0f))
+    double determinant = sums->weight * sums->q_q - sums->q * sums->q;
+    if (!(determinant > 0.0))
         return false;
-    fit->scale = (sums->weight * sums->q_x - sums->x * sums->q) / determinant;
-    fit->min = -(sums->q_q * sums->x - sums->q * sums->q_x) / determinant;
+    fit->scale = (float)((sums->weight * sums->q_x - sums->x * sums->q) / determinant);
+    fit->min = (float)((sums->q * sums->q_x - sums->q_q * sums->x) / determinant);
     if (fit->min < 0.0f) {
         fit->min = 0.0f;
-        fit->scale = sums->q_x / sums->q_q;
+        fit->scale = (float)(sums->q_x / sums->q_q);
     }
     return true;
 }
 
+/* Larger numbers weigh more: they meet large activations as often as small ones do. */
+static void weigh(const float *x, float weights[PART], struct affine_sums *sums)
+{
+    float squares[LANES] = {0}, weight[LANES] = {0}, w_x[LANES] = {0}, w_x_x[LANES] = {0};
+    for (int i = 0; i < PART; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            squares[j] += x[i + j] * x[i + j];
+    float typical = sqrtf((float)total(squares) / PART);
+    for (int i = 0; i < PART; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            float w = typical + fabsf(x[i + j]);
+            weights[i + j] = w;
+            weight[j] += w;
+            w_x[j] += w * x[i + j];
+            w_x_x[j] += w * x[i + j] * x[i + j];
+        }
+    *sums = (struct affine_sums){.weight = total(weight), .x = total(w_x), .x_x = total(w_x_x)};
+}
+
 static struct affine fit_affine(const float *x)
 {
-    float weights[PART], low = x[0], high = x[0], squares = 0.0f;
-    struct affine_sums sums = {0};
+    float weights[PART], low = x[0], high = x[0];
+    struct affine_sums sums;
+    weigh(x, weights, &sums);
     for (int i = 0; i < PART; i++) {
-        squares += x[i] * x[i];
         low = x[i] < low ? x[i] : low;
         high = x[i] > high ? x[i] : high;
-    }
-    /* Larger numbers weigh more: they meet larger activations as often as small ones do. */
-    float typical = sqrtf(squares / PART);
-    for (int i = 0; i < PART; i++) {
-        weights[i] = typical + fabsf(x[i]);
-        sums.weight += weights[i];
-        sums.x += weights[i] * x[i];
     }
     low = low > 0.0f ? 0.0f : low;
     if (!(Q4_MOST / (high - low) < INFINITY)) /* all alike, or denormal */
         return (struct affine){0.0f, -low};
     struct affine best = {(high - low) / Q4_MOST, -low};
-    float least = affine_error(x, weights, Q4_MOST / (high - low), low, best);
+    sum_affine(x, weights, Q4_MOST / (high - low), low, &sums);
+    double least = affine_error(&sums, best);
     for (int i = 0; i <= Q4_STEPS; i++) {
         /* From the minimum found so far: that reaches fits which steps from the lowest number do not, and is
          * worth half a percent of error. */
@@ -124,7 +137,7 @@ static struct affine fit_affine(const float *x)
         sum_affine(x, weights, step, low, &sums);
         if (!solve_affine(&sums, &fit))
             continue;
-        float error = affine_error(x, weights, step, low, fit);
+        double error = affine_error(&sums, fit);
         if (error < least) {
             least = error;
             best = fit;
@@ -174,7 +187,7 @@ void rf_q4_k_encode(const float *x, unsigned char *block)
     }
 }
 
-/* ---- Q6_K: x = scale (q - 32), q in 0..63 --------------------------------------------------------------- */
+/* ---- Q6_K: x = scale (q - 32), q in 0..63 -------------------------------------------------------------- */
 
 enum { SMALL_PART = 16, Q6_HALF = 32, Q6_STEPS = 9 };
 
@@ -189,7 +202,7 @@ static float fit_scale(const float *x)
         }
     if (most < 1e-15f) /* zero in any block whose scale an f16 can hold */
         return 0.0f;
-    float best_scale = 0.0f, best = 0.0f;
+    double best_scale = 0.0, best = 0.0;
     for (int n = 0; n <= 2 * Q6_STEPS; n++) {
         /* The obvious step first, which maps the extreme to -32 exactly, then smaller and larger ones. */
         int i = n == 0 ? 0 : n <= Q6_STEPS ? n - Q6_STEPS - 1 : n - Q6_STEPS;
@@ -202,14 +215,14 @@ static float fit_scale(const float *x)
                 q_x[j] += weighted * value;
                 q_q[j] += weighted * q;
             }
-        float sum_x = total(q_x), sum_q = total(q_q);
+        double sum_x = total(q_x), sum_q = total(q_q);
         /* What the fit explains of the sum of squares: more is better. */
-        if (sum_q > 0.0f && sum_x * sum_x > best * sum_q) {
+        if (sum_q > 0.0 && sum_x * sum_x > best * sum_q) {
             best_scale = sum_x / sum_q;
             best = best_scale * sum_x;
         }
     }
-    return best_scale;
+    return (float)best_scale;
 }
 
 static void pack_q6_k(unsigned char *block, const uint8_t *q)

@@ -1,10 +1,11 @@
 /* A model from files to one GGUF file, its weights in another type.
  *
- * Vectors (norms) are always F32: they are small, and llama.cpp wants them so. Matrices become the wanted type, but
- * for two things:
- *   - embedding and head are more sensitive than the rest, so Q4_K keeps them in Q6_K and Q4_0 in Q8_0 (the same
- *     block of 32, so that any size that the one takes the other takes too); `pure` turns this off;
- *   - a matrix whose rows are no multiple of a type's block becomes Q8_0, or F16 where 32 is no divisor either.
+ * Vectors (norms) are always F32: they are small, and llama.cpp wants them so. Matrices become the wanted
+ * type, but for two things:
+ *   - embedding and head are more sensitive than the rest, so Q4_K keeps them in Q6_K and Q4_0 in Q8_0 (the
+ *     same block of 32, so that any size that the one takes the other takes too); `pure` turns this off;
+ *   - a matrix whose rows are no multiple of a type's block becomes Q8_0, or F16 where 32 is no divisor
+ *     either.
  * A tensor that has its type already is copied as it is. */
 #ifndef RF_LOADER_QUANTIZE_H
 #define RF_LOADER_QUANTIZE_H
@@ -43,8 +44,9 @@ struct rf_quantize_desc {
     void *user;
 };
 
-/* `in` is what rf_model_files_open takes; `out` is written under a temporary name and renamed when all of it is on
- * disk. *total is filled on success. An element that is not finite, or beyond what the new type holds, is refused. */
+/* `in` is what rf_model_files_open takes; `out` is written under a temporary name and renamed when all of it
+ * is on disk. *total is filled on success. An element that is not finite, or beyond what the new type holds,
+ * is refused. */
 enum rf_status rf_quantize(const char *in, const char *out, const struct rf_quantize_desc *desc,
                            struct rf_quantize_total *total, struct rf_error *err);
 

@@ -55,20 +55,24 @@ static enum rf_status parse_shape(struct rf_tensor *tensor, struct rf_json_at at
     return RF_OK;
 }
 
-/* Product of shape * bits / 8, refused when it overflows or is no whole number of bytes. */
+/* Refuses a product of sizes that overflows, or is no whole number of bytes. */
 static enum rf_status count_bytes(struct rf_tensor *tensor, struct rf_json_at at, struct rf_error *err)
 {
-    uint64_t bits = rf_dtype_bits(tensor->dtype);
+    uint64_t elements = 1, bytes = 0, block = rf_dtype_block_elements(tensor->dtype);
+    bool fits = true;
     for (uint32_t i = 0; i < tensor->rank; i++)
-        if (__builtin_mul_overflow(bits, tensor->shape[i], &bits))
-            return rf_fail(err, RF_ERROR_FORMAT, "%s: tensor %sshape %s is larger than any file", at.file,
-                           at.path, rf_shape_describe(tensor->shape, tensor->rank).text);
-    if (bits % 8)
+        fits = fits && !__builtin_mul_overflow(elements, tensor->shape[i], &elements);
+    fits = fits && !__builtin_mul_overflow(elements / block, rf_dtype_block_bytes(tensor->dtype), &bytes);
+    if (!fits)
+        return rf_fail(err, RF_ERROR_FORMAT, "%s: tensor %sshape %s is larger than any file", at.file,
+                       at.path, rf_shape_describe(tensor->shape, tensor->rank).text);
+    if (elements % block)
         return rf_fail(err, RF_ERROR_FORMAT,
-                       "%s: tensor %sshape %s of %s has %" PRIu64 " bits, wanted whole bytes", at.file,
-                       at.path, rf_shape_describe(tensor->shape, tensor->rank).text,
-                       rf_dtype_name(tensor->dtype), bits);
-    tensor->bytes = bits / 8;
+                       "%s: tensor %sshape %s of %s has %" PRIu64 " elements, wanted a multiple of %" PRIu64
+                       ", which fill whole bytes",
+                       at.file, at.path, rf_shape_describe(tensor->shape, tensor->rank).text,
+                       rf_dtype_name(tensor->dtype), elements, block);
+    tensor->bytes = bytes;
     return RF_OK;
 }
 

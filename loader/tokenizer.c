@@ -45,7 +45,7 @@ enum rf_status rf_tokenizer_check_vocab(const rf_tokenizer *tokenizer, uint32_t 
     const struct rf_token *last = &tokenizer->tokens[tokenizer->vocab - 1];
     char quoted[RF_QUOTE_SIZE];
     return rf_fail(err, RF_ERROR_FORMAT,
-                   "%s: the tokenizer's token %s has id %u, but config.json says vocab_size %u, "
+                   "%s: the tokenizer's token %s has id %u, but the embedding has %u rows (vocab_size), "
                    "wanted every id below that",
                    tokenizer->folder, rf_quote(quoted, tokenizer->bytes.data + last->offset, last->length),
                    tokenizer->vocab - 1, config_vocab);

@@ -1,5 +1,5 @@
-/* From a path to a tokenizer: which route its files take, tokenizer_config.json, and the vocab.json + merges.txt
- * route. tokenizer_json.c and gguf_tokenizer.c have the others. */
+/* From a path to a tokenizer: which route its files take, tokenizer_config.json, and the vocab.json +
+ * merges.txt route. tokenizer_json.c and gguf_tokenizer.c have the others. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 

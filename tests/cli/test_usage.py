@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
-"""Everything of the program that needs no device: help, wrong options, tokenize, inspect."""
+"""Everything of the program that needs no device: help, wrong options, tokenize, inspect, quantize."""
 import json
 import os
 import random
 import re
+import resource
+import shutil
+import signal
+import struct
 import subprocess
 import tempfile
+import time
 import unicodedata
 
 from support import GOLDEN, PROGRAM, ROOT, TINY, ProgramTest, clean_environment, main, run as run_on_driver
@@ -304,6 +309,118 @@ class Elsewhere(ProgramTest):
         nothing = {"VK_DRIVER_FILES": "/nowhere.json", "VK_ICD_FILENAMES": "/nowhere.json"}
         self.check_fails(run("generate", "-p", "x", env=nothing), 1, "found no driver", "VK_DRIVER_FILES")
         self.check_fails(run("devices", env=nothing), 1, "found no driver")
+
+
+class Quantize(ProgramTest):
+    TYPES = ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"]
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.out = os.path.join(self.folder, "out.gguf")
+
+    def test_types(self):
+        before = json.loads(self.check_works(run("inspect", "--json")))
+        text = "Tom's 12 apples\n\ndef f(x):  <|im_end|>"
+        ids = run("tokenize", "--special", text).stdout
+        for kind in self.TYPES:
+            with self.subTest(kind):
+                report = json.loads(self.check_works(run("quantize", TINY, self.out, "--type", kind, "--json", "--quiet")))
+                after = json.loads(self.check_works(run("inspect", "--json", "-m", self.out)))
+                for field in before["config"]:
+                    if field not in ("rms_norm_eps", "eos_token_id"):  # f32 in GGUF; the tokenizer's is stated too
+                        self.assertEqual(after["config"][field], before["config"][field])
+                self.assertEqual(after["tokenizer"], before["tokenizer"])
+                self.assertEqual(after["parameters"], report["parameters"])
+                self.assertEqual(after["weight_bytes"], report["bytes_after"])
+                self.assertEqual(len(after["tensors"]), len(report["tensors"]))
+                kinds = {tensor["name"]: tensor["dtype"] for tensor in after["tensors"]}
+                for tensor in report["tensors"]:
+                    self.assertEqual(kinds[tensor["name"]], tensor["to"])
+                    vector = len(tensor["shape"]) == 1
+                    table = {"q4_k": "Q6_K", "q4_0": "Q8_0"}.get(kind) if tensor["name"] == "token_embd.weight" else None
+                    self.assertEqual(tensor["to"], "F32" if vector else table or kind.upper())
+                    self.assertEqual("why" in tensor, tensor["to"] != kind.upper())
+                    self.assertLess(tensor["relative_error"], 0.1)
+                self.assertEqual(run("tokenize", "--special", "-m", self.out, text).stdout, ids)
+
+    def test_text(self):
+        lines = self.check_works(run("quantize", TINY, self.out, "--type=q4_k", "--pure")).splitlines()
+        self.assertEqual(len(lines), 69)
+        self.assertRegex(lines[0], r"^token_embd\.weight +\[671, 256\] +BF16 -> Q4_K +error 0\.0\d+, at most \S+ +\d+ bytes$")
+        self.assertRegex(lines[1], r"^blk\.0\.attn_norm\.weight .*BF16 -> F32 .*\(vectors stay F32\)$")
+        self.assertRegex(lines[-1], r"out\.gguf: 68 tensors, 4894464 parameters, 2\.8 MB of weights from 9\.8 MB")
+        # What is in blocks already can be taken further, with a warning.
+        result = run("quantize", self.out, self.out + "2", "--type", "q8_0")
+        self.assertEqual(result.returncode, 0)
+        self.assertRegex(result.stderr, r"^refusion: warning: 43 tensors were quantized before")
+        self.assertEqual(sorted(os.listdir(self.folder)), ["out.gguf", "out.gguf2"])
+
+    def test_wrong(self):
+        self.check_fails(run("quantize"), 2, "found no arguments, wanted IN")
+        self.check_fails(run("quantize", TINY), 2, "found only one argument")
+        self.check_fails(run("quantize", TINY, self.out), 2, "--type: found nothing, wanted f32, f16")
+        self.check_fails(run("quantize", TINY, self.out, "--type", "q5_k"), 2, '--type: found "q5_k", wanted f32')
+        self.check_fails(run("quantize", TINY, self.out, "x"), 2, 'found a third argument "x", wanted only IN and OUT')
+        self.check_fails(run("quantize", "/nowhere", self.out, "--type", "f16"), 1, "/nowhere: cannot open")
+        self.check_fails(run("quantize", TINY, "/nowhere/x", "--type", "f16"), 1, "/nowhere/x: cannot create")
+        self.check_fails(run("quantize", TINY, self.out, "--type", "f16", "--threads", "0"), 2, "--threads: found")
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_full_disk(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        result = subprocess.run([PROGRAM, "quantize", TINY, self.out, "--type", "f16"], capture_output=True, text=True,
+                                check=False, preexec_fn=limit, env=clean_environment())
+        self.check_fails(result, 1, "out.gguf: ", "File too large")
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def large_model(self):
+        """Tiny with feed-forward layers of 400,000: 1.8 billion zeros in a sparse file."""
+        model = os.path.join(self.folder, "model")
+        os.mkdir(model)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(os.path.join(TINY, name), model)
+        with open(os.path.join(TINY, "config.json"), encoding="utf-8") as file:
+            config = json.load(file)
+        config["intermediate_size"] = 400000
+        with open(os.path.join(model, "config.json"), "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        with open(os.path.join(TINY, "model.safetensors"), "rb") as file:
+            header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        place = 0
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                tensor["shape"] = [400000 if size == 768 else size for size in tensor["shape"]]
+                count = 2
+                for size in tensor["shape"]:
+                    count *= size
+                tensor["data_offsets"] = [place, place + count]
+                place += count
+        text = json.dumps(header).encode()
+        with open(os.path.join(model, "model.safetensors"), "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            file.truncate(8 + len(text) + place)
+        return model
+
+    def test_interrupt(self):
+        model = self.large_model()
+        with open(self.out, "w", encoding="utf-8") as file:
+            file.write("older")
+        with subprocess.Popen([PROGRAM, "quantize", model, self.out, "--type", "q4_0"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, env=clean_environment()) as process:
+            deadline = time.monotonic() + 60
+            while len(os.listdir(self.folder)) < 3 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, stderr)
+        self.assertRegex(stderr, r"^refusion: .*out\.gguf: interrupted, nothing was written\n$")
+        self.assertEqual(sorted(os.listdir(self.folder)), ["model", "out.gguf"])
+        with open(self.out, encoding="utf-8") as file:
+            self.assertEqual(file.read(), "older")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,14 @@ static void check_tensor(const struct rf_tensor_table *file, size_t i, const uin
     const struct rf_tensor *tensor = &file->tensors[i];
     const uint8_t *data = tensor->data;
     promise(data >= bytes + 8 && data <= bytes + size && tensor->bytes <= (uint64_t)(bytes + size - data));
-    promise(tensor->rank <= RF_MAX_RANK && tensor->dtype > RF_DTYPE_NONE && tensor->dtype < RF_DTYPE_COUNT);
-    uint64_t bits = rf_dtype_bits(tensor->dtype);
+    promise(tensor->rank <= RF_MAX_RANK && tensor->dtype > RF_DTYPE_NONE &&
+            tensor->dtype < RF_DTYPE_SAFETENSORS_END);
+    uint64_t elements = 1;
     for (uint32_t d = 0; d < tensor->rank; d++)
-        promise(!__builtin_mul_overflow(bits, tensor->shape[d], &bits));
-    promise(bits / 8 == tensor->bytes && bits % 8 == 0);
+        promise(!__builtin_mul_overflow(elements, tensor->shape[d], &elements));
+    promise(elements % rf_dtype_block_elements(tensor->dtype) == 0);
+    promise(rf_dtype_bytes(tensor->dtype, elements) == tensor->bytes &&
+            rf_tensor_elements(tensor) == elements);
     promise(i == 0 || strcmp(file->tensors[i - 1].name, tensor->name) < 0);
     promise(rf_tensor_table_find(file, tensor->name) == tensor);
     promise(strlen(rf_shape_describe(tensor->shape, tensor->rank).text) < sizeof(struct rf_shape_text));

@@ -1,7 +1,8 @@
 /* Any text as tokenizer.json: refused with one line, or a tokenizer whose ids, texts and merges hold
  * together: it encodes a text that is rich in pairs, and the ids come back as that text. The first "@@":0 of
  * an input stands for the tokens of the 256 bytes, which every vocabulary needs: so inputs are short and
- * mutations hit the rest. Half of the mutations are made on the JSON tree: most others only break the text. */
+ * mutations hit the rest. Half of the mutations are made on the JSON tree: most others only break the
+ * text. */
 #include "tokenizer_promise.h"
 
 #include <cjson/cJSON.h>

@@ -256,8 +256,8 @@ static double relative_error(enum rf_dtype dtype, const float *x, uint64_t count
     return square > 0 ? sqrt(error / square) : sqrt(error);
 }
 
-/* The relative error of normal numbers is a property of type and quantizer: measured here 0.00528, 0.0854, 0.0706 and
- * 0.0174. Without the search for better steps Q4_K has 0.0778 and Q6_K 0.0182. */
+/* The relative error of normal numbers is a property of type and quantizer: measured here 0.00528, 0.0854,
+ * 0.0706 and 0.0174. Without the search for better steps Q4_K has 0.0778 and Q6_K 0.0182. */
 static void errors_are_small(void **state)
 {
     (void)state;
@@ -280,8 +280,8 @@ static void errors_are_small(void **state)
     }
 }
 
-/* Each kind of block stays within one and a half steps of its greatest number, and zeros stay zeros. Scales below
- * f16's smallest number, 6e-8, are lost: that is the absolute part. */
+/* Each kind of block stays within one and a half steps of its greatest number, and zeros stay zeros. Scales
+ * below f16's smallest number, 6e-8, are lost: that is the absolute part. */
 static void awkward_blocks(void **state)
 {
     (void)state;
@@ -302,8 +302,8 @@ static void awkward_blocks(void **state)
         }
 }
 
-/* Beyond what f16 scales hold the result is not finite; where even squares overflow it is anything, but nothing
- * worse happens. */
+/* Beyond what f16 scales hold the result is not finite; where even squares overflow it is anything, but
+ * nothing worse happens. */
 static void huge_numbers(void **state)
 {
     (void)state;

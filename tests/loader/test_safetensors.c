@@ -110,7 +110,7 @@ static const struct bad_header bad_headers[] = {
     {"half a byte is refused",
      "{" T("a", "F4", "[3]", "[0,2]") "}",
      2,
-     {"a: shape [3] of F4 has 12 bits", "whole bytes", ""}},
+     {"a: shape [3] of F4 has 3 elements", "whole bytes", ""}},
     {"tensor that is not an object is refused",
      "{\"a\":[]}",
      0,

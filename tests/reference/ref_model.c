@@ -59,7 +59,7 @@ static float float_of_half(uint16_t half)
 
 static float *read_tensor(const struct rf_tensor *tensor)
 {
-    size_t count = (size_t)(tensor->bytes * 8 / rf_dtype_bits(tensor->dtype));
+    size_t count = (size_t)rf_tensor_elements(tensor);
     const unsigned char *bytes = tensor->data;
     float *values = allocate(count, sizeof *values);
     for (size_t i = 0; i < count; i++) {

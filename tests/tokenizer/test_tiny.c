@@ -55,8 +55,8 @@ static void test_queries(void **state)
         assert_int_equal(rf_tokenizer_check_vocab(t, 671, &err), RF_OK);
         assert_int_equal(rf_tokenizer_check_vocab(t, 670, &err), RF_ERROR_FORMAT);
         assert_string_equal(err.message,
-                            "m: the tokenizer's token \"<|mask|>\" has id 670, but config.json says "
-                            "vocab_size 670, wanted every id below that");
+                            "m: the tokenizer's token \"<|mask|>\" has id 670, but the embedding has "
+                            "670 rows (vocab_size), wanted every id below that");
     }
 }
 
