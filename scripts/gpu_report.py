@@ -98,6 +98,18 @@ def program(options, *arguments):
     return launcher + [options.program, *arguments] + device
 
 
+def note_state(report, when):
+    """Clocks, temperature and load of an NVIDIA GPU, where its tool is: beside figures they tell what was measured."""
+    try:
+        state = subprocess.run(["nvidia-smi", "--format=csv", "--query-gpu=name,driver_version,pstate,clocks.sm,"
+                                "clocks.mem,temperature.gpu,power.draw,utilization.gpu,memory.used"],
+                               capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    if state.returncode == 0:
+        report.data["host"][f"nvidia_smi_{when}"] = state.stdout.strip().splitlines()
+
+
 def check_kernels(report):
     """Every kernel of every tier that the device has."""
     options = report.options
@@ -265,12 +277,14 @@ def main():
               file=sys.stderr)
         return 2
     report = Report(options)
+    note_state(report, "before")
     if find_device(report):
         check_kernels(report)
         check_parity(report)
         measure(report)
         measure_torch(report)
         profile(report)
+    note_state(report, "after")
     write(report)
     return 0 if report.passed() else 1
 

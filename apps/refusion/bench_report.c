@@ -132,6 +132,7 @@ static cJSON *cell_json(const struct rf_bench_forward *cell)
     cJSON_AddNumberToObject(json, "fastest_ms", cell->fastest * 1e3);
     cJSON_AddNumberToObject(json, "slowest_ms", cell->slowest * 1e3);
     cJSON_AddNumberToObject(json, "device_ms", cell->device_seconds * 1e3);
+    cJSON_AddNumberToObject(json, "submit_ms", cell->submit_seconds * 1e3);
     cJSON_AddNumberToObject(json, "floor_ms", cell->floor_seconds * 1e3);
     cJSON_AddNumberToObject(json, "repeats", cell->repeats);
     cJSON_AddNumberToObject(json, "tokens_per_second", cell->rows / cell->seconds);

@@ -32,6 +32,7 @@ struct rf_bench_forward {
     uint32_t repeats;
     double seconds, fastest, slowest; /* submit to end of the wait; the median and the extremes */
     double device_seconds;            /* median by timestamps; 0: the device has none */
+    double submit_seconds;            /* of the host until the work is handed over; median */
     double floor_seconds;             /* the larger of bytes / read ceiling and flops / best matrix ceiling */
     uint64_t bytes;                   /* weights and KV rows, each once */
     uint64_t flops;

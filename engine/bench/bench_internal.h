@@ -37,7 +37,7 @@ enum rf_status rf_bench_sequence_cover(struct bench_sequence *s, uint32_t rows, 
                                        struct rf_error *err);
 
 struct bench_time {
-    double wall, device; /* seconds, summed over submissions; device 0: no timestamps */
+    double wall, submit, device; /* seconds, summed over submissions; device 0: no timestamps */
     uint32_t submissions, dispatches, barriers;
 };
 
@@ -77,7 +77,7 @@ uint32_t rf_bench_bucket(uint32_t rows);
 /* ---- forwards.c ------------------------------------------------------------------------------------- */
 
 struct bench_samples {
-    double *wall, *device; /* [count], sorted by rf_bench_summarise */
+    double *wall, *submit, *device; /* [count], sorted by rf_bench_summarise */
     uint32_t count;
 };
 /* Fills in everything but rows, cache and error. `time` is that of one repeat; outputs: rows with a result.

@@ -32,7 +32,7 @@ static enum rf_status prefill_once(struct rf_bench *b, uint32_t rows, struct ben
 
 enum rf_status rf_bench_prefill(struct rf_bench *b, struct rf_bench_forward *cell, struct rf_error *err)
 {
-    double wall[PREFILL_REPEATS], device[PREFILL_REPEATS];
+    double wall[PREFILL_REPEATS], submit[PREFILL_REPEATS], device[PREFILL_REPEATS];
     struct bench_time time = {0};
     enum rf_status status = rf_bench_sequence_cover(&b->measured, cell->rows, b->kv_seed, err);
     if (!status)
@@ -43,10 +43,11 @@ enum rf_status rf_bench_prefill(struct rf_bench *b, struct rf_bench_forward *cel
         time = (struct bench_time){0};
         status = prefill_once(b, cell->rows, &time, err);
         wall[count] = time.wall;
+        submit[count] = time.submit;
         device[count++] = time.device;
     }
     if (!status)
-        rf_bench_summarise(b, &(struct bench_samples){wall, device, count}, &time, 1, cell);
+        rf_bench_summarise(b, &(struct bench_samples){wall, submit, device, count}, &time, 1, cell);
     return status;
 }
 

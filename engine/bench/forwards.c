@@ -180,6 +180,7 @@ void rf_bench_summarise(const struct rf_bench *b, const struct bench_samples *sa
     cell->fastest = samples->wall[0];
     cell->slowest = samples->wall[samples->count - 1];
     cell->device_seconds = rf_bench_median(samples->device, samples->count);
+    cell->submit_seconds = rf_bench_median(samples->submit, samples->count);
     cell->submissions = time->submissions;
     cell->dispatches = time->dispatches;
     cell->barriers = time->barriers;
@@ -194,8 +195,8 @@ void rf_bench_summarise(const struct rf_bench *b, const struct bench_samples *sa
 static enum rf_status measure(struct rf_bench *b, struct rf_bench_forward *cell, struct rf_result *results,
                               struct rf_error *err)
 {
-    double wall[MOST_REPEATS], device[MOST_REPEATS];
-    struct bench_samples samples = {wall, device, 0};
+    double wall[MOST_REPEATS], submit[MOST_REPEATS], device[MOST_REPEATS];
+    struct bench_samples samples = {wall, submit, device, 0};
     struct rf_result *first = results, *reference = results + RF_MAX_ROWS, *now = results + 2 * RF_MAX_ROWS;
     struct bench_time time;
     double again;
@@ -216,6 +217,7 @@ static enum rf_status measure(struct rf_bench *b, struct rf_bench_forward *cell,
            (samples.count < LEAST_REPEATS || rf_bench_now() < end)) {
         status = run_rows(b, &b->measured, cell, rf_bench_random(&b->random), 0, &time, now, err);
         wall[samples.count] = time.wall;
+        submit[samples.count] = time.submit;
         device[samples.count++] = time.device;
     }
     if (!status)

@@ -79,6 +79,7 @@ static enum rf_status submit(struct bench_sequence *s, struct rf_cmd *const forw
     uint64_t ticket;
     double device = 0.0, start = rf_bench_now();
     enum rf_status status = rf_gpu_submit(s->gpu, cmds, count, &ticket, err);
+    time->submit += rf_bench_now() - start;
     if (!status)
         status = rf_gpu_wait(s->gpu, ticket, err);
     time->wall += rf_bench_now() - start;

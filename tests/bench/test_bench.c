@@ -90,6 +90,7 @@ static void check_cell(uint32_t rows, uint32_t cache)
     assert_true(cell.repeats >= 3 && cell.repeats <= 25);
     assert_true(cell.fastest > 0.0 && cell.fastest <= cell.seconds && cell.seconds <= cell.slowest);
     assert_true(cell.device_seconds <= cell.slowest);
+    assert_true(cell.submit_seconds > 0.0 && cell.submit_seconds <= cell.slowest);
     assert_int_equal(cell.flops, wanted_flops(rows, cache, rows));
     assert_true(cell.submissions >= 1 && cell.dispatches > engine.model->config.layers);
     assert_true(cell.barriers <= cell.dispatches);
