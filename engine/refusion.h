@@ -178,8 +178,8 @@ struct rf_model_desc {
     enum rf_precision precision;
     rf_progress_fn progress;
     void *progress_user;
-    /* Matrices are encoded anew while they are loaded: "f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "q6_k".
-     * Those whose rows are no multiple of the type's block become q8_0 or f16. NULL: as the files have them. */
+    /* Matrices are encoded anew while they are loaded: "f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "q6_k",
+     * with the exceptions that `refusion quantize` makes. NULL: as the files have them. */
     const char *weight_type;
     /* Kernel shapes are tried on the device when they are first needed, and kept in the cache folder; true: take
      * what suits most devices. */
@@ -200,13 +200,13 @@ RF_API enum rf_status rf_model_load(rf_model **out, rf_context *context, const c
                                     const struct rf_model_desc *desc, struct rf_error *err);
 /* A model of a real one's shape with random weights made on the device, for measurements. `shape` is qwen3-0.6b,
  * -1.7b, -4b or -8b, then any of ",KEY=VALUE" with the keys layers, hidden, heads, kv_heads, head_dim, ffn,
- * vocab, tied (0, 1), context and type (f32, bf16, f16, q8_0, q4_0, q4_k, q6_k). It has a mask token and no tokenizer: prompts are ids,
+ * vocab, tied (0, 1), context and type (see weight_type). It has a mask token and no tokenizer: prompts are ids,
  * texts stay empty. */
 RF_API enum rf_status rf_model_synthesize(rf_model **out, rf_context *context, const char *shape,
                                           const struct rf_model_desc *desc, struct rf_error *err);
 RF_API void rf_model_destroy(rf_model *model); /* sessions must be gone */
 RF_API void rf_model_get_info(const rf_model *model, struct rf_model_info *info);
-/* Owned by the model; NULL: it is synthetic. */
+/* Owned by the model; NULL: a synthetic model has none. */
 RF_API const rf_tokenizer *rf_model_tokenizer(const rf_model *model);
 
 /* ---- Sessions --------------------------------------------------------------------------------------- */
@@ -335,72 +335,6 @@ struct rf_selftest_desc {
  * when one did not (counts in err). */
 RF_API enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *desc,
                                   rf_selftest_fn on_result, void *user, struct rf_error *err);
-
-/* ---- Bench ------------------------------------------------------------------------------------------ */
-
-typedef struct rf_bench
-    rf_bench; /* measurements on one model, by one thread, with no session being stepped */
-
-struct rf_bench_desc {
-    double
-        cell_seconds; /* most time for the repeats of one measurement, of which there are at least 3; 0: 2 */
-    uint64_t seed;    /* of tokens and cache contents */
-};
-
-/* What the device does at best, measured by kernels that do nothing else. 0: it lacks that. */
-struct rf_bench_ceilings {
-    double read_gb_per_second; /* of read_bytes, far more than caches hold */
-    double
-        read_model_gb_per_second; /* of as many bytes as the weights have where these are fewer, else equal */
-    uint64_t read_bytes, read_model_bytes;
-    double f32_tflops, f16_tflops, int8_tops, coopmat_tflops;
-    double dispatch_us, barrier_us,
-        submission_us;                    /* an empty dispatch; a barrier between two; submit and wait */
-    char read_kernel[64], f32_kernel[64]; /* the fastest shapes */
-};
-
-/* One forward of `rows` fresh rows, each with a result, over `cache` committed rows. */
-struct rf_bench_forward {
-    uint32_t rows, cache;
-    uint32_t repeats;
-    double seconds, fastest, slowest; /* submit to end of the wait; the median and the extremes */
-    double device_seconds;            /* median by timestamps; 0: the device has none */
-    double floor_seconds;             /* the larger of bytes / read ceiling and flops / best matrix ceiling */
-    uint64_t bytes;                   /* weights and KV rows, each once */
-    uint64_t flops;
-    double error; /* against the portable path (the portable path: against its deterministic pipelines) */
-    uint32_t submissions, dispatches, barriers;
-    char path[16];
-};
-
-struct rf_bench_decode_desc {
-    struct rf_decode_settings settings; /* max_tokens: how many are generated; end tokens end nothing here */
-    uint32_t prompt;                    /* tokens */
-    bool scripted; /* chosen and accepted is what a generator says, at accept_rate, not what the model says */
-    double accept_rate; /* [0, 1] */
-};
-
-struct rf_bench_decode {
-    uint32_t prompt, tokens, rounds;
-    uint64_t forwards, rows;
-    double prefill_seconds, decode_seconds; /* decode: from a cached prompt to the last token */
-    double tokens_per_forward;
-};
-
-RF_API enum rf_status rf_bench_create(rf_bench **out, rf_model *model, const struct rf_bench_desc *desc,
-                                      struct rf_error *err);
-RF_API void rf_bench_destroy(rf_bench *bench); /* NULL is fine */
-/* To be called first: the others' floors come from it. */
-RF_API enum rf_status rf_bench_run_ceilings(rf_bench *bench, struct rf_bench_ceilings *out,
-                                            struct rf_error *err);
-/* Results are compared before anything is timed: RF_ERROR_INTERNAL when they are wrong. */
-RF_API enum rf_status rf_bench_run_forward(rf_bench *bench, uint32_t rows, uint32_t cache,
-                                           struct rf_bench_forward *out, struct rf_error *err);
-/* `rows` prompt rows in as many forwards as they take; only the last has a result. */
-RF_API enum rf_status rf_bench_run_prefill(rf_bench *bench, uint32_t rows, struct rf_bench_forward *out,
-                                           struct rf_error *err);
-RF_API enum rf_status rf_bench_run_decode(rf_bench *bench, const struct rf_bench_decode_desc *desc,
-                                          struct rf_bench_decode *out, struct rf_error *err);
 
 #ifdef __cplusplus
 }

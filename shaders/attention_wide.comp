@@ -56,8 +56,11 @@ struct run {
     uint page_row, count;
 };
 
+// lavapipe runs what is behind a condition or a loop's end once more with all lanes off, and reads what is the same
+// for all lanes all the same: no index may ever leave its array, so a key past the last one is the last one.
 run find_run(rf_row row, uint t, uint end)
 {
+    t = min(t, row_keys(row) - 1);
     uint first = key_row(row, t), page_row = first % RF_PAGE_ROWS;
     uint last = t < row.ctx_rows ? min(end, row.ctx_rows) : end;
     return run(push.seqs.x[row.seq].pages.x[first / RF_PAGE_ROWS].kv, page_row,
@@ -151,7 +154,7 @@ void sum_values(rf_row row, uint first, uint end, uint v_first, uint block, out 
     for (uint t = first; t < end;) {
         run r = find_run(row, t, end);
         for (uint i = 0; i < r.count; i++) {
-            uint at = v_first + (r.page_row + i) * QUADS, key = t - first + i;
+            uint at = v_first + min(r.page_row + i, RF_PAGE_ROWS - 1) * QUADS, key = min(t - first + i, RF_SPLIT_KEYS - 1);
             [[unroll]] for (uint b = 0; b < blocks_at_once(); b++) {
                 // A block past the last one reads the last one again.
                 uint quad = min(block + b, block_count() - 1) * (gl_WorkGroupSize.x / 4);

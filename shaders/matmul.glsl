@@ -41,12 +41,14 @@ struct draw {
 
 draw row_draw(uint m)
 {
-    rf_row row = push.rows.x[push.outputs.x[m]];
+    // Bounded, because lavapipe reads this even where there is no output at all, see attention_wide.comp.
+    rf_row row = push.rows.x[min(push.outputs.x[m], RF_MAX_ROWS - 1)];
     draw d = draw(row.want, 0.0, uvec2(0));
     if ((row.flags & RF_ROW_SAMPLE) != 0) {
-        d.inverse_temperature = push.seqs.x[row.seq].inverse_temperature;
-        d.noise = rf_noise_row(push.seqs.x[row.seq].seed_low, push.seqs.x[row.seq].seed_high, row.position,
-                               push.seqs.x[row.seq].draw);
+        uint seq = min(row.seq, RF_MAX_SEQS - 1);
+        d.inverse_temperature = push.seqs.x[seq].inverse_temperature;
+        d.noise = rf_noise_row(push.seqs.x[seq].seed_low, push.seqs.x[seq].seed_high, row.position,
+                               push.seqs.x[seq].draw);
     }
     return d;
 }

@@ -181,7 +181,7 @@ void reduce_tile(uint tile, uint first, uint count)
     rf_partial partials[MAX_ROWS];
     draw draws[MAX_ROWS];
     [[unroll]] for (uint r = 0; r < ROWS; r++) {
-        draws[r] = row_draw(min(first + r, count - 1));
+        draws[r] = row_draw(min(first + r, max(count, 1) - 1));
         partials[r] = empty_partial(push.column_first + tile);
     }
     uint end = min(tile + RF_LOGIT_TILE, push.columns);

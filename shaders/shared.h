@@ -45,6 +45,7 @@ RF_CONST(RF_MAX_PIECES, 64)  /* sessions in one forward */
 RF_CONST(RF_MAX_EOS, 8)
 RF_CONST(RF_MAX_ROWS, 512) /* rows in one forward; the largest bucket */
 RF_CONST(RF_MAX_GRIDS, 64)
+RF_CONST(RF_MAX_SEQS, 1024) /* sequences of a model */
 
 /* SwiGLU products are stored times 2^-5 where activations are f16: products up to 2.09e6 stay finite (65504 *
  * 32) and beyond that they saturate; down_proj's epilogue multiplies by 2^5. Both are exact powers of two. */
@@ -335,6 +336,11 @@ struct rf_push_bench_read { /* grid: vectors / per_group */
     uint per_group; /* 16-byte vectors that a workgroup reads, a multiple of 8 * RF_SPEC_LOCAL's value */
 };
 RF_CHECK_PUSH(rf_push_bench_read);
+
+/* Spec constants of bench_coopmat beside RF_SPEC_LOCAL. */
+RF_CONST(RF_SPEC_COOPMAT_M, 0)
+RF_CONST(RF_SPEC_COOPMAT_N, 2)
+RF_CONST(RF_SPEC_COOPMAT_K, 3)
 
 struct rf_push_bench_math {
     RF_REF(RfBits) sink;

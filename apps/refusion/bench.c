@@ -18,6 +18,7 @@ struct list {
 
 struct plan {
     struct list rows, caches;
+    bool tune;
     uint32_t prefill, ar, generate, prompt; /* tokens; 0: not asked for (prompt never is) */
     double accept_rate;                     /* < 0: not scripted */
 };
@@ -62,6 +63,15 @@ static bool make_plan(struct plan *plan, const struct settings *s)
                         MOST_ROWS) ||
             !parse_list(&plan->caches, "cache", s->cache ? s->cache : "0,512,2048", 0, MOST_CACHE))
             return false;
+    }
+    plan->tune = s->tune;
+    if (s->tune && !plan->rows.count) {
+        complain("--tune: found it without --rows or --cache, wanted it with forwards");
+        return false;
+    }
+    if (s->tune && s->no_tune) {
+        complain("--tune: found it beside --no-tune, wanted one of them");
+        return false;
     }
     plan->prefill = asked(&s->prefill, everything, 512);
     plan->ar = asked(&s->ar, everything, 32);
@@ -108,9 +118,7 @@ static uint64_t needed_context(const struct plan *plan)
 /* Nothing is faster than its floor: if it seems so, a ceiling is too low, and no percentage can be believed. */
 static enum rf_status check_floor(const struct rf_bench_forward *cell, struct rf_error *err)
 {
-    double seconds = cell->seconds;
-    if (cell->device_seconds > 0.0 && cell->device_seconds < seconds)
-        seconds = cell->device_seconds;
+    double seconds = rf_bench_shortest(cell);
     if (seconds >= cell->floor_seconds)
         return RF_OK;
     return rf_fail(err, RF_ERROR_INTERNAL,
@@ -134,6 +142,19 @@ static void note_floor(struct run *run, const struct rf_bench_forward *cell)
     struct rf_error now = {0};
     if (check_floor(cell, &now) && !run->broken.status)
         run->broken = now;
+}
+
+static void on_trial(void *user, const struct rf_bench_trial *trial)
+{
+    bench_report_trial(user, trial);
+}
+
+static enum rf_status run_tune(struct run *run, struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    for (uint32_t r = 0; !status && r < run->plan->rows.count; r++)
+        status = rf_bench_run_tune(run->bench, run->plan->rows.items[r], on_trial, &run->report, err);
+    return status;
 }
 
 static enum rf_status run_forwards(struct run *run, struct rf_error *err)
@@ -188,7 +209,10 @@ static enum rf_status run_all(struct run *run, struct rf_error *err)
     if (status)
         return status;
     bench_report_begin(&run->report, &ceilings);
-    status = run_forwards(run, err);
+    if (run->plan->tune)
+        status = run_tune(run, err);
+    if (!status)
+        status = run_forwards(run, err);
     if (!status && run->plan->prefill)
         status = run_prefill(run, err);
     if (!status && run->plan->ar)
@@ -217,7 +241,7 @@ static enum rf_status run_on(const struct engine *engine, struct run *run, struc
     if (status)
         cJSON_Delete(run->report.object);
     else
-        printed = bench_report_end(&run->report, &late);
+        printed = bench_report_end(&run->report, run->bench, &late);
     rf_bench_destroy(run->bench);
     fflush(stdout);
     if (!status && run->broken.status) {

@@ -71,9 +71,9 @@ static double whole_rate(const struct rf_bench_decode *result)
 
 /* ---- JSON ------------------------------------------------------------------------------------------- */
 
-static void add_ceilings(cJSON *object, const struct rf_bench_ceilings *c)
+static cJSON *ceilings_json(const struct rf_bench_ceilings *c)
 {
-    cJSON *json = cJSON_AddObjectToObject(object, "ceilings");
+    cJSON *json = cJSON_CreateObject();
     cJSON_AddNumberToObject(json, "read_gb_per_second", c->read_gb_per_second);
     cJSON_AddNumberToObject(json, "read_bytes", (double)c->read_bytes);
     cJSON_AddStringToObject(json, "read_kernel", c->read_kernel);
@@ -87,6 +87,7 @@ static void add_ceilings(cJSON *object, const struct rf_bench_ceilings *c)
     cJSON_AddNumberToObject(json, "dispatch_us", c->dispatch_us);
     cJSON_AddNumberToObject(json, "barrier_us", c->barrier_us);
     cJSON_AddNumberToObject(json, "submission_us", c->submission_us);
+    return json;
 }
 
 static void begin_json(struct bench_report *report, const struct rf_bench_ceilings *ceilings)
@@ -114,7 +115,8 @@ static void begin_json(struct bench_report *report, const struct rf_bench_ceilin
     cJSON_AddNumberToObject(model, "parameters", (double)report->info.parameters);
     cJSON_AddNumberToObject(model, "weight_bytes", (double)report->info.weight_bytes);
     cJSON_AddStringToObject(model, "precision", report->info.precision);
-    add_ceilings(object, ceilings);
+    cJSON_AddItemToObject(object, "ceilings", ceilings_json(ceilings));
+    report->tune = cJSON_AddArrayToObject(object, "tune");
     report->forward = cJSON_AddArrayToObject(object, "forward");
     cJSON_AddNullToObject(object, "prefill");
     cJSON_AddNullToObject(object, "ar");
@@ -166,6 +168,12 @@ static cJSON *decode_json(const struct rf_bench_decode *result, double accept_ra
 
 /* ---- Table and CSV ---------------------------------------------------------------------------------- */
 
+static void print_heading(void)
+{
+    printf("%-8s %4s %6s %10s %7s %10s %10s %8s %9s %7s %-18s %5s %5s %8s\n", "", "rows", "cache", "ms",
+           "spread", "device ms", "tokens/s", "GB/s", "TFLOP/s", "floor", "path", "disp", "barr", "error");
+}
+
 static void begin_table(const struct bench_report *report, const struct rf_bench_ceilings *c)
 {
     uint64_t cache = cpu_cache_bytes();
@@ -192,8 +200,6 @@ static void begin_table(const struct bench_report *report, const struct rf_bench
             printf("  %-8s %9.3f %s\n", others[i].name, others[i].value, others[i].unit);
     printf("  dispatch %9.2f us\n  barrier  %9.2f us\n  submit   %9.1f us\n\n", c->dispatch_us, c->barrier_us,
            c->submission_us);
-    printf("%-8s %4s %6s %10s %7s %10s %10s %8s %9s %7s %-9s %5s %5s %8s\n", "", "rows", "cache", "ms",
-           "spread", "device ms", "tokens/s", "GB/s", "TFLOP/s", "floor", "path", "disp", "barr", "error");
     fflush(stdout);
 }
 
@@ -205,7 +211,7 @@ static void print_cell(const char *kind, const struct rf_bench_forward *cell)
         printf("%10.3f ", cell->device_seconds * 1e3);
     else
         printf("%10s ", "-");
-    printf("%10.1f %8.1f %9.4f %6.1f%% %-9s %5" PRIu32 " %5" PRIu32 " %8.1e\n", cell->rows / cell->seconds,
+    printf("%10.1f %8.1f %9.4f %6.1f%% %-18s %5" PRIu32 " %5" PRIu32 " %8.1e\n", cell->rows / cell->seconds,
            (double)cell->bytes * 1e-9 / cell->seconds, (double)cell->flops * 1e-12 / cell->seconds,
            bench_percent_of_floor(cell), cell->path, cell->dispatches, cell->barriers, cell->error);
     fflush(stdout);
@@ -222,9 +228,11 @@ static void print_cell_csv(const char *kind, const struct rf_bench_forward *cell
     fflush(stdout);
 }
 
-static void print_cell_as(const struct bench_report *report, const char *kind,
-                          const struct rf_bench_forward *cell)
+static void print_cell_as(struct bench_report *report, const char *kind, const struct rf_bench_forward *cell)
 {
+    if (report->style == BENCH_TABLE && !report->headed)
+        print_heading();
+    report->headed = true;
     if (report->style == BENCH_TABLE)
         print_cell(kind, cell);
     if (report->style == BENCH_CSV)
@@ -235,6 +243,7 @@ static void print_cell_as(const struct bench_report *report, const char *kind,
 
 void bench_report_begin(struct bench_report *report, const struct rf_bench_ceilings *ceilings)
 {
+    report->ceilings = *ceilings;
     if (report->style == BENCH_JSON)
         begin_json(report, ceilings);
     else if (report->style == BENCH_TABLE)
@@ -242,6 +251,28 @@ void bench_report_begin(struct bench_report *report, const struct rf_bench_ceili
     else
         printf("kind,rows,cache,ms,fastest_ms,slowest_ms,device_ms,tokens_per_second,gb_per_second,tflops,"
                "percent_of_floor,path,repeats,dispatches,barriers,tokens_per_forward\n");
+}
+
+void bench_report_trial(struct bench_report *report, const struct rf_bench_trial *trial)
+{
+    if (report->style == BENCH_JSON) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "format", trial->format);
+        cJSON_AddNumberToObject(json, "rows", trial->rows);
+        cJSON_AddNumberToObject(json, "k", trial->k);
+        cJSON_AddNumberToObject(json, "columns", trial->columns);
+        cJSON_AddStringToObject(json, "kernel", trial->kernel);
+        cJSON_AddNumberToObject(json, "us", trial->seconds * 1e6);
+        cJSON_AddBoolToObject(json, "chosen", trial->chosen);
+        cJSON_AddItemToArray(report->tune, json);
+    } else if (report->style == BENCH_TABLE) {
+        printf("%s %s, %" PRIu32 " rows of %" PRIu32 " by %" PRIu32 ": %s", trial->chosen ? "taken" : "tried",
+               trial->format, trial->rows, trial->k, trial->columns, trial->kernel);
+        if (trial->seconds > 0.0)
+            printf(": %.1f us\n", trial->seconds * 1e6);
+        else
+            printf(" (kept from an earlier start, or there is no other)\n");
+    }
 }
 
 void bench_report_forward(struct bench_report *report, const struct rf_bench_forward *cell)
@@ -283,11 +314,40 @@ void bench_report_decode(struct bench_report *report, enum rf_decode decode,
     fflush(stdout);
 }
 
-enum rf_status bench_report_end(struct bench_report *report, struct rf_error *err)
+static double member(const cJSON *json, const char *name)
 {
+    return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(json, name));
+}
+
+static void renew_floor(cJSON *cell, const rf_bench *bench)
+{
+    double floor =
+        1e3 * rf_bench_floor(bench, (uint64_t)member(cell, "bytes"), (uint64_t)member(cell, "flops"));
+    cJSON_SetNumberValue(cJSON_GetObjectItemCaseSensitive(cell, "floor_ms"), floor);
+    cJSON_SetNumberValue(cJSON_GetObjectItemCaseSensitive(cell, "percent_of_floor"),
+                         100.0 * floor / member(cell, "ms"));
+}
+
+enum rf_status bench_report_end(struct bench_report *report, const rf_bench *bench, struct rf_error *err)
+{
+    struct rf_bench_ceilings last;
+    rf_bench_get_ceilings(bench, &last);
+    bool raised = memcmp(&last, &report->ceilings, sizeof last) != 0;
+    if (report->style == BENCH_TABLE && raised)
+        printf("ceilings were raised meanwhile, because something else ran when they were measured: read "
+               "%.1f GB/s, as "
+               "much as the weights %.1f GB/s, f32 %.3f TFLOP/s\n",
+               last.read_gb_per_second, last.read_model_gb_per_second, last.f32_tflops);
     if (report->style != BENCH_JSON)
         return RF_OK;
-    cJSON *object = report->object;
+    cJSON *object = report->object, *cell;
     report->object = NULL;
+    if (raised) {
+        cJSON_ReplaceItemInObjectCaseSensitive(object, "ceilings", ceilings_json(&last));
+        cJSON_ArrayForEach(cell, report->forward) renew_floor(cell, bench);
+        cell = cJSON_GetObjectItemCaseSensitive(object, "prefill");
+        if (cJSON_IsObject(cell))
+            renew_floor(cell, bench);
+    }
     return json_print(object, true, err);
 }

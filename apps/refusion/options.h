@@ -71,11 +71,12 @@ struct settings {
     const char *model, *device, *disable, *shader_dir;
     struct opt_uint context, memory_limit;
     unsigned precision; /* enum rf_precision */
-    bool validate;
+    bool validate, no_tune;
 
     bool special, jsonl; /* tokenize */
     const char *decode_ids;
-    const char *type; /* quantize */
+    const char *type; /* quantize; of the weights on the device */
+    bool no_tune;
     bool pure;
     struct opt_uint threads;
     const char *kernel; /* selftest */
@@ -83,7 +84,7 @@ struct settings {
     const char *rows, *cache, *synthetic; /* bench */
     struct opt_uint prefill, ar, generate, prompt_tokens;
     struct opt_real accept_rate, cell_seconds;
-    bool csv;
+    bool csv, tune;
 };
 
 enum option_type {

@@ -1,81 +1,88 @@
-/* What the files of this room share: sequences that are forwarded without a session, and the timing of one thing. */
+/* Measurements on one model, beside what the device does at best. The program's `bench` stands on this; applications
+ * that embed the library have no use for it, so it is not in refusion.h. */
 #ifndef RF_BENCH_BENCH_H
 #define RF_BENCH_BENCH_H
 
-#include "engine/gpu/timing.h"
-#include "engine/model/model.h"
+#include "engine/status.h"
 
-/* Deterministic random numbers: splitmix64. */
-uint64_t rf_bench_random(uint64_t *state);
-double rf_bench_now(void);                              /* seconds, monotonic */
-double rf_bench_median(double *values, uint32_t count); /* sorts them */
+typedef struct rf_bench
+    rf_bench; /* measurements on one model, by one thread, with no session being stepped */
 
-/* ---- sequence.c: one sequence of a forward ---------------------------------------------------------- */
-
-struct bench_sequence {
-    struct rf_gpu *gpu;
-    struct rf_forward *forward;
-    struct rf_kv_pool *pool;
-    bool fp16;    /* element type of the KV pages */
-    uint32_t seq; /* its entry in the forward's table */
-    struct rf_arena *upload, *device;
-    struct rf_span table, rows, results; /* page table; rf_row and rf_result [RF_MAX_ROWS] */
-    struct rf_kv_page **pages;
-    uint32_t page_count, page_room;
+struct rf_bench_desc {
+    double
+        cell_seconds; /* most time for the repeats of one measurement, of which there are at least 3; 0: 2 */
+    uint64_t seed;    /* of tokens and cache contents */
 };
 
-/* Room for `rows` virtual KV rows. What *s refers to must outlive it. On failure it is to be destroyed too. */
-enum rf_status rf_bench_sequence_init(struct bench_sequence *s, uint32_t rows, struct rf_error *err);
-void rf_bench_sequence_destroy(struct bench_sequence *s);
-/* Pages for virtual rows [0, rows), filled anew with random numbers: the same for one seed on every path, but for
- * the element type. */
-enum rf_status rf_bench_sequence_cover(struct bench_sequence *s, uint32_t rows, uint32_t seed,
-                                       struct rf_error *err);
+/* What the device does at best, measured by kernels that do nothing else. 0: it lacks that. */
+struct rf_bench_ceilings {
+    double read_gb_per_second; /* of read_bytes, far more than caches hold */
+    double
+        read_model_gb_per_second; /* of as many bytes as the weights have where these are fewer, else equal */
+    uint64_t read_bytes, read_model_bytes;
+    double f32_tflops, f16_tflops, int8_tops, coopmat_tflops;
+    double dispatch_us, barrier_us,
+        submission_us;                    /* an empty dispatch; a barrier between two; submit and wait */
+    char read_kernel[64], f32_kernel[64]; /* the fastest shapes */
+};
 
-struct bench_time {
-    double wall, device; /* seconds, summed over submissions; device 0: no timestamps */
+/* One forward of `rows` fresh rows, each with a result, over `cache` committed rows. */
+struct rf_bench_forward {
+    uint32_t rows, cache;
+    uint32_t repeats;
+    double seconds, fastest, slowest; /* submit to end of the wait; the median and the extremes */
+    double device_seconds;            /* median by timestamps; 0: the device has none */
+    double floor_seconds;             /* the larger of bytes / read ceiling and flops / best matrix ceiling */
+    uint64_t bytes;                   /* weights and KV rows, each once */
+    uint64_t flops;
+    double error; /* against the portable path (the portable path: against its deterministic pipelines) */
     uint32_t submissions, dispatches, barriers;
+    char path[32]; /* precision, matmul kernel and the rows that it takes at once, such as "fp16 few 8" */
 };
 
-/* Forwards rows [0, count) of s->rows, in as many submissions as they take; rows attend to at most max_keys. */
-enum rf_status rf_bench_sequence_run(struct bench_sequence *s, uint32_t count, uint32_t max_keys,
-                                     uint32_t flags, const struct rf_timer *timer, struct bench_time *time,
-                                     struct rf_error *err);
+struct rf_bench_trial { /* of one matmul shape */
+    char format[8], kernel[24];
+    uint32_t rows, k, columns;
+    double seconds; /* of one product; 0: the choice was kept from an earlier start */
+    bool chosen;
+};
+typedef void (*rf_bench_trial_fn)(void *user, const struct rf_bench_trial *trial);
 
-/* ---- ceilings.c ------------------------------------------------------------------------------------- */
-
-enum rf_status rf_bench_measure_ceilings(struct rf_gpu *gpu, const struct rf_timer *timer,
-                                         uint64_t model_bytes, struct rf_bench_ceilings *out,
-                                         struct rf_error *err);
-
-/* ---- bench.c ---------------------------------------------------------------------------------------- */
-
-struct rf_bench {
-    rf_model *model;
-    struct rf_gpu *gpu;
-    struct rf_timer *timer;
-    double cell_seconds;
-    uint64_t random;
-    uint32_t kv_seed;
-    struct rf_bench_ceilings ceilings;
-    bool has_ceilings;
-    struct bench_sequence measured, reference;
-    uint32_t seq; /* of `measured` in the model's table */
-    bool has_seq;
-    struct rf_forward *portable; /* the reference's own, portable whatever the model's path is */
-    struct rf_kv_pool *portable_pool;
+struct rf_bench_decode_desc {
+    struct rf_decode_settings settings; /* max_tokens: how many are generated; end tokens end nothing here */
+    uint32_t prompt;                    /* tokens */
+    bool scripted; /* chosen and accepted is what a generator says, at accept_rate, not what the model says */
+    double accept_rate; /* [0, 1] */
 };
 
-struct bench_samples {
-    double *wall, *device; /* [count], sorted by rf_bench_summarise */
-    uint32_t count;
+struct rf_bench_decode {
+    uint32_t prompt, tokens, rounds;
+    uint64_t forwards, rows;
+    double prefill_seconds, decode_seconds; /* decode: from a cached prompt to the last token */
+    double tokens_per_forward;
 };
-/* Fills in everything but rows, cache and error. `time` is that of one repeat; outputs: rows with a result. */
-void rf_bench_summarise(const struct rf_bench *b, const struct bench_samples *samples,
-                        const struct bench_time *time, uint32_t outputs, struct rf_bench_forward *cell);
 
-/* ---- decode.c --------------------------------------------------------------------------------------- */
-
-enum rf_status rf_bench_prefill(struct rf_bench *b, struct rf_bench_forward *cell, struct rf_error *err);
+enum rf_status rf_bench_create(rf_bench **out, rf_model *model, const struct rf_bench_desc *desc,
+                               struct rf_error *err);
+void rf_bench_destroy(rf_bench *bench); /* NULL is fine */
+/* To be called first: the others' floors come from it. Called again it leaves the higher of both measurements, and
+ * the others do that themselves when something was faster than its floor. */
+enum rf_status rf_bench_run_ceilings(rf_bench *bench, struct rf_bench_ceilings *out, struct rf_error *err);
+void rf_bench_get_ceilings(const rf_bench *bench, struct rf_bench_ceilings *out);
+/* Seconds, with the ceilings as they are now. */
+double rf_bench_floor(const rf_bench *bench, uint64_t bytes, uint64_t flops);
+/* The smaller of wall and device time: nothing honest makes it less than the floor. */
+double rf_bench_shortest(const struct rf_bench_forward *cell);
+/* Results are compared before anything is timed: RF_ERROR_INTERNAL when they are wrong. */
+enum rf_status rf_bench_run_forward(rf_bench *bench, uint32_t rows, uint32_t cache,
+                                    struct rf_bench_forward *out, struct rf_error *err);
+/* Tries the matmul shapes for so many rows, as the first forward of them would; before that forward. */
+enum rf_status rf_bench_run_tune(rf_bench *bench, uint32_t rows, rf_bench_trial_fn on_trial, void *user,
+                                 struct rf_error *err);
+/* `rows` prompt rows in as many forwards as they take; only the last has a result. */
+enum rf_status rf_bench_run_prefill(rf_bench *bench, uint32_t rows, struct rf_bench_forward *out,
+                                    struct rf_error *err);
+enum rf_status rf_bench_run_decode(rf_bench *bench, const struct rf_bench_decode_desc *desc,
+                                   struct rf_bench_decode *out, struct rf_error *err);
 
 #endif

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/bench/bench.h"
+#include "engine/bench/bench_internal.h"
 #include "engine/model/synthetic.h"
 
 enum {
+    KERNEL_NAME = sizeof(((struct rf_bench_ceilings *)0)->f32_kernel),
+    SINK_BYTES = 1 << 16, /* also 6 matrices of f16, of up to 64 x 64 */
     EMPTY_DISPATCHES = 256,
     EMPTY_SUBMISSIONS = 50,
     RUNS = 5,
@@ -196,16 +198,22 @@ static enum rf_status measure_reads(struct probe *probe, uint64_t model_bytes, s
 
 /* ---- Multiply-adds ---------------------------------------------------------------------------------- */
 
-static enum rf_status time_math(const struct probe *probe, const char *shader, uint32_t local, double flops,
-                                double *best, char *name, size_t room, struct rf_error *err)
+struct math {
+    struct rf_kernel_id kernel;
+    double flops; /* of an invocation and turn of its loop */
+    double *best; /* TFLOP/s */
+    char *name;   /* of the best; NULL: nobody asks */
+};
+
+static enum rf_status time_math(const struct probe *probe, const struct math *math, struct rf_error *err)
 {
-    const struct rf_kernel_id id = {.shader = shader, .spec_count = 2, .specs = {0, local}};
-    struct rf_kernel *kernel;
-    enum rf_status status = rf_kernels_get(probe->gpu, &id, 1, &kernel, err);
+    struct rf_kernel *kernel = NULL;
+    enum rf_status status = rf_kernels_get(probe->gpu, &math->kernel, 1, &kernel, err);
+    uint32_t local = math->kernel.specs[RF_SPEC_LOCAL];
     struct rf_push_bench_math push = {
         .sink = probe->sink.address, .loops = 1, .factor = 0.5f, .addend = 1.0f};
-    struct rf_dispatch dispatch = {.kernel = status ? NULL : kernel,
-                                   .label = shader,
+    struct rf_dispatch dispatch = {.kernel = kernel,
+                                   .label = math->kernel.shader,
                                    .push = &push,
                                    .push_size = sizeof push,
                                    .groups = {MATH_INVOCATIONS / local, 1, 1}};
@@ -217,36 +225,66 @@ static enum rf_status time_math(const struct probe *probe, const char *shader, u
         double factor = seconds > 0.0 ? MATH_SECONDS / seconds : 16.0;
         push.loops = (uint32_t)(push.loops * (factor < 16.0 ? factor : 16.0)) + 1;
     }
-    double work = flops * MATH_INVOCATIONS * push.loops;
+    double work = math->flops * MATH_INVOCATIONS * push.loops, best = *math->best * 1e12;
     if (!status)
-        status = fastest(probe, &dispatch, 1, RUNS, *best > 0.0 ? work / (*best * 1e12) : 0.0, &seconds, err);
+        status = fastest(probe, &dispatch, 1, RUNS, best > 0.0 ? work / best : 0.0, &seconds, err);
     double rate = seconds > 0.0 ? work / seconds : 0.0;
-    if (status || rate * 1e-12 <= *best)
+    if (status || rate <= best)
         return status;
-    *best = rate * 1e-12;
-    if (name)
-        snprintf(name, room, "%s, %u invocations", shader, local);
+    *math->best = rate * 1e-12;
+    if (math->name)
+        snprintf(math->name, KERNEL_NAME, "%s, %u invocations", math->kernel.shader, local);
     return RF_OK;
 }
 
-static enum rf_status measure_math(const struct probe *probe, struct rf_bench_ceilings *out,
-                                   struct rf_error *err)
+static enum rf_status measure_vectors(const struct probe *probe, struct rf_bench_ceilings *out,
+                                      struct rf_error *err)
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(probe->gpu);
+    const struct {
+        const char *shader;
+        bool runs;
+        double flops, *best;
+        char *name;
+    } kernels[] = {{"bench_math_f32", true, MATH_FLOPS, &out->f32_tflops, out->f32_kernel},
+                   {"bench_math_f32_muladd", true, MATH_FLOPS, &out->f32_tflops, out->f32_kernel},
+                   {"bench_math_f16", caps->fp16, 2 * MATH_FLOPS, &out->f16_tflops, NULL},
+                   {"bench_math_int8", caps->int8_dot, 4 * MATH_FLOPS, &out->int8_tops, NULL}};
     const uint32_t locals[] = {caps->subgroup_size, 64, 256};
     enum rf_status status = RF_OK;
-    for (size_t i = 0; !status && i < sizeof locals / sizeof *locals; i++) {
-        status = time_math(probe, "bench_math_f32", locals[i], MATH_FLOPS, &out->f32_tflops, out->f32_kernel,
-                           sizeof out->f32_kernel, err);
-        if (!status)
-            status = time_math(probe, "bench_math_f32_muladd", locals[i], MATH_FLOPS, &out->f32_tflops,
-                               out->f32_kernel, sizeof out->f32_kernel, err);
-        if (!status && caps->fp16)
-            status =
-                time_math(probe, "bench_math_f16", locals[i], 2 * MATH_FLOPS, &out->f16_tflops, NULL, 0, err);
-        if (!status && caps->int8_dot)
-            status =
-                time_math(probe, "bench_math_int8", locals[i], 4 * MATH_FLOPS, &out->int8_tops, NULL, 0, err);
+    for (size_t k = 0; k < sizeof kernels / sizeof *kernels; k++) {
+        for (size_t i = 0; !status && kernels[k].runs && i < sizeof locals / sizeof *locals; i++) {
+            const struct math math = {.kernel = {.shader = kernels[k].shader,
+                                                 .spec_count = 2,
+                                                 .specs = {[RF_SPEC_LOCAL] = locals[i]}},
+                                      .flops = kernels[k].flops,
+                                      .best = kernels[k].best,
+                                      .name = kernels[k].name};
+            status = time_math(probe, &math, err);
+        }
+    }
+    return status;
+}
+
+/* Every shape that the driver lists, with 1 and with 4 subgroups a workgroup. */
+static enum rf_status measure_matrices(const struct probe *probe, struct rf_bench_ceilings *out,
+                                       struct rf_error *err)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(probe->gpu);
+    enum rf_status status = RF_OK;
+    for (uint32_t i = 0; i < caps->coopmat_shape_count; i++) {
+        const struct rf_coopmat_shape *shape = &caps->coopmat_shapes[i];
+        for (uint32_t subgroups = 1; !status && subgroups <= 4; subgroups *= 4) {
+            const struct math math = {.kernel = {.shader = "bench_coopmat",
+                                                 .spec_count = 4,
+                                                 .specs = {[RF_SPEC_COOPMAT_M] = shape->m,
+                                                           [RF_SPEC_LOCAL] = subgroups * caps->subgroup_size,
+                                                           [RF_SPEC_COOPMAT_N] = shape->n,
+                                                           [RF_SPEC_COOPMAT_K] = shape->k}},
+                                      .flops = 32.0 * shape->m * shape->n * shape->k / caps->subgroup_size,
+                                      .best = &out->coopmat_tflops};
+            status = time_math(probe, &math, err);
+        }
     }
     return status;
 }
@@ -309,11 +347,16 @@ enum rf_status rf_bench_measure_ceilings(struct rf_gpu *gpu, const struct rf_tim
     probe.arena = rf_arena_create(gpu, RF_MEMORY_DEVICE, "ceilings");
     if (!probe.arena)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the ceilings' arena");
-    enum rf_status status = rf_arena_alloc(probe.arena, &probe.sink, 256, "sink", err);
+    enum rf_status status = rf_arena_alloc(probe.arena, &probe.sink, SINK_BYTES, "sink", err);
+    const struct rf_fill inputs = {.kind = RF_FILL_F16, .seed = 2, .amplitude = 1.0f};
+    if (!status)
+        status = rf_fill_span(gpu, probe.sink, &inputs, err);
     if (!status)
         status = measure_empty(&probe, out, err);
     if (!status)
-        status = measure_math(&probe, out, err);
+        status = measure_vectors(&probe, out, err);
+    if (!status)
+        status = measure_matrices(&probe, out, err);
     if (!status)
         status = measure_reads(&probe, model_bytes, out, err);
     rf_arena_destroy(probe.arena);

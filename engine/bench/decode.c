@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/bench/bench.h"
+#include "engine/bench/bench_internal.h"
 #include "engine/decode/session.h"
 #include "engine/model/forward_internal.h"
 

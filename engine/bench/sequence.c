@@ -1,4 +1,4 @@
-#include "engine/bench/bench.h"
+#include "engine/bench/bench_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -260,6 +260,33 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
                  (chain->p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
 }
 
+/* Subgroup products of f16 with f32 sums; the driver may list many others. */
+static void read_coopmat_shapes(struct rf_probe *out, const struct rf_instance *instance)
+{
+    uint32_t count = 0;
+    struct rf_gpu_caps *caps = &out->caps;
+    if (!caps->coopmat || !instance->get_coopmat_properties)
+        return;
+    if (instance->get_coopmat_properties(out->physical, &count, NULL) != VK_SUCCESS || !count)
+        return;
+    VkCooperativeMatrixPropertiesKHR *list = calloc(count, sizeof *list);
+    if (!list)
+        return;
+    for (uint32_t i = 0; i < count; ++i)
+        list[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
+    if (instance->get_coopmat_properties(out->physical, &count, list) < VK_SUCCESS)
+        count = 0;
+    for (uint32_t i = 0; i < count && caps->coopmat_shape_count < RF_COOPMAT_SHAPES; ++i) {
+        const VkCooperativeMatrixPropertiesKHR *p = &list[i];
+        if (p->AType == VK_COMPONENT_TYPE_FLOAT16_KHR && p->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+            p->CType == VK_COMPONENT_TYPE_FLOAT32_KHR && p->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+            p->scope == VK_SCOPE_SUBGROUP_KHR)
+            caps->coopmat_shapes[caps->coopmat_shape_count++] =
+                (struct rf_coopmat_shape){p->MSize, p->NSize, p->KSize};
+    }
+    free(list);
+}
+
 bool rf_subgroups_fit(const struct rf_gpu_caps *caps)
 {
     return caps->subgroup_size >= SUBGROUP_LEAST && caps->subgroup_size_min >= SUBGROUP_LEAST &&
@@ -335,6 +362,7 @@ void rf_probe_device(struct rf_probe *out, const struct rf_instance *instance, V
     query_chain(&chain, instance, physical);
     read_limits(out, &chain);
     read_optional(out, &chain, mask);
+    read_coopmat_shapes(out, instance);
     check_required(out, &chain, mask);
     char driver[2 * VK_MAX_DRIVER_NAME_SIZE + VK_MAX_DRIVER_INFO_SIZE];
     snprintf(driver, sizeof driver, "%s %s", chain.p12.driverName, chain.p12.driverInfo);

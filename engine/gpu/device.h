@@ -7,6 +7,13 @@
 #include "engine/gpu/vulkan.h"
 #include "engine/status.h"
 
+/* A cooperative matrix product of one subgroup: [m][k] times [k][n]. */
+struct rf_coopmat_shape {
+    uint32_t m, n, k;
+};
+
+enum { RF_COOPMAT_SHAPES = 8 };
+
 /* What the engine asks of a device. Tiers are chosen from this table alone, never from vendor names. */
 struct rf_gpu_caps {
     uint32_t subgroup_size;                        /* default size */
@@ -21,6 +28,9 @@ struct rf_gpu_caps {
     bool fp16;           /* shaderFloat16 and 16-bit storage */
     bool int8_dot;       /* accelerated 4x8 integer dot product */
     bool coopmat, coopmat2;
+    /* f16 inputs and f32 sums, as the driver lists them. */
+    struct rf_coopmat_shape coopmat_shapes[RF_COOPMAT_SHAPES];
+    uint32_t coopmat_shape_count;
     bool memory_budget, pipeline_properties;
     float timestamp_period; /* ns per tick; 0: no timestamps */
 };

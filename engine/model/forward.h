@@ -13,7 +13,7 @@
 #include "engine/model/weights.h"
 #include "shaders/shared.h"
 
-enum { RF_MAX_SEQS = 1024, RF_LOGIT_ROWS = 16 };
+enum { RF_LOGIT_ROWS = 16 };
 
 enum rf_forward_flags {
     /* One matmul pipeline for every row count: a row's result does not know its company. */

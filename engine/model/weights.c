@@ -6,6 +6,7 @@
 
 #include "engine/model/synthetic.h"
 #include "loader/quant.h"
+#include "loader/quantize.h"
 #include "shaders/shared.h"
 
 /* Where the columns of a device matrix come from in the files. */
@@ -13,6 +14,7 @@ struct column_source {
     const struct rf_tensor *tensors[3];
     uint32_t count;
     bool interleave; /* 4 columns of each of two tensors in turn; else one tensor after the other */
+    bool table;      /* embedding or head */
 };
 
 struct uploader {
@@ -133,19 +135,18 @@ static uint64_t loop_step_bytes(const struct rf_model_config *config)
     return (widest > attention ? widest : attention) * 2 * RF_COLUMNS * 4;
 }
 
-/* The format that a tensor gets on the device: its own, or the one that was asked for, or the nearest to that
- * whose blocks fit its rows. */
-static enum rf_weight_format tensor_format(const struct uploader *up, const struct rf_tensor *tensor)
+/* The format that a tensor gets on the device: its own, or what `refusion quantize` would make of it. */
+static enum rf_weight_format tensor_format(const struct uploader *up, const struct column_source *source,
+                                           uint32_t i)
 {
+    const struct rf_tensor *tensor = source->tensors[i];
     enum rf_weight_format format = RF_WEIGHT_F32;
-    if (!up->desc->convert) {
-        rf_weight_format_of(tensor->dtype, &format);
-        return format;
-    }
-    static const enum rf_weight_format fallback[] = {RF_WEIGHT_Q8_0, RF_WEIGHT_F16};
-    format = up->desc->format;
-    for (uint32_t i = 0; tensor->shape[1] % rf_dtype_block_elements(rf_weight_format_dtype(format)) != 0; i++)
-        format = fallback[i];
+    enum rf_dtype dtype = tensor->dtype;
+    const char *why;
+    if (up->desc->convert)
+        dtype = rf_quantize_choose(rf_weight_format_dtype(up->desc->format), false, tensor->rank,
+                                   tensor->shape[1], source->table, &why);
+    rf_weight_format_of(dtype, &format);
     return format;
 }
 
@@ -154,7 +155,7 @@ static enum rf_weight_format tensor_format(const struct uploader *up, const stru
 static bool one_format(const struct uploader *up, const struct column_source *source)
 {
     for (uint32_t i = 1; i < source->count; i++)
-        if (tensor_format(up, source->tensors[i]) != tensor_format(up, source->tensors[0]))
+        if (tensor_format(up, source, i) != tensor_format(up, source, 0))
             return false;
     return true;
 }
@@ -221,12 +222,12 @@ static enum rf_status upload_matrix(struct uploader *up, struct rf_matrix *matri
         uint32_t first = 0;
         for (uint32_t i = 0; !status && i < source->count; i++) {
             uint32_t count = (uint32_t)source->tensors[i]->shape[0];
-            status = upload_columns(up, matrix, first, count, tensor_format(up, source->tensors[i]), label,
-                                    source, err);
+            status =
+                upload_columns(up, matrix, first, count, tensor_format(up, source, i), label, source, err);
             first += count;
         }
     } else {
-        enum rf_weight_format format = same ? tensor_format(up, source->tensors[0]) : RF_WEIGHT_F32;
+        enum rf_weight_format format = same ? tensor_format(up, source, 0) : RF_WEIGHT_F32;
         status = upload_columns(up, matrix, 0, matrix->columns, format, label, source, err);
     }
     for (uint32_t i = 0; !status && i < source->count; i++)
@@ -286,10 +287,10 @@ static enum rf_status upload_rope(struct uploader *up, const struct rf_model_con
 static enum rf_status upload_layer(struct uploader *up, struct rf_layer_weights *layer,
                                    const struct rf_layer_tensors *files, struct rf_error *err)
 {
-    const struct column_source qkv = {{&files->q_proj, &files->k_proj, &files->v_proj}, 3, false};
-    const struct column_source o = {{&files->o_proj}, 1, false};
-    const struct column_source gate_up = {{&files->gate_proj, &files->up_proj}, 2, true};
-    const struct column_source down = {{&files->down_proj}, 1, false};
+    const struct column_source qkv = {{&files->q_proj, &files->k_proj, &files->v_proj}, 3, false, false};
+    const struct column_source o = {{&files->o_proj}, 1, false, false};
+    const struct column_source gate_up = {{&files->gate_proj, &files->up_proj}, 2, true, false};
+    const struct column_source down = {{&files->down_proj}, 1, false, false};
     enum rf_status status = upload_vector(up, &layer->input_norm, &files->input_norm, err);
     if (!status)
         status = upload_matrix(up, &layer->qkv, "qkv", &qkv, err);
@@ -312,7 +313,8 @@ static enum rf_status upload_all(struct uploader *up, const struct rf_model_file
                                  uint32_t context_length, struct rf_error *err)
 {
     struct rf_weights *weights = up->weights;
-    const struct column_source embed = {{&files->embed}, 1, false}, head = {{&files->lm_head}, 1, false};
+    const struct column_source embed = {{&files->embed}, 1, false, true};
+    const struct column_source head = {{&files->lm_head}, 1, false, true};
     weights->tied = files->config.tie_word_embeddings;
     enum rf_status status = upload_matrix(up, &weights->embed, "embed_tokens", &embed, err);
     for (uint32_t l = 0; !status && l < weights->layer_count; l++)

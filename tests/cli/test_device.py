@@ -496,5 +496,32 @@ class BadInput(ProgramTest):
             self.check_works(run("generate", "-p", "x", "-m", folder, "--raw", "-n", "4", *MANY_ROUNDS))
 
 
+class WeightTypes(ProgramTest):
+    """A file that `quantize` wrote and the same types made while loading are the same weights: the same tokens, and for
+    the finer types the answer of the original ones."""
+
+    def check_type(self, kind):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, f"tiny-{kind}.gguf")
+            self.check_works(run("quantize", TINY, path, "--type", kind, "--quiet"))
+            of_file = generate_json(self, "-m", path, "-p", QUESTION)
+            loaded = generate_json(self, "--type", kind, "-p", QUESTION)
+        for key in ("text", "tokens", "commits", "forwards", "finish_reason"):
+            self.assertEqual(of_file[key], loaded[key], key)
+        return loaded["text"]
+
+    def test_types(self):
+        for kind in ("f16", "q8_0", "q6_k"):
+            self.assertEqual(self.check_type(kind), ANSWER, kind)
+        for kind in ("q4_0", "q4_k"):
+            self.assertTrue(self.check_type(kind), kind)
+
+    def test_untuned(self):
+        self.assertEqual(self.check_works(run("generate", "-p", QUESTION, "--no-tune")), ANSWER + "\n")
+
+    def test_unknown_type(self):
+        self.check_fails(run("generate", "-p", QUESTION, "--type", "q5_1"), 2, "q5_1", "q4_k")
+
+
 if __name__ == "__main__":
     main()

@@ -56,7 +56,7 @@ plant(NAME probability_above_one SHADER logits_reduce SOURCE logits_reduce.comp
     FROM "min(1.0, exp(best_logit - row_max) / row_sum)" TO "exp(best_logit - row_max) / row_sum"
     REASON "results +")
 plant(NAME noise_without_draw SHADER matmul_bf16 SOURCE matmul.comp FILE matmul.glsl DEFINES WEIGHT_BF16=1
-    FROM "push.seqs.x[row.seq].draw)" TO "0u)" REASON "neighbouring draws are not independent")
+    FROM "push.seqs.x[seq].draw)" TO "0u)" REASON "neighbouring draws are not independent")
 plant(NAME noise_without_position SHADER matmul_few_bf16 SOURCE matmul_few.comp FILE matmul.glsl
     DEFINES WEIGHT_BF16=1
     FROM "row.position," TO "0u," REASON "")

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/gpu/shader_blobs.h"
+#include "engine/gpu/spirv.h"
 #include "engine/gpu/vulkan.h"
 #include "shaders/shared.h"
 
@@ -20,7 +21,7 @@ struct spec_set {
     uint32_t count, values[MAX_SPECS];
 };
 
-/* Every specialization that engine/model/layers.c chooses. */
+/* Every specialization that engine/model/layers.c chooses; of the bench's ceilings one each. */
 // clang-format off
 static const struct spec_set spec_sets[] = {
     { "rmsnorm", 1, { 0 } },
@@ -65,6 +66,9 @@ static const struct spec_set spec_sets[] = {
     { "attention", 2, { 8, 128 } },
     { "attention_wide", 3, { 2, 128, 64 } }, /* for CPUs too */
     { "attention_reduce", 0, { 0 } },
+    { "bench_read", 2, { 0, 256 } },
+    { "bench_math", 2, { 0, 256 } },
+    { "bench_coopmat", 4, { 16, 128, 16, 16 } },
 };
 // clang-format on
 enum { SET_COUNT = sizeof spec_sets / sizeof spec_sets[0] };
@@ -75,6 +79,7 @@ struct chip {
     VkDevice device;
     VkPipelineLayout layout;
     char name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
+    bool coopmat; /* it has cooperative matrices */
 };
 
 /* What RADV reports for one pipeline; -1 where it says nothing. */
@@ -88,11 +93,29 @@ static bool skip(const char *why)
     return false;
 }
 
+static bool has_extension(const struct chip *chip, const char *name)
+{
+    uint32_t count = 0;
+    bool found = false;
+    vkEnumerateDeviceExtensionProperties(chip->physical, NULL, &count, NULL);
+    VkExtensionProperties *list = calloc(count ? count : 1, sizeof *list);
+    if (list && vkEnumerateDeviceExtensionProperties(chip->physical, NULL, &count, list) >= 0)
+        for (uint32_t i = 0; i < count; i++)
+            found = found || strcmp(list[i].extensionName, name) == 0;
+    free(list);
+    return found;
+}
+
 /* A device with every feature that it has: which of them a shader needs is not the question here. */
 static bool create_device(struct chip *chip)
 {
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR };
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR };
+    chip->coopmat = has_extension(chip, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
+    if (chip->coopmat)
+        executable.pNext = &coopmat;
     VkPhysicalDeviceVulkan13Features v13 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
                                              .pNext = &executable };
     VkPhysicalDeviceVulkan12Features v12 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
@@ -108,13 +131,14 @@ static bool create_device(struct chip *chip)
     const VkDeviceQueueCreateInfo queue = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                             .queueCount = 1,
                                             .pQueuePriorities = &priority };
-    const char *extension = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
+    const char *const extensions[] = { VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME,
+                                       VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME };
     const VkDeviceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
                                       .pNext = &features,
                                       .queueCreateInfoCount = 1,
                                       .pQueueCreateInfos = &queue,
-                                      .enabledExtensionCount = 1,
-                                      .ppEnabledExtensionNames = &extension };
+                                      .enabledExtensionCount = chip->coopmat ? 2 : 1,
+                                      .ppEnabledExtensionNames = extensions };
     if (vkCreateDevice(chip->physical, &info, NULL, &chip->device) != VK_SUCCESS)
         return skip("the device cannot be created");
     volkLoadDevice(chip->device);
@@ -255,6 +279,15 @@ static int check_shader(const struct chip *chip, const struct rf_shader_blob *bl
 {
     size_t longest = 0;
     int failures = 0;
+    struct rf_spirv_info info;
+    struct rf_error err;
+    if (rf_spirv_read(&info, blob->words, blob->word_count, NULL, 0, blob->name, &err)) {
+        fprintf(stderr, "radv_stats: %s\n", err.message);
+        return 1;
+    }
+    const bool runs = !info.cooperative_matrix || chip->coopmat;
+    if (!runs)
+        fprintf(table, "| %s | needs cooperative matrices | | | | | | | |\n", blob->name);
     for (int i = 0; i < SET_COUNT; i++)
         if (family_length(blob->name, spec_sets[i].family) > longest)
             longest = family_length(blob->name, spec_sets[i].family);
@@ -262,9 +295,9 @@ static int check_shader(const struct chip *chip, const struct rf_shader_blob *bl
         if (family_length(blob->name, spec_sets[i].family) != longest)
             continue;
         used[i] = true;
-        failures += !check_pipeline(chip, blob, &spec_sets[i], table);
+        failures += runs && !check_pipeline(chip, blob, &spec_sets[i], table);
     }
-    if (longest == 0)
+    if (longest == 0 && runs)
         failures += !check_pipeline(chip, blob, &(struct spec_set){ 0 }, table);
     return failures;
 }
