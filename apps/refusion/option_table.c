@@ -342,12 +342,6 @@ const struct option option_table[] = {
      .fallback = "RF_DISABLE from the environment",
      .help = "tiers or features of the device not to use, comma separated: coopmat2, coopmat, int8dot, fp16, "
              "..."},
-    {.name = "no-tune",
-     .type = OPTION_FLAG,
-     .commands = RUN | COMMAND_BENCH,
-     .group = GROUP_MODEL,
-     .offset = AT(no_tune),
-     .help = "try no kernel shapes on the device: take what suits most"},
     {.name = "validate",
      .type = OPTION_FLAG,
      .commands = ON_DEVICE,

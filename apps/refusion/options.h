@@ -71,7 +71,7 @@ struct settings {
     const char *model, *device, *disable, *shader_dir;
     struct opt_uint context, memory_limit;
     unsigned precision; /* enum rf_precision */
-    bool validate, no_tune;
+    bool validate;
 
     bool special, jsonl; /* tokenize */
     const char *decode_ids;
