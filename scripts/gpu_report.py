@@ -25,7 +25,8 @@ def parse_arguments():
     parser.add_argument("--program", default=os.path.join(ROOT, "build", "release", "refusion"))
     parser.add_argument("--driver", help="a driver of scripts/with-driver.sh; default: what the Vulkan loader finds")
     parser.add_argument("--device", help="as refusion --device takes it")
-    parser.add_argument("--shape", default="qwen3-8b", help="as refusion bench --synthetic takes it (default %(default)s)")
+    parser.add_argument("--shape", default="qwen3-8b",
+                        help="as refusion bench --synthetic takes it (default %(default)s)")
     parser.add_argument("--types", default="f16,q8_0,q4_0,q4_k", help="weight formats (default %(default)s)")
     parser.add_argument("--rows", default="1,2,4,8,16,32,64,128,256,512", help="(default %(default)s)")
     parser.add_argument("--cache", default="512", help="(default %(default)s)")
@@ -52,7 +53,7 @@ class Report:
         return self.end - time.monotonic()
 
     def run(self, name, command, share, environment=None):
-        """Output of a step, or None; at most `share` of the time that is left."""
+        """Standard output of a step and whether it passed; at most `share` of the time that is left."""
         limit = max(1.0, share * self.left())
         print(f"gpu-report: {name} (at most {limit:.0f} s)", file=sys.stderr, flush=True)
         begin, output, errors = time.monotonic(), "", ""
@@ -72,16 +73,16 @@ class Report:
             step["output"] = (output + errors)[-KEPT_OUTPUT:]
             print(f"gpu-report: {name}: {status}\n{step['output']}", file=sys.stderr)
         self.data["steps"].append(step)
-        return output if status == "passed" else None
+        return output, status == "passed"
 
     def run_json(self, name, command, share):
-        text = self.run(name, command, share)
-        if text is None:
-            return None
+        """The object that a step prints; a failed one may have printed what it had until then."""
+        text, passed = self.run(name, command, share)
         try:
             return json.loads(text)
         except json.JSONDecodeError as error:
-            self.data["steps"][-1]["status"] = f"printed no JSON: {error}"
+            if passed:
+                self.data["steps"][-1]["status"] = f"printed no JSON: {error}"
             return None
 
     def skip(self, name, why):
@@ -107,15 +108,15 @@ def check_kernels(report):
 def check_parity(report):
     """The original program's tokens, on both precisions."""
     options = report.options
-    command = [sys.executable, os.path.join(ROOT, "tests", "cli", "parity.py"), "--program", options.program, "--subset",
-               str(options.parity), "--jobs", str(min(4, os.cpu_count() or 1))]
+    command = [sys.executable, os.path.join(ROOT, "tests", "cli", "parity.py"), "--program", options.program,
+               "--subset", str(options.parity), "--jobs", str(min(4, os.cpu_count() or 1))]
     if options.driver:
         command += ["--driver", options.driver]
     precisions = ["f32", "f16"] if report.data["device"]["fp16"] else ["f32"]
     for precision in precisions:
         environment = {"RF_DEVICE": options.device} if options.device else {}
-        text = report.run(f"parity {precision}", command + ["--precision", precision], 0.15, environment)
-        report.data.setdefault("parity", {})[precision] = (text or "").strip().splitlines()[-1:]
+        text, _ = report.run(f"parity {precision}", command + ["--precision", precision], 0.15, environment)
+        report.data.setdefault("parity", {})[precision] = text.strip().splitlines()[-1:]
 
 
 def measure(report):
@@ -139,8 +140,8 @@ def profile(report):
     if helps.returncode != 0:
         report.skip("profile", "this program has no profile")
         return
-    report.data["profile"] = report.run("profile", program(options, "profile", "--synthetic",
-                                                           f"{options.shape},type={options.types.split(',')[0]}"), 0.5)
+    shape = f"{options.shape},type={options.types.split(',')[0]}"
+    report.data["profile"], _ = report.run("profile", program(options, "profile", "--synthetic", shape), 0.5)
 
 
 def measure_torch(report):
@@ -193,6 +194,8 @@ def decode_table(data):
     lines = ["| format | weights GB | prefill tokens/s | AR tokens/s | plan-and-infill tokens/s | tokens a forward |",
              "| --- |" + " --: |" * 5]
     for weights, result in data.get("bench", {}).items():
+        if not all(result.get(name) for name in ("prefill", "ar", "refusion")):
+            continue  # it failed before
         lines.append(f"| {weights} | {result['model']['weight_bytes'] / 1e9:.2f} "
                      f"| {result['prefill']['tokens_per_second']:.0f} | {result['ar']['tokens_per_second']:.1f} "
                      f"| {result['refusion']['tokens_per_second']:.1f} "
@@ -216,8 +219,8 @@ def ceilings_line(data):
 
 def markdown(data, options):
     lines = [f"# {data['device'].get('name', 'unknown device')}, {data['date']}", "",
-             f"Driver {data['device'].get('driver', '?')}; shape {options.shape}; percentages are of the floor, the larger "
-             "of bytes / read ceiling and operations / multiply ceiling.", ""]
+             f"Driver {data['device'].get('driver', '?')}; shape {options.shape}; percentages are of the floor, the "
+             "larger of bytes / read ceiling and operations / multiply ceiling.", ""]
     lines += ceilings_line(data) + forward_table(data) + [""] + decode_table(data)
     lines += ["", "| step | result | s |", "| --- | --- | --: |"]
     lines += [f"| {step['name']} | {step['status']} | {step['seconds']} |" for step in data["steps"]]

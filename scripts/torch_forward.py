@@ -27,7 +27,8 @@ def parse_shape(text):
     name, *changes = text.split(",")
     if name not in SHAPES:
         sys.exit(f"torch_forward: found the shape \"{name}\", wanted one of {', '.join(SHAPES)}")
-    shape = dict(zip(("layers", "hidden", "heads", "ffn", "tied"), SHAPES[name]), kv_heads=8, head_dim=128, vocab=151671)
+    shape = dict(zip(("layers", "hidden", "heads", "ffn", "tied"), SHAPES[name]), kv_heads=8, head_dim=128,
+                 vocab=151671)
     for change in changes:
         key, _, value = change.partition("=")
         if key in KNOWN:
@@ -64,7 +65,8 @@ class Network:
         self.embed = random_matrix(shape.vocab, shape.hidden, device)
         self.head = self.embed if shape.tied else random_matrix(shape.vocab, shape.hidden, device)
         self.norm, self.head_norm = ones, head_ones
-        self.layers = [{"qkv": random_matrix(q + 2 * kv, shape.hidden, device), "o": random_matrix(shape.hidden, q, device),
+        self.layers = [{"qkv": random_matrix(q + 2 * kv, shape.hidden, device),
+                        "o": random_matrix(shape.hidden, q, device),
                         "gate_up": random_matrix(2 * shape.ffn, shape.hidden, device),
                         "down": random_matrix(shape.hidden, shape.ffn, device)} for _ in range(shape.layers)]
 

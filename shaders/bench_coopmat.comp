@@ -1,7 +1,7 @@
-// The ceiling of cooperative matrix products in registers: 8 independent sums c += a b of one subgroup, f16 inputs
-// [M][K] and [K][N], f32 sums. 32 M N K operations a turn of the loop and subgroup. The left inputs change in every
-// turn, and all come from memory (`sink`, random f16), or a compiler for CPUs would take the products out of the loop
-// and equal elements for one. Any grid.
+// The ceiling of cooperative matrix products in registers: 8 independent sums c += a b of one subgroup, f16
+// inputs [M][K] and [K][N], f32 sums. 32 M N K operations a turn of the loop and subgroup. The left inputs
+// change in every turn, and all come from memory (`sink`, random f16), or a compiler for CPUs would take the
+// products out of the loop and equal elements for one. Any grid.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

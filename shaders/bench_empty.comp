@@ -1,4 +1,5 @@
-// Nothing: what a dispatch and a barrier cost by themselves. The condition is never true, but no compiler knows it.
+// Nothing: what a dispatch and a barrier cost by themselves. The condition is never true, but no compiler
+// knows it.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

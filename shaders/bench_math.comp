@@ -1,7 +1,7 @@
-// The ceiling of multiply-adds in registers: 8 independent sums, s = s * factor + addend, 16 steps a turn of the
-// loop. MATH 0: f32 fma; 1: f32 product and sum, for drivers whose fma is a call; 2: f16, two a vector; 3: four
-// products of 8-bit integers and a sum. 256 operations a turn and invocation, with MATH 2 twice that, with MATH 3
-// four times. Any grid.
+// The ceiling of multiply-adds in registers: 8 independent sums, s = s * factor + addend, 16 steps a turn of
+// the loop. MATH 0: f32 fma; 1: f32 product and sum, for drivers whose fma is a call; 2: f16, two a vector;
+// 3: four products of 8-bit integers and a sum. 256 operations a turn and invocation, with MATH 2 twice
+// that, with MATH 3 four times. Any grid.
 // -D: MATH
 #version 460
 #extension GL_GOOGLE_include_directive : require

@@ -1,6 +1,6 @@
 // The read ceiling: streams vectors of 16 bytes, each once, and keeps their exclusive or. A workgroup reads
-// `per_group` vectors one behind the other: lanes are neighbours, or with UNIFORM all lanes read the same one,
-// which is how CPU drivers read best. Grid: vectors / per_group.
+// `per_group` vectors one behind the other: lanes are neighbours, or with UNIFORM all lanes read the same
+// one, which is how CPU drivers read best. Grid: vectors / per_group.
 // -D: UNIFORM
 #version 460
 #extension GL_GOOGLE_include_directive : require

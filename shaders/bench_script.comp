@@ -1,7 +1,7 @@
-// Scripted judgement for `refusion bench --accept-rate`: with probability `rate` a row's probabilities become 1, else
-// 0, so that a slot is chosen, and a drafted token accepted, at that rate whatever the weights are. Tokens and
-// forwards stay what they are. A draw depends on seed, sequence, pass and result index. Runs between a forward and
-// the slot shaders. One workgroup.
+// Scripted judgement for `refusion bench --accept-rate`: with probability `rate` a row's probabilities
+// become 1, else 0, so that a slot is chosen, and a drafted token accepted, at that rate whatever the
+// weights are. Tokens and forwards stay what they are. A draw depends on seed, sequence, pass and result
+// index. Runs between a forward and the slot shaders. One workgroup.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

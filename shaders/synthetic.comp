@@ -1,6 +1,6 @@
-// words = random bits, or random numbers of a type (RF_FILL_...), a function of seed and index alone. Called for
-// synthetic weights and for the KV cache of `refusion bench`; writes memory as fast as it goes, so that 16 GB of
-// weights take seconds. Integers, and one f32 product a number.
+// words = random bits, or random numbers of a type (RF_FILL_...), a function of seed and index alone. Called
+// for synthetic weights and for the KV cache of `refusion bench`; writes memory as fast as it goes, so that
+// 16 GB of weights take seconds. Integers, and one f32 product a number.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -38,8 +38,10 @@ void main()
         uint word = scramble(w ^ key);
         if (p.kind == RF_FILL_F32) word = floatBitsToUint(whole);
         if (p.kind == RF_FILL_F16) word = packHalf2x16(pair);
-        if (p.kind == RF_FILL_BF16) word = floatBitsToUint(pair.x) >> 16 | (floatBitsToUint(pair.y) & 0xffff0000u);
-        if (p.kind == RF_FILL_SCALES) word = packHalf2x16((0.5 * p.amplitude + 0.5 * abs(pair)) * vec2(1.0, p.ratio));
+        uvec2 bits = floatBitsToUint(pair);
+        if (p.kind == RF_FILL_BF16) word = bits.x >> 16 | bits.y & 0xffff0000u;
+        vec2 scales = (0.5 * p.amplitude + 0.5 * abs(pair)) * vec2(1.0, p.ratio);
+        if (p.kind == RF_FILL_SCALES) word = packHalf2x16(scales);
         if (p.kind == RF_FILL_F16_AS_F32) word = floatBitsToUint(unpackHalf2x16(packHalf2x16(vec2(whole))).x);
         uint within = w % p.part;
         p.words.x[p.first + w / p.part * p.stride + within / p.run * p.step + within % p.run] = word;

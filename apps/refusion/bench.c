@@ -57,7 +57,7 @@ static bool make_plan(struct plan *plan, const struct settings *s)
 {
     bool forwards = s->rows || s->cache;
     bool everything = !forwards && !s->prefill.given && !s->ar.given && !s->generate.given;
-    *plan = (struct plan){.accept_rate = s->synthetic ? 0.9 : -1.0};
+    *plan = (struct plan){.accept_rate = s->synthetic ? 0.7 : -1.0};
     if (forwards || everything) {
         if (!parse_list(&plan->rows, "rows", s->rows ? s->rows : "1,2,4,8,16,32,64,128,256,512", 1,
                         MOST_ROWS) ||
@@ -115,7 +115,8 @@ static uint64_t needed_context(const struct plan *plan)
     return most;
 }
 
-/* Nothing is faster than its floor: if it seems so, a ceiling is too low, and no percentage can be believed. */
+/* Nothing is faster than its floor: if it seems so, a ceiling is too low, and no percentage can be believed.
+ * */
 static enum rf_status check_floor(const struct rf_bench_forward *cell, struct rf_error *err)
 {
     double seconds = rf_bench_shortest(cell);
@@ -235,20 +236,18 @@ static enum rf_status run_on(const struct engine *engine, struct run *run, struc
     enum rf_status status = rf_bench_create(&run->bench, engine->model, &desc, err);
     if (!status)
         status = run_all(run, err);
-    /* A failure's message goes alone: half a JSON object helps nobody. */
+    /* What was measured before a failure is worth having; without ceilings there is nothing. */
     struct rf_error late = {0};
     enum rf_status printed = RF_OK;
-    if (status)
-        cJSON_Delete(run->report.object);
-    else
-        printed = bench_report_end(&run->report, run->bench, &late);
+    if (run->report.begun)
+        printed = bench_report_end(&run->report, run->bench, status ? err->message : NULL, &late);
     rf_bench_destroy(run->bench);
     fflush(stdout);
     if (!status && run->broken.status) {
         *err = run->broken;
         return err->status;
     }
-    if (printed)
+    if (!status && printed)
         *err = late;
     return status ? status : printed;
 }

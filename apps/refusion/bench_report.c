@@ -244,6 +244,7 @@ static void print_cell_as(struct bench_report *report, const char *kind, const s
 void bench_report_begin(struct bench_report *report, const struct rf_bench_ceilings *ceilings)
 {
     report->ceilings = *ceilings;
+    report->begun = true;
     if (report->style == BENCH_JSON)
         begin_json(report, ceilings);
     else if (report->style == BENCH_TABLE)
@@ -328,7 +329,8 @@ static void renew_floor(cJSON *cell, const rf_bench *bench)
                          100.0 * floor / member(cell, "ms"));
 }
 
-enum rf_status bench_report_end(struct bench_report *report, const rf_bench *bench, struct rf_error *err)
+enum rf_status bench_report_end(struct bench_report *report, const rf_bench *bench, const char *failure,
+                                struct rf_error *err)
 {
     struct rf_bench_ceilings last;
     rf_bench_get_ceilings(bench, &last);
@@ -342,6 +344,8 @@ enum rf_status bench_report_end(struct bench_report *report, const rf_bench *ben
         return RF_OK;
     cJSON *object = report->object, *cell;
     report->object = NULL;
+    if (failure)
+        cJSON_AddStringToObject(object, "failure", failure);
     if (raised) {
         cJSON_ReplaceItemInObjectCaseSensitive(object, "ceilings", ceilings_json(&last));
         cJSON_ArrayForEach(cell, report->forward) renew_floor(cell, bench);

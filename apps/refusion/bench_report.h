@@ -14,6 +14,7 @@ struct bench_report {
     const char *model; /* folder, or the synthetic shape */
     struct rf_device_info device;
     struct rf_model_info info;
+    bool begun;
     bool headed;                       /* the table has its heading */
     struct rf_bench_ceilings ceilings; /* as they were first */
     cJSON *object, *forward, *tune;    /* with BENCH_JSON */
@@ -26,9 +27,10 @@ void bench_report_prefill(struct bench_report *report, const struct rf_bench_for
 /* accept_rate < 0: nothing was scripted. */
 void bench_report_decode(struct bench_report *report, enum rf_decode decode,
                          const struct rf_bench_decode *result, double accept_rate);
-/* Prints what was kept for the end, and frees it. Ceilings that were raised meanwhile are told, and floors in JSON
- * are those of the last ones. */
-enum rf_status bench_report_end(struct bench_report *report, const rf_bench *bench, struct rf_error *err);
+/* Prints what was kept for the end, and frees it. Ceilings that were raised meanwhile are told, and floors in
+ * JSON are those of the last ones. `failure` (NULL: none) is what ended the measurements. */
+enum rf_status bench_report_end(struct bench_report *report, const rf_bench *bench, const char *failure,
+                                struct rf_error *err);
 
 double bench_percent_of_floor(const struct rf_bench_forward *cell);
 

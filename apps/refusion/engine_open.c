@@ -75,7 +75,6 @@ static enum rf_status load_model(struct engine *engine, const struct settings *s
     struct rf_model_desc desc = {
         .context_length = (uint32_t)settings->context.value,
         .precision = (enum rf_precision)settings->precision,
-        .no_tune = settings->no_tune,
         .progress = on_progress,
         .progress_user = &progress,
         .weight_type = settings->type,

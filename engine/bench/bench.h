@@ -1,5 +1,5 @@
-/* Measurements on one model, beside what the device does at best. The program's `bench` stands on this; applications
- * that embed the library have no use for it, so it is not in refusion.h. */
+/* Measurements on one model, beside what the device does at best. The program's `bench` stands on this;
+ * applications that embed the library have no use for it, so it is not in refusion.h. */
 #ifndef RF_BENCH_BENCH_H
 #define RF_BENCH_BENCH_H
 
@@ -65,8 +65,8 @@ struct rf_bench_decode {
 enum rf_status rf_bench_create(rf_bench **out, rf_model *model, const struct rf_bench_desc *desc,
                                struct rf_error *err);
 void rf_bench_destroy(rf_bench *bench); /* NULL is fine */
-/* To be called first: the others' floors come from it. Called again it leaves the higher of both measurements, and
- * the others do that themselves when something was faster than its floor. */
+/* To be called first: the others' floors come from it. Called again it leaves the higher of both
+ * measurements, and the others do that themselves when something was faster than its floor. */
 enum rf_status rf_bench_run_ceilings(rf_bench *bench, struct rf_bench_ceilings *out, struct rf_error *err);
 void rf_bench_get_ceilings(const rf_bench *bench, struct rf_bench_ceilings *out);
 /* Seconds, with the ceilings as they are now. */

@@ -1,4 +1,5 @@
-/* What the files of this room share: sequences that are forwarded without a session, and the timing of one thing. */
+/* What the files of this room share: sequences that are forwarded without a session, and the timing of one
+ * thing. */
 #ifndef RF_BENCH_BENCH_INTERNAL_H
 #define RF_BENCH_BENCH_INTERNAL_H
 
@@ -17,19 +18,21 @@ struct bench_sequence {
     struct rf_gpu *gpu;
     struct rf_forward *forward;
     struct rf_kv_pool *pool;
-    bool fp16;    /* element type of the KV pages */
-    uint32_t seq; /* its entry in the forward's table */
+    bool fp16;          /* element type of the KV pages */
+    uint32_t seq;       /* its entry in the forward's table */
+    uint32_t most_rows; /* of one submission; 0: as many as the forward takes */
     struct rf_arena *upload, *device;
     struct rf_span table, rows, results; /* page table; rf_row and rf_result [RF_MAX_ROWS] */
     struct rf_kv_page **pages;
     uint32_t page_count, page_room;
 };
 
-/* Room for `rows` virtual KV rows. What *s refers to must outlive it. On failure it is to be destroyed too. */
+/* Room for `rows` virtual KV rows. What *s refers to must outlive it. On failure it is to be destroyed too.
+ * */
 enum rf_status rf_bench_sequence_init(struct bench_sequence *s, uint32_t rows, struct rf_error *err);
 void rf_bench_sequence_destroy(struct bench_sequence *s);
-/* Pages for virtual rows [0, rows), filled anew with random numbers: the same for one seed on every path, but for
- * the element type. */
+/* Pages for virtual rows [0, rows), filled anew with random numbers: the same for one seed on every path,
+ * but for the element type. */
 enum rf_status rf_bench_sequence_cover(struct bench_sequence *s, uint32_t rows, uint32_t seed,
                                        struct rf_error *err);
 
@@ -38,7 +41,8 @@ struct bench_time {
     uint32_t submissions, dispatches, barriers;
 };
 
-/* Forwards rows [0, count) of s->rows, in as many submissions as they take; rows attend to at most max_keys. */
+/* Forwards rows [0, count) of s->rows, in as many submissions as they take; rows attend to at most max_keys.
+ * */
 enum rf_status rf_bench_sequence_run(struct bench_sequence *s, uint32_t count, uint32_t max_keys,
                                      uint32_t flags, const struct rf_timer *timer, struct bench_time *time,
                                      struct rf_error *err);
@@ -67,11 +71,17 @@ struct rf_bench {
     struct rf_kv_pool *portable_pool;
 };
 
+/* Index of the forward's row bucket; rows <= RF_MAX_ROWS. */
+uint32_t rf_bench_bucket(uint32_t rows);
+
+/* ---- forwards.c ------------------------------------------------------------------------------------- */
+
 struct bench_samples {
     double *wall, *device; /* [count], sorted by rf_bench_summarise */
     uint32_t count;
 };
-/* Fills in everything but rows, cache and error. `time` is that of one repeat; outputs: rows with a result. */
+/* Fills in everything but rows, cache and error. `time` is that of one repeat; outputs: rows with a result.
+ * */
 void rf_bench_summarise(const struct rf_bench *b, const struct bench_samples *samples,
                         const struct bench_time *time, uint32_t outputs, struct rf_bench_forward *cell);
 

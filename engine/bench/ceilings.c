@@ -1,5 +1,6 @@
-/* What the device does at best, by kernels that do nothing else: floors are made of these. Of every candidate the
- * fastest of several runs counts, and of all candidates the best: a ceiling that is too low would flatter. */
+/* What the device does at best, by kernels that do nothing else: floors are made of these. Of every
+ * candidate the fastest of several runs counts, and of all candidates the best: a ceiling that is too low
+ * would flatter. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -99,8 +99,8 @@ static enum rf_status respond(rf_session *session, const uint32_t *prompt, uint3
     return status;
 }
 
-/* The first response fills the prompt's cache, records what is new and warms up; of the second, which begins from the
- * cached prompt, every forward is timed. */
+/* The first response fills the prompt's cache, records what is new and warms up; of the second, which begins
+ * from the cached prompt, every forward is timed. */
 static enum rf_status decode(rf_session *session, const uint32_t *prompt, struct rf_bench_decode *out,
                              struct rf_error *err)
 {

@@ -40,8 +40,8 @@ void rf_bench_sequence_destroy(struct bench_sequence *s)
 
 static enum rf_status fill_page(struct bench_sequence *s, uint32_t page, uint32_t seed, struct rf_error *err)
 {
-    /* Keys leave a norm, and values are sums of as many products as their input has elements: both have a variance of
-     * about 1, as sqrt(3) gives. */
+    /* Keys leave a norm, and values are sums of as many products as their input has elements: both have a
+     * variance of about 1, as sqrt(3) gives. */
     const struct rf_fill fill = {
         .kind = s->fp16 ? RF_FILL_F16 : RF_FILL_F16_AS_F32, .seed = seed + page, .amplitude = 1.7320508f};
     return rf_fill_span(s->gpu, rf_kv_span(s->pages[page]), &fill, err);
@@ -96,6 +96,8 @@ enum rf_status rf_bench_sequence_run(struct bench_sequence *s, uint32_t count, u
                                      struct rf_error *err)
 {
     uint32_t most = rf_forward_max_rows(s->forward, max_keys);
+    if (s->most_rows && s->most_rows < most)
+        most = s->most_rows;
     enum rf_status status = RF_OK;
     for (uint32_t first = 0; !status && first < count; first += most) {
         uint32_t rows = count - first < most ? count - first : most;

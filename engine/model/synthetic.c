@@ -70,9 +70,9 @@ struct plane {
 
 enum { MOST_PLANES = 2 };
 
-/* Root mean squares: of f16 scales (RF_FILL_SCALES), uniform in (a / 2, a); of an int8; of 4 bits less 8; of 6 bits
- * less 32; and of scale q - minimum with 6-bit scale and minimum, whose factors are as 1 to 7.5, so that the mean
- * is 0. */
+/* Root mean squares: of f16 scales (RF_FILL_SCALES), uniform in (a / 2, a); of an int8; of 4 bits less 8; of
+ * 6 bits less 32; and of scale q - minimum with 6-bit scale and minimum, whose factors are as 1 to 7.5, so
+ * that the mean is 0. */
 #define RMS_SCALE  0.7638
 #define RMS_INT8   73.9
 #define RMS_4BIT   4.637

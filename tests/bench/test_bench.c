@@ -1,5 +1,6 @@
-/* The bench on the tiny model: that it counts what a forward must read and multiply, that it compares results, that
- * scripted decoding accepts what it is told to, and that synthetic models run. RF_PRECISION=f32|f16 picks the path. */
+/* The bench on the tiny model: that it counts what a forward must read and multiply, that it compares
+ * results, that scripted decoding accepts what it is told to, and that synthetic models run.
+ * RF_PRECISION=f32|f16 picks the path. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,8 +55,8 @@ static void ceilings_are_of_this_device(void **state)
     require_ok(rf_bench_run_ceilings(bench, &ceilings, err));
     printf("read %.2f GB/s (%s), f32 %.4f TFLOP/s (%s)\n", ceilings.read_gb_per_second, ceilings.read_kernel,
            ceilings.f32_tflops, ceilings.f32_kernel);
-    /* Any machine that runs this reads more than 10 MB and multiplies more than 10 million numbers a second, and
-     * none reads more than 100 TB. */
+    /* Any machine that runs this reads more than 10 MB and multiplies more than 10 million numbers a second,
+     * and none reads more than 100 TB. */
     assert_true(ceilings.read_gb_per_second > 0.01 && ceilings.read_gb_per_second < 1e5);
     assert_true(ceilings.read_model_gb_per_second >= ceilings.read_gb_per_second);
     assert_true(ceilings.read_model_bytes < ceilings.read_bytes);
@@ -158,8 +159,8 @@ static void decode_once(const struct rf_bench_decode_desc *desc, struct rf_bench
     assert_true(out->decode_seconds > 0.0 && out->prefill_seconds > 0.0);
 }
 
-/* At rate 1 a block is a PLAN and a VERIFY; at rate 0 one slot is chosen at a time and takes a PLAN, a VERIFY and
- * k - 1 turns of two forwards. */
+/* At rate 1 a block is a PLAN and a VERIFY; at rate 0 one slot is chosen at a time and takes a PLAN, a
+ * VERIFY and k - 1 turns of two forwards. */
 static void scripts_accept_what_they_are_told_to(void **state)
 {
     (void)state;

@@ -105,6 +105,15 @@ class FalseMeasurements(ProgramTest):
                            "fp16", "--shader-dir",
                            os.path.join(PLANTED, "low_ceiling"))
 
+    def test_what_was_measured_before_a_failure_is_printed(self):
+        result = run("bench", "--json", "--rows", "5", "--cache", "0", "--precision", "f16", "--shader-dir",
+                     os.path.join(PLANTED, "wrong_norm"), *QUICK)
+        self.assertEqual(result.returncode, 1, result.stderr)
+        out = json.loads(result.stdout)
+        self.assertIn("wrong results", out["failure"])
+        self.assertGreater(out["ceilings"]["read_gb_per_second"], 0)
+        self.assertEqual(out["forward"], [])
+
     def test_wrong_results(self):
         self.check_failure("wrong results", "--rows", "5", "--cache", "0", "--precision", "f16", "--shader-dir",
                            os.path.join(PLANTED, "wrong_norm"))

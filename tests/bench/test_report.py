@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""test_report.py SCRIPT FOLDER OPTION...: a dry run of scripts/gpu-report.sh, and what it wrote; then one whose self-test
-cannot pass, which must be told as such without stopping the rest."""
+"""test_report.py SCRIPT FOLDER OPTION...: a dry run of scripts/gpu-report.sh, and what it wrote; then one whose
+self-test cannot pass, which must be told as such without stopping the rest."""
 import glob
 import json
 import os
