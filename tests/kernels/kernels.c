@@ -78,7 +78,7 @@ static bool is_tested_elsewhere(const char *shader)
 /* What the device has no tier for. `wide` kernels are for CPUs with subgroups of 8 or 16. */
 static bool is_out_of_reach(const char *shader, const struct rf_device_info *info)
 {
-    bool wide = strcmp(info->type, "CPU") == 0 && (info->subgroup_size == 8 || info->subgroup_size == 16);
+    bool wide = strcmp(info->type, "cpu") == 0 && (info->subgroup_size == 8 || info->subgroup_size == 16);
     return (!info->has_fp16 && strstr(shader, "_act16")) || (!wide && strstr(shader, "_wide"));
 }
 
