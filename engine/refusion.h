@@ -135,8 +135,8 @@ struct rf_message {
     const char *content; /* UTF-8; never yields control tokens, whatever it holds */
 };
 
-/* Reads the tokenizer of a model folder (tokenizer.json, or vocab.json + merges.txt + added_tokens.json) or of a
- * GGUF file. */
+/* Reads the tokenizer of a model folder (tokenizer.json, or vocab.json + merges.txt + added_tokens.json) or
+ * of a GGUF file. */
 RF_API enum rf_status rf_tokenizer_load(rf_tokenizer **out, const char *folder, struct rf_error *err);
 RF_API void rf_tokenizer_destroy(rf_tokenizer *tokenizer);
 
@@ -196,6 +196,8 @@ struct rf_model_info {
     char precision[16];    /* "portable" or "fp16" */
 };
 
+/* `folder`: a model folder in the Hugging Face layout, or a GGUF file (also a folder that holds one and no
+ * config.json). */
 RF_API enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *folder,
                                     const struct rf_model_desc *desc, struct rf_error *err);
 /* A model of a real one's shape with random weights made on the device, for measurements. `shape` is qwen3-0.6b,

@@ -52,8 +52,7 @@ void main()
         FOR_ROWS(CLEAR_ROW)
         uint base = n / RF_COLUMNS * block_size(push.k);
         for (uint o = 0; o < push.k / 8; o++) {
-            add_octet(low, m, base, o, 0);
-            add_octet(high, m, base, o, 1);
+            add_block(low, high, m, base, o);
         }
 #define FINISH_ROW(R) \
         if (epilogue() == RF_EPILOGUE_REDUCE) { \

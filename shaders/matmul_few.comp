@@ -1,7 +1,8 @@
 // y = epilogue(x w^T) for at most 8 rows: x [M][k] in quads [k / 4][ldx], w [columns][k] in blocks of 8 columns
 // (weights.glsl); f32 sums, by lane over k and then over the lanes. Every product of the network when a forward
-// has few rows: each weight is read once. A subgroup makes RF_COLUMNS columns of ROWS rows: even lanes the first
-// four, odd lanes the others, pairs of lanes striding over k, so that neighbours read neighbouring 16 bytes.
+// has few rows: each weight is read once. A subgroup makes RF_COLUMNS columns of ROWS rows, its lanes striding over
+// k. A lane has four of the columns (even lanes the first), so that neighbours read neighbouring 16 bytes and the sums
+// take few registers, or all 8, so that an activation is loaded once for them: for CPUs, where a load costs a lane.
 // Columns are strided over all subgroups of the grid, in groups of RF_COLUMNS, or in tiles of RF_LOGIT_TILE with
 // REDUCE. No shared memory, no barrier. Grid: (any, any): rows are strided over y in blocks of ROWS; 1 is enough
 // when ROWS covers them.  -D: ACT_F16 (activations), WEIGHT_...
@@ -20,6 +21,13 @@
 #include "matmul.glsl"
 #include "matmul_sums.glsl"
 
+layout(constant_id = RF_SPEC_LANE_COLUMNS) const uint LANE_COLUMNS = 4;
+
+uint lane_columns()
+{
+    return LANE_COLUMNS;
+}
+
 // Columns [tile_first, tile_end) of the rows first..first+ROWS-1; rows past the last read the last row again
 // and are not written.
 void make_tile(uint tile_first, uint tile_end, uint first, uint count, uint lane, uint lanes)
@@ -36,18 +44,29 @@ void make_tile(uint tile_first, uint tile_end, uint first, uint count, uint lane
     FOR_ROWS(BEGIN_ROW)
 
     for (uint n = tile_first; n < tile_end; n += RF_COLUMNS) {
-        vec4 acc[MAX_ROWS];
+        vec4 low[MAX_ROWS], high[MAX_ROWS]; // low alone, of either half, where a lane has four columns
 #define CLEAR_ROW(R) \
-        acc[R] = vec4(0.0);
+        low[R] = vec4(0.0); \
+        high[R] = vec4(0.0);
         FOR_ROWS(CLEAR_ROW)
-        uint base = n / RF_COLUMNS * block_size(push.k), half_ = lane % 2;
-        for (uint o = lane / 2; o < push.k / 8; o += lanes / 2) {
-            add_octet(acc, m, base, o, half_);
+        uint base = n / RF_COLUMNS * block_size(push.k), octets = push.k / 8, half_ = lane % 2;
+        if (lane_columns() == RF_COLUMNS) {
+            for (uint o = lane; o < octets; o += lanes) {
+                add_block(low, high, m, base, o);
+            }
+        } else {
+            for (uint o = lane / 2; o < octets; o += lanes / 2) {
+                add_half(low, m, base, o, half_);
+            }
         }
         sums total;
 #define FINISH_ROW(R) \
-        total.low = subgroupAdd(half_ == 0 ? acc[R] : vec4(0.0)); \
-        total.high = subgroupAdd(half_ == 1 ? acc[R] : vec4(0.0)); \
+        if (lane_columns() != RF_COLUMNS) { \
+            high[R] = half_ == 1 ? low[R] : vec4(0.0); \
+            low[R] = half_ == 0 ? low[R] : vec4(0.0); \
+        } \
+        total.low = subgroupAdd(low[R]); \
+        total.high = subgroupAdd(high[R]); \
         if (epilogue() == RF_EPILOGUE_REDUCE) { \
             take_logits(partials[R], draws[R], total, n); \
         } else if (lane == 0 && first + R < count) { \

@@ -219,6 +219,7 @@ RF_CONST(RF_SPEC_EPILOGUE, 0)
 RF_CONST(RF_SPEC_LOCAL, 1)        /* invocations per workgroup */
 RF_CONST(RF_SPEC_ROWS, 2)         /* rows that a subgroup (matmul_few) or an invocation handles at
                                    * once: 1, 2, 4, 8, and 16 in matmul_wide */
+RF_CONST(RF_SPEC_LANE_COLUMNS, 3) /* matmul_few: columns of a lane, 4 or RF_COLUMNS */
 RF_CONST(RF_EPILOGUE_STORE, 0)    /* y f32 [m][ldy], column n_first + n */
 RF_CONST(RF_EPILOGUE_RESIDUAL, 1) /* the same, added to what is there, times `scale` */
 RF_CONST(RF_EPILOGUE_SWIGLU,

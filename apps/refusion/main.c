@@ -21,8 +21,8 @@ const struct command_info command_table[] = {
     {COMMAND_TOKENIZE, "tokenize", "TEXT", NULL, "text to token ids and back",
      "Prints the token ids of TEXT (or of standard input, byte for byte), separated by commas. Needs no GPU.",
      command_tokenize},
-    {COMMAND_INSPECT, "inspect", NULL, NULL, "what a model folder holds",
-     "Prints a model folder's configuration, tensors, sizes and tokenizer, after checking them. Needs no "
+    {COMMAND_INSPECT, "inspect", NULL, NULL, "what a model folder or GGUF file holds",
+     "Prints a model's configuration, tensors, sizes and tokenizer, after checking them. Needs no "
      "GPU.",
      command_inspect},
     {COMMAND_QUANTIZE, "quantize", "IN", "OUT", "a model to one GGUF file, in another type",

@@ -176,6 +176,8 @@ void rf_plan_chunk(const struct rf_forward *f, struct forward_plan *plan, const 
     rf_op_spec(op, call->epilogue);
     rf_op_spec(op, shape.local);
     rf_op_spec(op, shape.rows);
+    if (shape.kind == RF_MATMUL_FEW)
+        rf_op_spec(op, rf_gpu_get_caps(f->gpu)->cpu ? RF_COLUMNS : RF_COLUMNS / 2);
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, call->x, RF_READ);
     rf_op_access(op, chunk->span, RF_READ);

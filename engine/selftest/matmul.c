@@ -137,6 +137,10 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
         for (p.rows_at_once = 1; p.rows_at_once <= most; p.rows_at_once *= 2)
             if (suite->thorough || p.rows_at_once == quick)
                 run_store_rows(suite, p, turn += 5);
+        p.rows_at_once = 4; /* and the other way that its lanes share columns */
+        p.lane_columns = p.lane_columns == RF_COLUMNS ? RF_COLUMNS / 2 : RF_COLUMNS;
+        if (kind == RF_PRODUCT_FEW && (suite->thorough || p.weights == RF_WEIGHT_F16))
+            run_store_rows(suite, p, turn += 5);
     }
     p.kind = RF_PRODUCT_MANY;
     for (uint32_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {

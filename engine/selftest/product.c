@@ -13,6 +13,7 @@ bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind)
 void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enum rf_product_kind kind)
 {
     p->kind = kind;
+    p->lane_columns = rf_gpu_get_caps(suite->h->gpu)->cpu ? RF_COLUMNS : RF_COLUMNS / 2;
     p->rows_at_once = kind == RF_PRODUCT_MANY ? 1 : 2;
     p->local = kind == RF_PRODUCT_WIDE  ? rf_gpu_get_caps(suite->h->gpu)->subgroup_size
                : kind == RF_PRODUCT_FEW ? 64
@@ -34,9 +35,11 @@ struct rf_kernel_id rf_product_kernel(const struct rf_product *p)
     };
     return (struct rf_kernel_id){
         .shader = names[p->kind][p->act == RF_NUMBER_F16][p->weights],
-        .spec_count = 3,
-        .specs =
-            {[RF_SPEC_EPILOGUE] = p->epilogue, [RF_SPEC_LOCAL] = p->local, [RF_SPEC_ROWS] = p->rows_at_once},
+        .spec_count = p->kind == RF_PRODUCT_FEW ? 4 : 3,
+        .specs = {[RF_SPEC_EPILOGUE] = p->epilogue,
+                  [RF_SPEC_LOCAL] = p->local,
+                  [RF_SPEC_ROWS] = p->rows_at_once,
+                  [RF_SPEC_LANE_COLUMNS] = p->lane_columns},
     };
 }
 

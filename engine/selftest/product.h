@@ -22,7 +22,7 @@ struct rf_product {
     enum rf_product_kind kind;
     enum rf_number act;
     enum rf_weight_format weights;
-    uint32_t epilogue, local, rows_at_once;
+    uint32_t epilogue, local, rows_at_once, lane_columns; /* lane_columns: RF_PRODUCT_FEW */
     /* The shape: M rows, buffers with room for ldx (x) and ldy (partials, quads) rows or of ldy columns (y).
      */
     uint32_t rows, ldx, k, columns, column_first, ldy;

@@ -114,8 +114,10 @@ static void the_originals_margin_is_below_the_error(void **state)
     assert_true(want && have);
     reference_logits(&sequence, want);
     device_logits(&sequence, have);
-    double largest = 0;
+    double largest = 0, squares = 0, wanted = 0;
     for (uint32_t i = 0; i < vocab; i++) {
+        squares += (have[i] - want[i]) * (have[i] - want[i]);
+        wanted += want[i] * want[i];
         largest = fmax(largest, fabs(have[i] - want[i]));
         /* The two are the best and the second of the original. */
         assert_true(i == BEST || want[i] < want[BEST]);
@@ -123,8 +125,11 @@ static void the_originals_margin_is_below_the_error(void **state)
     }
     double margin = want[BEST] - want[SECOND], moved = margin - ((double)have[BEST] - (double)have[SECOND]);
     printf("margin %.5f; largest error of a logit %.5f, the margin moved by %.5f\n", margin, largest, moved);
+    /* Two logits that are each off by up to `largest` can change places when the margin is below twice that; and the
+     * error must be one that this path may have at all. */
+    assert_true(sqrt(squares / wanted) < (engine.model->fp16 ? 2e-3 : 1e-5));
     if (engine.model->fp16)
-        assert_true(margin < largest);
+        assert_true(margin < 2.0 * largest);
     else
         assert_true(largest < margin / 100);
     free(want);

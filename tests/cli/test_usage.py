@@ -2,6 +2,7 @@
 """Everything of the program that needs no device: help, wrong options, tokenize, inspect, quantize."""
 import json
 import os
+import pty
 import random
 import re
 import resource
@@ -421,6 +422,31 @@ class Quantize(ProgramTest):
         self.assertEqual(sorted(os.listdir(self.folder)), ["model", "out.gguf"])
         with open(self.out, encoding="utf-8") as file:
             self.assertEqual(file.read(), "older")
+
+    def test_progress_on_a_terminal(self):
+        model = self.large_model()
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([PROGRAM, "quantize", model, self.out, "--type", "q8_0"], stdout=subprocess.DEVNULL,
+                              stderr=theirs, env=clean_environment()) as process:
+            os.close(theirs)
+            shown = b""
+            deadline = time.monotonic() + 60
+            while shown.count(b"quantizing: ") < 3 and time.monotonic() < deadline:
+                shown += os.read(ours, 4096)
+            process.send_signal(signal.SIGINT)
+            try:
+                while rest := os.read(ours, 4096):
+                    shown += rest
+            except OSError:  # the other end is closed
+                pass
+        os.close(ours)
+        self.assertEqual(process.returncode, 130)
+        shares = [int(share) for share in re.findall(rb"quantizing: +(\d+) % of 1844\.6 million numbers", shown)]
+        self.assertGreaterEqual(len(shares), 3, shown)
+        self.assertEqual(shares, sorted(shares))
+        # The line is taken away before anything else is said.
+        self.assertIn(b"\r\033[Krefusion: ", shown)
+        self.assertEqual(os.listdir(self.folder), ["model"])
 
 
 if __name__ == "__main__":

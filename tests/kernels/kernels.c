@@ -67,18 +67,27 @@ static void print_line(void *user, enum rf_log_level level, const char *line)
         printf("log: %s\n", line);
 }
 
-/* The slot shaders run in tests/decode, against a second implementation of the decoding rules. */
+/* The slot shaders run in tests/decode, against a second implementation of the decoding rules; those of the bench in
+ * tests/bench. */
 static bool is_tested_elsewhere(const char *shader)
 {
-    return strncmp(shader, "slot_", 5) == 0;
+    return strncmp(shader, "slot_", 5) == 0 || strncmp(shader, "bench_", 6) == 0 ||
+           strcmp(shader, "synthetic") == 0;
 }
 
-static unsigned count_missing(struct tally *tally, bool fp16)
+/* What the device has no tier for. `wide` kernels are for CPUs with subgroups of 8 or 16. */
+static bool is_out_of_reach(const char *shader, const struct rf_device_info *info)
+{
+    bool wide = strcmp(info->type, "cpu") == 0 && (info->subgroup_size == 8 || info->subgroup_size == 16);
+    return (!info->has_fp16 && strstr(shader, "_act16")) || (!wide && strstr(shader, "_wide"));
+}
+
+static unsigned count_missing(struct tally *tally, const struct rf_device_info *info)
 {
     unsigned missing = 0;
     for (size_t i = 0; i < rf_shader_blob_count; i++) {
         const char *name = rf_shader_blobs[i].name;
-        if (is_tested_elsewhere(name) || (!fp16 && strstr(name, "_act16")) || find(tally, name)->cases)
+        if (is_tested_elsewhere(name) || is_out_of_reach(name, info) || find(tally, name)->cases)
             continue;
         printf("%s: no case runs this shader\n", name);
         missing++;
@@ -105,7 +114,7 @@ static int run(rf_context *context, const struct rf_selftest_desc *desc, struct 
     timespec_get(&begin, TIME_UTC);
     enum rf_status status = rf_selftest(context, desc, on_result, tally, &err);
     timespec_get(&end, TIME_UTC);
-    unsigned missing = desc->kernel ? 0 : count_missing(tally, info.has_fp16);
+    unsigned missing = desc->kernel ? 0 : count_missing(tally, &info);
     print_summary(tally);
     uint64_t complaints = rf_context_complaints(context);
     printf("%u cases, %u shaders not run, %" PRIu64 " complaints, %.1f s\n", tally->cases, missing,

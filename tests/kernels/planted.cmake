@@ -30,7 +30,7 @@ plant(NAME reduce_misses_a_split SHADER attention_reduce SOURCE attention_reduce
     FROM "s < splits" TO "s < max(splits, 2u) - 1" REASON "y +")
 plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE matmul_sums.glsl
     DEFINES WEIGHT_BF16=1
-    FROM "acc[R] += w[7] * high.w" TO "acc[R] += vec4(0.0)" REASON "")
+    FROM "ACC += W[7] * y.w" TO "ACC += vec4(0.0)" REASON "")
 plant(NAME weights_swapped SHADER matmul_few_f16 SOURCE matmul_few.comp FILE weights.glsl DEFINES WEIGHT_F16=1
     FROM "v[2 * P] = low_half(u)" TO "v[2 * P] = high_half(u)" REASON "")
 plant(NAME q8_0_scale_of_neighbour SHADER matmul_q8_0 SOURCE matmul.comp FILE weights.glsl DEFINES WEIGHT_Q8_0=1

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Files go both ways between this program and llama.cpp: what `quantize` writes is loaded there and continues a text
+with the same tokens, and what llama-quantize writes is loaded here.
+
+Needs llama-completion and llama-quantize, on PATH or started by the words in RF_LLAMA; else exit status 77 (skipped).
+"""
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+
+from support import TINY, ProgramTest, main, run
+
+LAUNCHER = shlex.split(os.environ.get("RF_LLAMA", ""))
+PROMPTS = [
+    "<|im_start|>user\nWrite a Python function sum_even(nums) that sums the even numbers in a list.<|im_end|>\n"
+    "<|im_start|>assistant\n",
+    "<|im_start|>user\nTom has 12 apples. Tom buys 3 bags with 4 apples each. How many apples does Tom have now?"
+    "<|im_end|>\n<|im_start|>assistant\n",
+    "Tom has 12 apples. Tom buys 3 bags",
+    "The answer is",
+]
+
+
+def llama(program, *arguments):
+    result = subprocess.run(LAUNCHER + [program] + list(arguments), capture_output=True, text=True, check=False,
+                            stdin=subprocess.DEVNULL, timeout=300)
+    if result.returncode != 0:
+        raise AssertionError(f"{program} failed: {result.stderr[-2000:]}")
+    return result.stdout
+
+
+def plain_model(folder):
+    """The tiny model without its mask token: both programs then decode it as plain Qwen3."""
+    model = os.path.join(folder, "plain")
+    shutil.copytree(TINY, model)
+    for name in ("vocab.json", "merges.txt", "added_tokens.json"):
+        os.remove(os.path.join(model, name))
+
+    def edit(name, change):
+        path = os.path.join(model, name)
+        with open(path, encoding="utf-8") as file:
+            tree = json.load(file)
+        change(tree)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(tree, file)
+
+    def drop_added(tree):
+        tree["added_tokens"] = [token for token in tree["added_tokens"] if token["content"] != "<|mask|>"]
+
+    def drop_config(tree):
+        del tree["mask_token"], tree["added_tokens_decoder"]["670"]
+
+    edit("config.json", lambda tree: tree.pop("mask_token_id"))
+    edit("tokenizer.json", drop_added)
+    edit("tokenizer_config.json", drop_config)
+    return model
+
+
+class Llama(ProgramTest):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.model = plain_model(self.folder)
+
+    def ours(self, model, prompt):
+        return self.check_works(run("generate", "-m", model, "--decode", "ar", "--raw", "-n", "40", "-p", prompt,
+                                    "--quiet")).rstrip("\n")
+
+    def theirs(self, model, prompt):
+        text = llama("llama-completion", "-m", model, "-dev", "none", "-ngl", "0", "-no-cnv", "--temp", "0", "-n", "40",
+                     "--no-display-prompt", "--no-warmup", "-p", prompt)
+        return text.rstrip("\n").removesuffix(" [end of text]").rstrip("\n")
+
+    def test_ours_there(self):
+        for kind in ("f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"):
+            out = os.path.join(self.folder, f"{kind}.gguf")
+            self.assertEqual(run("quantize", self.model, out, "--type", kind, "--quiet", driver=None).returncode, 0)
+            # llama.cpp rounds the activations that meet quantized weights: only F16 need agree everywhere.
+            for prompt in PROMPTS if kind == "f16" else PROMPTS[:1]:
+                with self.subTest(kind=kind, prompt=prompt):
+                    self.assertEqual(self.theirs(out, prompt), self.ours(out, prompt))
+
+    def test_theirs_here(self):
+        source, out = os.path.join(self.folder, "f32.gguf"), os.path.join(self.folder, "theirs.gguf")
+        self.assertEqual(run("quantize", self.model, source, "--type", "f32", driver=None).returncode, 0)
+        wanted = json.loads(self.check_works(run("inspect", "-m", source, "--json", driver=None)))
+        for kind in ("F16", "BF16", "Q8_0", "Q4_0", "Q4_K_M", "Q6_K"):
+            with self.subTest(kind):
+                llama("llama-quantize", source, out, kind)
+                found = json.loads(self.check_works(run("inspect", "-m", out, "--json", driver=None)))
+                for part in ("config", "tokenizer", "parameters", "warnings"):
+                    self.assertEqual(found[part], wanted[part])
+                self.assertIn("def sum_even(nums):", self.ours(out, PROMPTS[0]))
+
+
+if __name__ == "__main__":
+    if not LAUNCHER and not (shutil.which("llama-completion") and shutil.which("llama-quantize")):
+        raise SystemExit(77)
+    main()
