@@ -32,7 +32,7 @@ plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE m
     DEFINES WEIGHT_BF16=1
     FROM "ACC += W[7] * y.w" TO "ACC += vec4(0.0)" REASON "")
 plant(NAME weights_swapped SHADER matmul_few_f16 SOURCE matmul_few.comp FILE weights.glsl DEFINES WEIGHT_F16=1
-    FROM "v[2 * P] = low_half(u)" TO "v[2 * P] = high_half(u)" REASON "")
+    FROM "J % 2 == 0 ? low_half(u[J / 2])" TO "J % 2 == 1 ? low_half(u[J / 2])" REASON "")
 plant(NAME q8_0_scale_of_neighbour SHADER matmul_q8_0 SOURCE matmul.comp FILE weights.glsl DEFINES WEIGHT_Q8_0=1
     FROM "base + k / 2 + o / 4" TO "base + k / 2" REASON "")
 plant(NAME q4_0_without_offset SHADER matmul_few_q4_0 SOURCE matmul_few.comp FILE weights.glsl
