@@ -10,7 +10,7 @@
 // tiles of each subgroup at a time.
 //
 // Rows past the last repeat it and are not written; columns past the chunk's are made from its last block or its
-// padding and are not written; k past the last is zero in both factors. A row's result depends neither on its
+// padding and are not written; k past the last repeats the last octet of w, times zero. A row's result depends neither on its
 // index nor on the other rows. Grid: (columns / COLUMNS, rows / ROWS), both rounded up.
 // -D: ACT_F16, WEIGHT_...
 #version 460
@@ -70,7 +70,7 @@ uint invocation()
     return gl_LocalInvocationID.x;
 }
 
-// Octets past the last read the last again; put_parts makes them zero.
+// Octets past the last read the last again; put_parts makes those of x zero.
 void load_parts(uint first_octet, uint row_first, uint column_first, uint count)
 {
     uint octet_last = push.k / 8 - 1, block_last = (push.columns - 1) / RF_COLUMNS;
@@ -120,11 +120,10 @@ void put_parts(uint first_octet, uint buffer_first)
         if (W_OCTETS % LOCAL == 0 || i < W_OCTETS) {
             uint o = i / 2 % OCTETS, column = i / (2 * OCTETS) * 8 + i % 2 * 4;
             uint at = buffer_first + (ROWS + column) * STRIDE + o;
-            bool present = first_octet + o < push.k / 8;
-            tiles[at] = present ? halves(w_parts[p], 0) : uvec4(0);
-            tiles[at + STRIDE] = present ? halves(w_parts[p], 1) : uvec4(0);
-            tiles[at + 2 * STRIDE] = present ? halves(w_parts[p], 2) : uvec4(0);
-            tiles[at + 3 * STRIDE] = present ? halves(w_parts[p], 3) : uvec4(0);
+            tiles[at] = halves(w_parts[p], 0);
+            tiles[at + STRIDE] = halves(w_parts[p], 1);
+            tiles[at + 2 * STRIDE] = halves(w_parts[p], 2);
+            tiles[at + 3 * STRIDE] = halves(w_parts[p], 3);
         }
     }
     [[unroll]] for (uint p = 0; p < X_PARTS; p++) {

@@ -4,10 +4,10 @@
 #include "shaders/shared.h"
 
 enum {
-    SKINNY_ROWS = 64,        /* up to here one subgroup has all rows of its columns */
-    MOST_SUMS = 128,         /* registers of sums an invocation */
-    LONG_STEP = 64,          /* k; needs fewer barriers, */
-    LONG_STEP_BYTES = 28672, /* if it leaves room for several workgroups */
+    SKINNY_ROWS = 64, /* up to here one subgroup has all rows of its columns */
+    MOST_SUMS = 128,  /* registers of sums an invocation */
+    LONG_STEP = 64,   /* k; needs fewer barriers, if it leaves room for enough subgroups: */
+    LONG_STEP_SUBGROUP_BYTES = 7168,
     SHORT_STEP = 32,
     MOST_SHARED_BYTES = 49152, /* what desktop devices have */
     WORD = 16                  /* bytes of a uvec4 */
@@ -46,8 +46,8 @@ static uint32_t sum_bytes(const struct rf_coopmat_tiling *t, uint32_t round_tile
 static bool choose_k_step(struct rf_coopmat_tiling *t, uint32_t most_bytes)
 {
     const uint32_t steps[] = {LONG_STEP, SHORT_STEP, t->fragment.k};
-    const uint32_t room[] = {LONG_STEP_BYTES < most_bytes ? LONG_STEP_BYTES : most_bytes, most_bytes,
-                             most_bytes};
+    uint32_t long_room = LONG_STEP_SUBGROUP_BYTES * t->row_groups * t->column_groups;
+    const uint32_t room[] = {long_room < most_bytes ? long_room : most_bytes, most_bytes, most_bytes};
     for (int i = 0; i < 3; i++) {
         t->k_step = steps[i];
         if (steps[i] % t->fragment.k == 0 && factor_bytes(t, steps[i]) <= room[i])
