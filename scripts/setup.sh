@@ -87,7 +87,8 @@ private_apt() { apt-get "${private_options[@]}" "$@"; }
 
 private_apt_start() {
     [ -z "${private_options+set}" ] || return 0
-    local state="$PWD/.deps/apt" uri keyring components=main
+    local suite=${suite-$(newer_suite)} uri keyring components=main
+    local state="$PWD/.deps/apt/$suite"
     uri=$(mirror)
     if [ -z "$uri" ]; then # no package lists yet, as in a fresh container
         apt_update
@@ -99,12 +100,12 @@ private_apt_start() {
     rm -rf "$state"
     mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
     : >"$state/status"
-    echo "deb [signed-by=$keyring] $uri $(newer_suite) $components" >"$state/sources.list"
+    echo "deb [signed-by=$keyring] $uri $suite $components" >"$state/sources.list"
     private_options=(-qq -o Dir::Etc::SourceList="$state/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o Dir::State::Lists="$state/lists" -o Dir::State::status="$state/status" -o Dir::Cache="$state/cache"
         -o APT::Sandbox::User=root -o APT::Install-Recommends=0 -o Acquire::Check-Valid-Until=false
         -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)
-    say "reading the package lists of $(newer_suite)"
+    say "reading the package lists of $suite"
     private_apt update
 }
 
@@ -113,7 +114,7 @@ unpack() {
     local folder=$1
     shift
     private_apt_start
-    say "fetching ${*} from $(newer_suite)"
+    say "fetching ${*} from ${suite-$(newer_suite)}"
     rm -rf .deps/debs && mkdir -p .deps/debs "$folder"
     (cd .deps/debs && private_apt download "$@")
     for deb in .deps/debs/*.deb; do dpkg -x "$deb" "$folder"; done
@@ -128,8 +129,8 @@ unpack_closure() {
     say "fetching ${*} and all they depend on from $(newer_suite)"
     private_apt -y --download-only install "$@" >/dev/null
     mkdir -p "$folder"
-    for deb in .deps/apt/cache/archives/*.deb; do dpkg -x "$deb" "$folder"; done
-    rm -f .deps/apt/cache/archives/*.deb
+    for deb in .deps/apt/*/cache/archives/*.deb; do dpkg -x "$deb" "$folder"; done
+    rm -f .deps/apt/*/cache/archives/*.deb
 }
 
 # ---- The private prefix: headers, volk, glslang, spirv-val ------------------------------------------------------------
@@ -186,6 +187,21 @@ setup_lavapipe_new() {
     mv .deps/lavapipe.new .deps/lavapipe-new
 }
 
+# The last Mesa whose RADV compiles for chips with matrix units without having one (RADV_FORCE_FAMILY=navi31). Debian 13
+# and Ubuntu have it, or a newer one, as the system's own.
+setup_radv() {
+    [ "$ID $VERSION_ID" = "debian 12" ] && [ ! -e .deps/radv/icd.json ] || return 0
+    local suite=$VERSION_CODENAME-backports private_options library
+    unset private_options
+    rm -rf .deps/radv
+    unpack .deps/radv mesa-vulkan-drivers libdrm2 libdrm-amdgpu1
+    rm -rf .deps/radv/usr/share
+    library=$(find "$PWD/.deps/radv" -name libvulkan_radeon.so | head -1)
+    [ -n "$library" ] || die "no libvulkan_radeon.so in mesa-vulkan-drivers of $suite"
+    printf '{ "file_format_version": "1.0.0", "ICD": { "library_path": "%s", "api_version": "1.3.0" } }\n' \
+        "$library" >.deps/radv/icd.json
+}
+
 # fetch_npm PACKAGE@VERSION FOLDER: unpacks the package's files.
 fetch_npm() {
     say "fetching the npm package $1"
@@ -224,6 +240,7 @@ write_readme() {
 Filled by scripts/setup.sh; may be deleted, it is fetched again.
   prefix/           newer Vulkan headers, volk, glslang and spirv-val (include/, bin/; root/ holds their libc)
   lavapipe-new/     newer Mesa (lavapipe), Vulkan loader and validation layers with their whole library closure
+  radv/             Mesa 25.0 with RADV from Debian 12's backports
   swiftshader/      SwiftShader and its icd.json
   tokenizer-qwen3/  Qwen3's tokenizer with <|beginoftext|> 151669 and <|mask|> 151670, by tests/tokenizer/make_qwen3.py
 README
@@ -271,7 +288,10 @@ case $system in
         apt_install "${TEST_PACKAGES[@]}" "${absent[@]}"
     fi
     setup_headers
-    [ $tests = 0 ] || setup_lavapipe_new
+    if [ $tests = 1 ]; then
+        setup_lavapipe_new
+        setup_radv
+    fi
     rm -rf .deps/apt
     ;;
 *) list_missing ;;

@@ -3,7 +3,8 @@
 #   lavapipe       the system's Mesa, on the CPU
 #   lavapipe-new   the newer Mesa of .deps/lavapipe-new, through that prefix's own dynamic linker
 #   swiftshader    SwiftShader, on the CPU: no fp16, subgroups of 4
-#   radv-CHIP      Mesa's RADV without hardware (vega10, navi21, ...): pipelines compile, nothing executes
+#   radv-CHIP      Mesa's RADV without hardware (vega10, navi21, ...): pipelines compile, nothing executes; navi31 and
+#                  later need the Mesa of .deps/radv, or the system's if that has it
 #   default        whatever the Vulkan loader finds
 # With RF_VALIDATION_LOG=FILE the validation layer is loaded, with synchronization validation, and writes to FILE; if
 # it wrote anything, the exit status is 1. A driver that is not there is exit status 77: a skipped test for CTest.
@@ -11,7 +12,7 @@ set -euo pipefail
 root=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/..")
 new=$root/.deps/lavapipe-new
 
-[ $# -ge 2 ] || { sed -n '2,10s/^# //p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,11s/^# //p' "$0" >&2; exit 2; }
 driver=$1
 shift
 
@@ -29,6 +30,14 @@ case $driver in
 lavapipe) icd=$(system_icd lvp) ;;
 lavapipe-new) icd=$new/usr/share/vulkan/icd.d/lvp_icd.json ;;
 swiftshader) icd=$root/.deps/swiftshader/icd.json ;;
+radv-navi3*)
+    icd=$(system_icd radeon)
+    if [ -e "$root/.deps/radv/icd.json" ]; then
+        icd=$root/.deps/radv/icd.json
+        LD_LIBRARY_PATH=$(echo "$root"/.deps/radv/usr/lib/*-linux-gnu*)
+        export LD_LIBRARY_PATH
+    fi
+    ;;
 radv-*) icd=$(system_icd radeon) ;;
 default) icd= ;;
 *) echo "with-driver: unknown driver $driver" >&2; exit 2 ;;

@@ -220,6 +220,16 @@ RF_CONST(RF_SPEC_LOCAL, 1)        /* invocations per workgroup */
 RF_CONST(RF_SPEC_ROWS, 2)         /* rows that a subgroup (matmul_few) or an invocation handles at
                                    * once: 1, 2, 4, 8, and 16 in matmul_wide */
 RF_CONST(RF_SPEC_LANE_COLUMNS, 3) /* matmul_few: columns of a lane, 4 or RF_COLUMNS */
+/* matmul_coopmat's own; RF_SPEC_ROWS is the rows of a workgroup there. */
+RF_CONST(RF_SPEC_FRAGMENT_M, 3) /* shape of one cooperative matrix product: rows, columns, k; */
+RF_CONST(RF_SPEC_FRAGMENT_N, 4) /* one that the device lists */
+RF_CONST(RF_SPEC_FRAGMENT_K, 5)
+RF_CONST(RF_SPEC_ROW_GROUPS, 6)    /* subgroups of a workgroup along the rows */
+RF_CONST(RF_SPEC_COLUMN_GROUPS, 7) /* and along the columns */
+RF_CONST(RF_SPEC_COLUMN_TILES, 8)  /* fragments of a subgroup along the columns */
+RF_CONST(RF_SPEC_K_STEP, 9)        /* k between two barriers, a multiple of the fragment's */
+RF_CONST(RF_SPEC_SHARED, 10)       /* 16-byte words of shared memory */
+RF_CONST(RF_SPEC_ROUND_TILES, 11)  /* row fragments of a subgroup that go through the epilogue at a time */
 RF_CONST(RF_EPILOGUE_STORE, 0)    /* y f32 [m][ldy], column n_first + n */
 RF_CONST(RF_EPILOGUE_RESIDUAL, 1) /* the same, added to what is there, times `scale` */
 RF_CONST(RF_EPILOGUE_SWIGLU,

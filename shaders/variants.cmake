@@ -1,4 +1,4 @@
-# Every compiled shader: rf_shader(NAME name SOURCE file.comp [PATH portable|fp16] [DEFINES A=1 B=2])
+# Every compiled shader: rf_shader(NAME name SOURCE file.comp [PATH portable|fp16|int8dot|coopmat] [DEFINES A=1 B=2])
 
 # Integers only: the same on every path.
 rf_shader(NAME rows_gather SOURCE rows_gather.comp)
@@ -18,6 +18,8 @@ foreach(weight IN ITEMS bf16 f16 f32 q8_0 q4_0 q4_k q6_k)
         rf_shader(NAME ${matmul}_${weight} SOURCE ${matmul}.comp DEFINES ${define})
         rf_shader(NAME ${matmul}_${weight}_act16 SOURCE ${matmul}.comp PATH fp16 DEFINES ${define} ACT_F16=1)
     endforeach()
+    rf_shader(NAME matmul_coopmat_${weight}_act16 SOURCE matmul_coopmat.comp PATH coopmat
+        DEFINES ${define} ACT_F16=1)
 endforeach()
 
 foreach(op IN ITEMS rmsnorm head_rope attention attention_wide attention_reduce)

@@ -124,46 +124,66 @@ scale load_scale(RfWeights w, uint base, uint k, uint o, uint half_)
 #endif
 }
 
-// v[j] = weights of k = 8 o + j.
+// Words of an octet, before they are numbers: a pipelined kernel holds them while it computes with earlier ones.
+#if defined(WEIGHT_F32)
+const uint OCTET_WORDS = 8;
+#elif defined(WEIGHT_F16) || defined(WEIGHT_BF16)
+const uint OCTET_WORDS = 4;
+#elif defined(WEIGHT_Q8_0) || defined(WEIGHT_Q6_K)
+const uint OCTET_WORDS = 2;
+#else
+const uint OCTET_WORDS = 1;
+#endif
+
+void load_octet_words(RfWeights w, uint base, uint k, uint o, uint half_, out WORDS u[OCTET_WORDS])
+{
+    uint at = base + o * OCTET_WORDS * 2;
+#if defined(WEIGHT_Q6_K)
+    u[0] = load_words(w, base + 2 * o, half_);
+    u[1] = load_words(w, base + k / 4 + o / 2 * 2, half_) >> (o % 2 * 16);
+#else
+    u[0] = load_words(w, at, half_);
+#if defined(WEIGHT_Q8_0) || defined(WEIGHT_F16) || defined(WEIGHT_BF16) || defined(WEIGHT_F32)
+    u[1] = load_words(w, at + 2, half_);
+#endif
+#if defined(WEIGHT_F16) || defined(WEIGHT_BF16) || defined(WEIGHT_F32)
+    u[2] = load_words(w, at + 4, half_);
+    u[3] = load_words(w, at + 6, half_);
+#endif
+#ifdef WEIGHT_F32
+    u[4] = load_words(w, at + 8, half_);
+    u[5] = load_words(w, at + 10, half_);
+    u[6] = load_words(w, at + 12, half_);
+    u[7] = load_words(w, at + 14, half_);
+#endif
+#endif
+}
+
+// v[j] = weights of k = 8 o + j. All indices are constant: see matmul_sums.glsl.
+void unpack_octet(WORDS u[OCTET_WORDS], scale s, out NUMBERS v[8])
+{
+#define ALL(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
+#if defined(WEIGHT_F32)
+#define UNPACK(J) v[J] = uintBitsToFloat(u[J]);
+#elif defined(WEIGHT_F16)
+#define UNPACK(J) v[J] = J % 2 == 0 ? low_half(u[J / 2]) : high_half(u[J / 2]);
+#elif defined(WEIGHT_BF16) // a bf16 is the upper half of the f32 of the same value
+#define UNPACK(J) v[J] = uintBitsToFloat(J % 2 == 0 ? u[J / 2] << 16 : u[J / 2] & 0xffff0000u);
+#elif defined(WEIGHT_Q8_0)
+#define UNPACK(J) v[J] = NUMBERS(INTEGERS(u[J / 4] << (24 - J % 4 * 8)) >> 24) * s.a;
+#elif defined(WEIGHT_Q4_0) || defined(WEIGHT_Q4_K)
+#define UNPACK(J) v[J] = NUMBERS(INTEGERS(u[0] >> (4 * J) & 15u)) * s.a - s.b;
+#elif defined(WEIGHT_Q6_K)
+#define UNPACK(J) v[J] = NUMBERS(INTEGERS((u[0] >> (4 * J) & 15u) | (u[1] >> (2 * J) & 3u) << 4)) * s.a - s.b;
+#endif
+    ALL(UNPACK)
+#undef UNPACK
+#undef ALL
+}
+
 void load_octet(RfWeights w, uint base, uint k, uint o, uint half_, scale s, out NUMBERS v[8])
 {
-#if defined(WEIGHT_F32)
-#define LOAD(J) v[J] = uintBitsToFloat(load_words(w, base + (8 * o + J) * 2, half_));
-    LOAD(0) LOAD(1) LOAD(2) LOAD(3) LOAD(4) LOAD(5) LOAD(6) LOAD(7)
-#undef LOAD
-#elif defined(WEIGHT_F16) || defined(WEIGHT_BF16)
-    WORDS u;
-#ifdef WEIGHT_F16
-#define LOAD(P) \
-    u = load_words(w, base + (4 * o + P) * 2, half_); \
-    v[2 * P] = low_half(u); \
-    v[2 * P + 1] = high_half(u);
-#else // a bf16 is the upper half of the f32 of the same value
-#define LOAD(P) \
-    u = load_words(w, base + (4 * o + P) * 2, half_); \
-    v[2 * P] = uintBitsToFloat(u << 16); \
-    v[2 * P + 1] = uintBitsToFloat(u & 0xffff0000u);
-#endif
-    LOAD(0) LOAD(1) LOAD(2) LOAD(3)
-#undef LOAD
-#elif defined(WEIGHT_Q8_0)
-    WORDS u;
-#define UNPACK(J) v[4 * (J / 4) + J % 4] = NUMBERS(INTEGERS(u << (24 - J % 4 * 8)) >> 24) * s.a;
-    u = load_words(w, base + 4 * o, half_);
-    UNPACK(0) UNPACK(1) UNPACK(2) UNPACK(3)
-    u = load_words(w, base + 4 * o + 2, half_);
-    UNPACK(4) UNPACK(5) UNPACK(6) UNPACK(7)
-#undef UNPACK
-#elif defined(WEIGHT_Q4_0) || defined(WEIGHT_Q4_K)
-    WORDS u = load_words(w, base + 2 * o, half_);
-#define UNPACK(J) v[J] = NUMBERS(INTEGERS(u >> (4 * J) & 15u)) * s.a - s.b;
-    UNPACK(0) UNPACK(1) UNPACK(2) UNPACK(3) UNPACK(4) UNPACK(5) UNPACK(6) UNPACK(7)
-#undef UNPACK
-#elif defined(WEIGHT_Q6_K)
-    WORDS u = load_words(w, base + 2 * o, half_);
-    WORDS high = load_words(w, base + k / 4 + o / 2 * 2, half_) >> (o % 2 * 16);
-#define UNPACK(J) v[J] = NUMBERS(INTEGERS((u >> (4 * J) & 15u) | (high >> (2 * J) & 3u) << 4)) * s.a - s.b;
-    UNPACK(0) UNPACK(1) UNPACK(2) UNPACK(3) UNPACK(4) UNPACK(5) UNPACK(6) UNPACK(7)
-#undef UNPACK
-#endif
+    WORDS u[OCTET_WORDS];
+    load_octet_words(w, base, k, o, half_, u);
+    unpack_octet(u, s, v);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/bench/bench_internal.h"
+#include "engine/model/coopmat.h"
 #include "engine/model/synthetic.h"
 
 enum {
@@ -273,7 +274,7 @@ static enum rf_status measure_matrices(const struct probe *probe, struct rf_benc
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(probe->gpu);
     enum rf_status status = RF_OK;
-    for (uint32_t i = 0; i < caps->coopmat_shape_count; i++) {
+    for (uint32_t i = 0; rf_coopmat_built() && i < caps->coopmat_shape_count; i++) {
         const struct rf_coopmat_shape *shape = &caps->coopmat_shapes[i];
         for (uint32_t subgroups = 1; !status && subgroups <= 4; subgroups *= 4) {
             const struct math math = {.kernel = {.shader = "bench_coopmat",

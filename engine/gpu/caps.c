@@ -29,6 +29,7 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_MEMORY_BUDGET] = "memoryBudget",
     [RF_CAP_PIPELINE_PROPERTIES] = "pipelineProperties",
     [RF_CAP_UNIFIED_MEMORY] = "unifiedMemory",
+    [RF_CAP_PLAIN_MATMUL] = "plainMatmul",
     [RF_CAP_LOADER] = "loader",
 };
 
@@ -93,6 +94,16 @@ struct device_chain {
     bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, coopmat;
 };
 
+static bool supports_compute(const struct rf_instance *instance, VkPhysicalDevice physical)
+{
+    VkPhysicalDeviceCooperativeMatrixPropertiesKHR coopmat = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                              .pNext = &coopmat};
+    instance->get_properties2(physical, &properties);
+    return (coopmat.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
+}
+
 static void query_chain(struct device_chain *chain, const struct rf_instance *instance,
                         VkPhysicalDevice physical)
 {
@@ -112,7 +123,7 @@ static void query_chain(struct device_chain *chain, const struct rf_instance *in
 #endif
     instance->get_features2(physical, &chain->features);
 #ifdef VK_KHR_cooperative_matrix
-    chain->coopmat = chain->ext_coopmat && coopmat.cooperativeMatrix;
+    chain->coopmat = chain->ext_coopmat && coopmat.cooperativeMatrix && supports_compute(instance, physical);
     chain->v13.pNext = NULL;
 #endif
 
@@ -151,6 +162,41 @@ static void query_extensions(struct device_chain *chain, struct rf_probe *out,
         if (strcmp(name, "VK_KHR_portability_subset") == 0)
             out->portability_subset = true;
     }
+    free(list);
+}
+
+/* Shared memory is laid out in words of 8 numbers, and workgroups in powers of two. */
+static bool side_fits(uint32_t side)
+{
+    return side >= 8 && side <= 64 && (side & (side - 1)) == 0;
+}
+
+static bool shape_fits(const VkCooperativeMatrixPropertiesKHR *shape)
+{
+    return shape->AType == VK_COMPONENT_TYPE_FLOAT16_KHR && shape->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+           shape->CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+           shape->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR && shape->scope == VK_SCOPE_SUBGROUP_KHR &&
+           side_fits(shape->MSize) && side_fits(shape->NSize) && side_fits(shape->KSize);
+}
+
+/* The shapes that fit, at most RF_COOPMAT_SHAPES. A device may list the extension without any. */
+static void read_coopmat_shapes(struct rf_probe *out, const struct rf_instance *instance)
+{
+    struct rf_gpu_caps *caps = &out->caps;
+    uint32_t count = 0;
+    if (!instance->get_coopmat || instance->get_coopmat(out->physical, &count, NULL) != VK_SUCCESS || !count)
+        return;
+    VkCooperativeMatrixPropertiesKHR *list = calloc(count, sizeof *list);
+    if (!list)
+        return;
+    for (uint32_t i = 0; i < count; ++i)
+        list[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
+    if (instance->get_coopmat(out->physical, &count, list) < VK_SUCCESS)
+        count = 0;
+    for (uint32_t i = 0; i < count && caps->coopmat_shape_count < RF_COOPMAT_SHAPES; ++i)
+        if (shape_fits(&list[i]))
+            caps->coopmat_shapes[caps->coopmat_shape_count++] =
+                (struct rf_coopmat_shape){list[i].MSize, list[i].NSize, list[i].KSize};
     free(list);
 }
 
@@ -242,7 +288,11 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
         !rf_masked(mask, RF_CAP_FP16) && chain->v12.shaderFloat16 && chain->v11.storageBuffer16BitAccess;
     caps->int8_dot = !rf_masked(mask, RF_CAP_INT8_DOT) && chain->v13.shaderIntegerDotProduct &&
                      chain->p13.integerDotProduct4x8BitPackedSignedAccelerated;
-    caps->coopmat = !rf_masked(mask, RF_CAP_COOPMAT) && caps->fp16 && chain->coopmat && out->memory_model;
+    caps->coopmat = !rf_masked(mask, RF_CAP_COOPMAT) && caps->fp16 && chain->coopmat && out->memory_model &&
+                    caps->coopmat_shape_count > 0;
+    if (!caps->coopmat)
+        caps->coopmat_shape_count = 0;
+    caps->plain_matmul = !rf_masked(mask, RF_CAP_PLAIN_MATMUL);
     caps->coopmat2 = !rf_masked(mask, RF_CAP_COOPMAT2) && caps->coopmat && chain->ext_coopmat2;
     caps->subgroup_size_control = !rf_masked(mask, RF_CAP_SUBGROUP_SIZE_CONTROL) &&
                                   chain->v13.subgroupSizeControl && out->size_control_in_compute;
@@ -258,33 +308,6 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
     caps->wide = !rf_masked(mask, RF_CAP_WIDE) && caps->cpu &&
                  (caps->subgroup_size == 8 || caps->subgroup_size == 16) &&
                  (chain->p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
-}
-
-/* Subgroup products of f16 with f32 sums; the driver may list many others. */
-static void read_coopmat_shapes(struct rf_probe *out, const struct rf_instance *instance)
-{
-    uint32_t count = 0;
-    struct rf_gpu_caps *caps = &out->caps;
-    if (!caps->coopmat || !instance->get_coopmat_properties)
-        return;
-    if (instance->get_coopmat_properties(out->physical, &count, NULL) != VK_SUCCESS || !count)
-        return;
-    VkCooperativeMatrixPropertiesKHR *list = calloc(count, sizeof *list);
-    if (!list)
-        return;
-    for (uint32_t i = 0; i < count; ++i)
-        list[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
-    if (instance->get_coopmat_properties(out->physical, &count, list) < VK_SUCCESS)
-        count = 0;
-    for (uint32_t i = 0; i < count && caps->coopmat_shape_count < RF_COOPMAT_SHAPES; ++i) {
-        const VkCooperativeMatrixPropertiesKHR *p = &list[i];
-        if (p->AType == VK_COMPONENT_TYPE_FLOAT16_KHR && p->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
-            p->CType == VK_COMPONENT_TYPE_FLOAT32_KHR && p->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
-            p->scope == VK_SCOPE_SUBGROUP_KHR)
-            caps->coopmat_shapes[caps->coopmat_shape_count++] =
-                (struct rf_coopmat_shape){p->MSize, p->NSize, p->KSize};
-    }
-    free(list);
 }
 
 bool rf_subgroups_fit(const struct rf_gpu_caps *caps)
@@ -361,8 +384,9 @@ void rf_probe_device(struct rf_probe *out, const struct rf_instance *instance, V
     query_extensions(&chain, out, instance);
     query_chain(&chain, instance, physical);
     read_limits(out, &chain);
+    if (chain.coopmat)
+        read_coopmat_shapes(out, instance);
     read_optional(out, &chain, mask);
-    read_coopmat_shapes(out, instance);
     check_required(out, &chain, mask);
     char driver[2 * VK_MAX_DRIVER_NAME_SIZE + VK_MAX_DRIVER_INFO_SIZE];
     snprintf(driver, sizeof driver, "%s %s", chain.p12.driverName, chain.p12.driverInfo);

@@ -32,7 +32,8 @@ enum rf_capability {
     RF_CAP_MEMORY_BUDGET,
     RF_CAP_PIPELINE_PROPERTIES,
     RF_CAP_UNIFIED_MEMORY,
-    RF_CAP_LOADER, /* only to be masked: as if there were no Vulkan loader */
+    RF_CAP_PLAIN_MATMUL, /* only to be masked: coopmat wherever it can run */
+    RF_CAP_LOADER,       /* only to be masked: as if there were no Vulkan loader */
     RF_CAP_COUNT
 };
 

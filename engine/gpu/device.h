@@ -7,11 +7,10 @@
 #include "engine/gpu/vulkan.h"
 #include "engine/status.h"
 
-/* A cooperative matrix product of one subgroup: [m][k] times [k][n]. */
+/* A cooperative matrix product of one subgroup, [m][k] times [k][n]: f16 factors, f32 sums. */
 struct rf_coopmat_shape {
-    uint32_t m, n, k;
+    uint32_t m, n, k; /* powers of two from 8 to 64 */
 };
-
 enum { RF_COOPMAT_SHAPES = 8 };
 
 /* What the engine asks of a device. Tiers are chosen from this table alone, never from vendor names. */
@@ -28,9 +27,9 @@ struct rf_gpu_caps {
     bool fp16;           /* shaderFloat16 and 16-bit storage */
     bool int8_dot;       /* accelerated 4x8 integer dot product */
     bool coopmat, coopmat2;
-    /* f16 inputs and f32 sums, as the driver lists them. */
+    uint32_t coopmat_shape_count; /* at least 1 with coopmat, else 0 */
     struct rf_coopmat_shape coopmat_shapes[RF_COOPMAT_SHAPES];
-    uint32_t coopmat_shape_count;
+    bool plain_matmul; /* products without coopmat are wanted too; false only when masked, for tests */
     bool memory_budget, pipeline_properties;
     float timestamp_period; /* ns per tick; 0: no timestamps */
 };

@@ -27,9 +27,9 @@ void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const 
     X(get_memory, vkGetPhysicalDeviceMemoryProperties)                                                       \
     X(get_memory2, vkGetPhysicalDeviceMemoryProperties2)                                                     \
     X(get_families, vkGetPhysicalDeviceQueueFamilyProperties)                                                \
-    X(get_coopmat_properties, vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)                             \
     X(create_device, vkCreateDevice)                                                                         \
     X(get_device_function, vkGetDeviceProcAddr)                                                              \
+    X(get_coopmat, vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)                                        \
     X(create_messenger, vkCreateDebugUtilsMessengerEXT)                                                      \
     X(destroy_messenger, vkDestroyDebugUtilsMessengerEXT)
 

@@ -1,6 +1,7 @@
 #include "engine/model/matmul.h"
 
 #include "engine/arithmetic.h"
+#include "engine/model/coopmat.h"
 #include "engine/model/tune.h"
 
 enum {
@@ -12,12 +13,14 @@ enum {
     WIDE_REDUCE_ROWS = 8,
     DETERMINISTIC_WIDE_ROWS = 8,
     SMALL_SUBGROUP = 16,
-    LOCAL = 64
+    LOCAL = 64,
+    COOPMAT_ROWS = 64, /* weights are read once for so many */
+    COOPMAT_COLUMNS = 64
 };
 
 const char *rf_matmul_kind_name(enum rf_matmul_kind kind)
 {
-    static const char *const names[RF_MATMUL_KINDS] = {"many", "few", "wide"};
+    static const char *const names[RF_MATMUL_KINDS] = {"many", "few", "wide", "coopmat"};
     return names[kind];
 }
 
@@ -26,8 +29,27 @@ static bool is_power_of_two(uint32_t n)
     return n != 0 && (n & (n - 1)) == 0;
 }
 
-bool rf_matmul_legal(const struct rf_gpu_caps *caps, uint32_t bucket, struct rf_matmul_shape shape)
+/* Whether matmul_coopmat can make products of this bucket. */
+static bool has_coopmat(const struct rf_forward *f, uint32_t bucket)
 {
+    return rf_coopmat_built() && rf_gpu_get_caps(f->gpu)->coopmat && f->fp16 && bucket > FEW_ROWS;
+}
+
+/* Every epilogue, because one choice serves all products of a format. */
+static bool can_divide(const struct rf_gpu_caps *caps, struct rf_matmul_shape shape)
+{
+    struct rf_coopmat_tiling tiling;
+    return rf_coopmat_divide(caps, shape.local, shape.rows, false, &tiling) &&
+           rf_coopmat_divide(caps, shape.local, shape.rows, true, &tiling);
+}
+
+bool rf_matmul_legal(const struct rf_forward *f, uint32_t bucket, struct rf_matmul_shape shape)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    if (shape.kind == RF_MATMUL_COOPMAT)
+        return has_coopmat(f, bucket) && can_divide(caps, shape);
+    if (!caps->plain_matmul && has_coopmat(f, bucket))
+        return false;
     if (!is_power_of_two(shape.rows) || !is_power_of_two(shape.local) || shape.local > caps->max_invocations)
         return false;
     switch (shape.kind) {
@@ -57,17 +79,35 @@ static struct rf_matmul_shape default_many(const struct rf_gpu_caps *caps, uint3
     return (struct rf_matmul_shape){RF_MATMUL_MANY, lanes, rows};
 }
 
-struct rf_matmul_shape rf_matmul_default(const struct rf_gpu_caps *caps, uint32_t bucket)
+/* At most `rows` rows of the bucket and `columns` columns a workgroup, in whole fragments. */
+static struct rf_matmul_shape coopmat_shape(const struct rf_gpu_caps *caps, uint32_t bucket, uint32_t rows,
+                                            uint32_t columns)
 {
+    uint32_t wanted = bucket < rows ? bucket : rows;
+    const struct rf_coopmat_shape *fragment = rf_coopmat_fragment(caps, wanted);
+    uint32_t subgroups = columns > fragment->n ? columns / fragment->n : 1;
+    return (struct rf_matmul_shape){RF_MATMUL_COOPMAT, subgroups * caps->subgroup_size,
+                                    rf_divide_up(wanted, fragment->m) * fragment->m};
+}
+
+/* Matrix units first; CPU drivers emulate them. */
+struct rf_matmul_shape rf_matmul_default(const struct rf_forward *f, uint32_t bucket)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
     if (bucket <= FEW_ROWS)
         return (struct rf_matmul_shape){RF_MATMUL_FEW, LOCAL, bucket};
+    if (has_coopmat(f, bucket) && !(caps->cpu && caps->plain_matmul)) {
+        struct rf_matmul_shape shape = coopmat_shape(caps, bucket, COOPMAT_ROWS, COOPMAT_COLUMNS);
+        if (rf_matmul_legal(f, bucket, shape))
+            return shape;
+    }
     return default_many(caps, bucket);
 }
 
-static void add_shape(const struct rf_gpu_caps *caps, uint32_t bucket, struct rf_matmul_shape shape,
+static void add_shape(const struct rf_forward *f, uint32_t bucket, struct rf_matmul_shape shape,
                       struct rf_matmul_shape *shapes, uint32_t *count)
 {
-    if (*count == RF_MATMUL_CANDIDATES || !rf_matmul_legal(caps, bucket, shape))
+    if (*count == RF_MATMUL_CANDIDATES || !rf_matmul_legal(f, bucket, shape))
         return;
     for (uint32_t i = 0; i < *count; i++)
         if (shapes[i].kind == shape.kind && shapes[i].local == shape.local && shapes[i].rows == shape.rows)
@@ -75,24 +115,38 @@ static void add_shape(const struct rf_gpu_caps *caps, uint32_t bucket, struct rf
     shapes[(*count)++] = shape;
 }
 
-uint32_t rf_matmul_candidates(const struct rf_gpu_caps *caps, uint32_t bucket,
+/* Columns decide how many workgroups there are, rows how often weights are read. */
+static void add_coopmat(const struct rf_forward *f, uint32_t bucket, struct rf_matmul_shape *shapes,
+                        uint32_t *count)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    if (!has_coopmat(f, bucket))
+        return;
+    for (uint32_t columns = COOPMAT_COLUMNS / 2; columns <= 2 * COOPMAT_COLUMNS; columns *= 2)
+        add_shape(f, bucket, coopmat_shape(caps, bucket, COOPMAT_ROWS, columns), shapes, count);
+    add_shape(f, bucket, coopmat_shape(caps, bucket, 2 * COOPMAT_ROWS, 2 * COOPMAT_COLUMNS), shapes, count);
+}
+
+uint32_t rf_matmul_candidates(const struct rf_forward *f, uint32_t bucket,
                               struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES])
 {
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
     uint32_t count = 0, lanes = caps->subgroup_size;
-    add_shape(caps, bucket, rf_matmul_default(caps, bucket), shapes, &count);
+    add_shape(f, bucket, rf_matmul_default(f, bucket), shapes, &count);
     uint32_t most = bucket < WIDE_ROWS ? bucket : WIDE_ROWS;
-    add_shape(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most}, shapes, &count);
+    add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most}, shapes, &count);
     if (bucket > 1)
-        add_shape(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most / 2}, shapes, &count);
+        add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most / 2}, shapes, &count);
     /* From 4 rows on, lanes that are rows can win over lanes that share a sum. */
     if (bucket >= 4)
-        add_shape(caps, bucket, default_many(caps, bucket), shapes, &count);
+        add_shape(f, bucket, default_many(caps, bucket), shapes, &count);
     if (caps->cpu) /* each trial costs a compilation there, up to a second on SwiftShader */
         return count;
+    add_coopmat(f, bucket, shapes, &count);
     for (uint32_t local = LOCAL; local <= 256; local *= 2)
-        add_shape(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_FEW, local, bucket}, shapes, &count);
+        add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_FEW, local, bucket}, shapes, &count);
     for (uint32_t rows = 1; rows <= 4; rows *= 2)
-        add_shape(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_MANY, LOCAL, rows}, shapes, &count);
+        add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_MANY, LOCAL, rows}, shapes, &count);
     return count;
 }
 
@@ -111,7 +165,7 @@ static struct rf_matmul_shape pick_shape(const struct rf_forward *f, const struc
     }
     struct rf_matmul_shape shape = rf_tune_shape(f, format, plan->bucket);
     uint32_t most = shape.kind == RF_MATMUL_FEW ? FEW_REDUCE_ROWS : WIDE_REDUCE_ROWS;
-    if (reduce && shape.rows > most)
+    if (reduce && shape.kind != RF_MATMUL_COOPMAT && shape.rows > most)
         shape.rows = most;
     return shape;
 }
@@ -129,6 +183,7 @@ static const char *matmul_shader(const struct rf_forward *f, enum rf_matmul_kind
         {RF_BY_FORMAT("matmul", ""), RF_BY_FORMAT("matmul", "_act16")},
         {RF_BY_FORMAT("matmul_few", ""), RF_BY_FORMAT("matmul_few", "_act16")},
         {RF_BY_FORMAT("matmul_wide", ""), RF_BY_FORMAT("matmul_wide", "_act16")},
+        {{NULL}, RF_BY_FORMAT("matmul_coopmat", "_act16")},
     };
     return names[kind][f->fp16][format];
 }
@@ -148,9 +203,33 @@ static uint32_t matmul_grid(const struct rf_forward *f, struct forward_plan *pla
         uint32_t subgroups = lanes < shape.local ? shape.local / lanes : 1;
         return rf_plan_grid(plan, rf_divide_up(rf_divide_up(columns, unit), subgroups), shape.rows, source);
     }
+    case RF_MATMUL_COOPMAT: {
+        struct rf_coopmat_tiling tiling;
+        rf_coopmat_divide(rf_gpu_get_caps(f->gpu), shape.local, shape.rows, reduce, &tiling);
+        return rf_plan_grid(plan, rf_divide_up(columns, tiling.columns), tiling.rows, source);
+    }
     default:
         return rf_plan_grid(plan, rf_divide_up(columns, unit), shape.local * shape.rows, source);
     }
+}
+
+static void add_specs(const struct rf_forward *f, struct forward_op *op, struct rf_matmul_shape shape,
+                      uint32_t epilogue)
+{
+    struct rf_coopmat_tiling tiling;
+    uint32_t specs[RF_COOPMAT_SPECS];
+    rf_op_spec(op, epilogue);
+    rf_op_spec(op, shape.local);
+    rf_op_spec(op, shape.rows);
+    if (shape.kind == RF_MATMUL_FEW)
+        rf_op_spec(op, rf_gpu_get_caps(f->gpu)->cpu ? RF_COLUMNS : RF_COLUMNS / 2);
+    if (shape.kind != RF_MATMUL_COOPMAT)
+        return;
+    rf_coopmat_divide(rf_gpu_get_caps(f->gpu), shape.local, shape.rows, epilogue == RF_EPILOGUE_REDUCE,
+                      &tiling);
+    rf_coopmat_specs(&tiling, specs);
+    for (uint32_t i = 0; i < RF_COOPMAT_SPECS; i++)
+        rf_op_spec(op, specs[i]);
 }
 
 void rf_plan_chunk(const struct rf_forward *f, struct forward_plan *plan, const struct rf_matmul_call *call,
@@ -173,11 +252,7 @@ void rf_plan_chunk(const struct rf_forward *f, struct forward_plan *plan, const 
     struct forward_op *op =
         RF_PLAN_ADD(plan, matmul_shader(f, shape.kind, chunk->format), call->layer, call->name, push,
                     matmul_grid(f, plan, shape, chunk->columns, call->epilogue));
-    rf_op_spec(op, call->epilogue);
-    rf_op_spec(op, shape.local);
-    rf_op_spec(op, shape.rows);
-    if (shape.kind == RF_MATMUL_FEW)
-        rf_op_spec(op, rf_gpu_get_caps(f->gpu)->cpu ? RF_COLUMNS : RF_COLUMNS / 2);
+    add_specs(f, op, shape, call->epilogue);
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, call->x, RF_READ);
     rf_op_access(op, chunk->span, RF_READ);

@@ -5,8 +5,9 @@
 #include "engine/model/forward_internal.h"
 
 /* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE: lanes are
- * columns, for CPUs (matmul_wide.comp). */
-enum rf_matmul_kind { RF_MATMUL_MANY, RF_MATMUL_FEW, RF_MATMUL_WIDE, RF_MATMUL_KINDS };
+ * columns, for CPUs (matmul_wide.comp). COOPMAT: matrix units, for more than 8 rows on the fp16 path
+ * (matmul_coopmat.comp). */
+enum rf_matmul_kind { RF_MATMUL_MANY, RF_MATMUL_FEW, RF_MATMUL_WIDE, RF_MATMUL_COOPMAT, RF_MATMUL_KINDS };
 
 struct rf_matmul_shape {
     enum rf_matmul_kind kind;
@@ -36,15 +37,15 @@ struct rf_matmul_call {
 /* Bucket (rows are 1 << it) whose choice a deterministic forward takes. */
 enum { RF_DETERMINISTIC_BUCKET = 5 };
 
-/* Whether this device and bucket (rows, a power of two) can use a shape at all. */
-bool rf_matmul_legal(const struct rf_gpu_caps *caps, uint32_t bucket, struct rf_matmul_shape shape);
+/* Whether a forward's path (fp16 or portable) and bucket (rows, a power of two) can use a shape at all. */
+bool rf_matmul_legal(const struct rf_forward *forward, uint32_t bucket, struct rf_matmul_shape shape);
 /* What an untuned device gets. */
-struct rf_matmul_shape rf_matmul_default(const struct rf_gpu_caps *caps, uint32_t bucket);
+struct rf_matmul_shape rf_matmul_default(const struct rf_forward *forward, uint32_t bucket);
 /* Legal shapes worth a trial, the default first; at most RF_MATMUL_CANDIDATES. Returns how many. */
 enum { RF_MATMUL_CANDIDATES = 8 };
-uint32_t rf_matmul_candidates(const struct rf_gpu_caps *caps, uint32_t bucket,
+uint32_t rf_matmul_candidates(const struct rf_forward *forward, uint32_t bucket,
                               struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);
-const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "few", "wide" */
+const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "few", "wide", "coopmat" */
 
 /* Whether products with this format go to RF_MATMUL_WIDE; what suits them suits attention (attention_wide.comp). */
 bool rf_plan_is_wide(const struct rf_forward *forward, const struct forward_plan *plan,

@@ -81,7 +81,7 @@ static bool find_line(const struct rf_forward *f, const struct rf_tune *tune, co
         for (int i = 0; i < RF_MATMUL_KINDS; i++) {
             struct rf_matmul_shape have = {(enum rf_matmul_kind)i, local, rows};
             if (strcmp(kind, rf_matmul_kind_name(have.kind)) == 0 &&
-                rf_matmul_legal(rf_gpu_get_caps(f->gpu), key->rows, have)) {
+                rf_matmul_legal(f, key->rows, have)) {
                 *shape = have;
                 found = true;
             }
@@ -234,7 +234,7 @@ static enum rf_status try_all(struct rf_forward *f, const struct subject *subjec
                               rf_trial_fn visit, void *user, struct rf_error *err)
 {
     struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES];
-    uint32_t count = rf_matmul_candidates(rf_gpu_get_caps(f->gpu), subject->key.rows, shapes);
+    uint32_t count = rf_matmul_candidates(f, subject->key.rows, shapes);
     enum rf_status status = count > 1 ? prepare(f, subject->key.rows, err) : RF_OK;
     for (uint32_t i = 0; !status && count > 1 && i < count; i++) {
         struct rf_trial trial = *best;
@@ -261,7 +261,7 @@ static enum rf_status tune_format(struct rf_forward *f, enum rf_weight_format fo
                             .rows = subject.key.rows,
                             .k = subject.key.k,
                             .columns = subject.key.columns,
-                            .shape = rf_matmul_default(rf_gpu_get_caps(f->gpu), subject.key.rows)};
+                            .shape = rf_matmul_default(f, subject.key.rows)};
     enum rf_status status = RF_OK;
     best.from_file = find_line(f, f->tuned, &subject.key, &best.shape);
     if (!best.from_file)
@@ -301,7 +301,7 @@ struct rf_matmul_shape rf_tune_shape(const struct rf_forward *f, enum rf_weight_
         bucket++;
     if (f->tuned && f->tuned->choices[format][bucket].known)
         return f->tuned->choices[format][bucket].shape;
-    return rf_matmul_default(rf_gpu_get_caps(f->gpu), rows);
+    return rf_matmul_default(f, rows);
 }
 
 void rf_tune_free(struct rf_tune *tune)

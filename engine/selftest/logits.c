@@ -113,7 +113,7 @@ static void run_reduce(struct rf_suite *suite, struct rf_product p)
     r.p.epilogue = RF_EPILOGUE_REDUCE;
     r.p.ldx = p.rows + 1;
     r.p.ldy = p.rows + 1;
-    struct rf_kernel_id id = rf_product_kernel(&r.p);
+    struct rf_kernel_id id = rf_product_kernel(suite, &r.p);
     char shape[RF_SHAPE_LENGTH];
     if (!rf_case_begin(suite->h, c, &id, "%s", rf_product_shape(&r.p, shape, sizeof shape)))
         return;
@@ -148,7 +148,7 @@ static void run_reduces(struct rf_suite *suite, struct rf_product p, uint32_t tu
     static const uint32_t rows[] = {1, 2, 7, 8, 9, 31, 33, 64, 65, 127};
     static const uint32_t columns[] = {1, 7, 8, 63, 65, 513};
     static const uint32_t k[] = {8, 24, 64};
-    if (!rf_product_runs(suite, p.kind) || (!suite->thorough && p.weights != RF_WEIGHT_BF16))
+    if (!rf_product_runs(suite, p.kind, p.act) || (!suite->thorough && p.weights != RF_WEIGHT_BF16))
         return;
     rf_product_set_kind(suite, &p, p.kind);
     for (uint32_t i = turn % 3; i < (p.kind == RF_PRODUCT_FEW ? 4u : 10u); i += suite->thorough ? 1 : 5) {

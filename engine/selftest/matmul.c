@@ -21,7 +21,9 @@ static void expect_columns(struct rf_case *c, const struct rf_product *p, size_t
             rf_case_expect(c, at, RF_NUMBER_F32, value);
         }
     c->floors[0] = p->term_rms * (residual ? (double)p->scale : 1.0);
-    c->tolerance = p->data == RF_DATA_RANDOM || residual ? rf_product_tolerance(p) : 0.0;
+    /* A copy of weights that were made f16 is not exact. */
+    bool rounded = p->kind == RF_PRODUCT_COOPMAT && p->data == RF_DATA_ONE_HOT && p->weights != RF_WEIGHT_F16;
+    c->tolerance = p->data == RF_DATA_RANDOM || residual || rounded ? rf_product_tolerance(p) : 0.0;
 }
 
 /* Columns come as 4 gates, then their 4 ups. f16 saturates at its largest finite number. */
@@ -65,7 +67,7 @@ static void run_alone(struct rf_case *c, const struct rf_product *p, size_t coun
 static void run_product(struct rf_suite *suite, struct rf_product p)
 {
     struct rf_case c;
-    struct rf_kernel_id id = rf_product_kernel(&p);
+    struct rf_kernel_id id = rf_product_kernel(suite, &p);
     char shape[RF_SHAPE_LENGTH];
     bool quads = p.epilogue == RF_EPILOGUE_SWIGLU, logits = p.epilogue == RF_EPILOGUE_LOGITS;
     p.ldx = p.rows + p.rows % 3; /* with and without room for more rows */
@@ -130,7 +132,7 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
     } shapes[] = {{1, 16}, {1, 32}, {1, 64}, {2, 64}, {4, 32}, {8, 16}};
     p.epilogue = RF_EPILOGUE_STORE;
     for (int kind = RF_PRODUCT_FEW; kind <= RF_PRODUCT_WIDE; kind++) {
-        if (!rf_product_runs(suite, (enum rf_product_kind)kind))
+        if (!rf_product_runs(suite, (enum rf_product_kind)kind, p.act))
             continue;
         rf_product_set_kind(suite, &p, (enum rf_product_kind)kind);
         uint32_t most = kind == RF_PRODUCT_WIDE ? 16 : 8, quick = p.weights == RF_WEIGHT_F16 ? 4 : 1;
@@ -151,16 +153,32 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
     }
 }
 
+/* Workgroups of every size that the engine chooses. Quick: one with weights of each format. */
+static void run_store_coopmat(struct rf_suite *suite, struct rf_product p, uint32_t turn)
+{
+    static const struct {
+        uint32_t rows, columns;
+    } shapes[] = {{32, 64}, {16, 32}, {64, 64}, {16, 128}, {128, 128}};
+    p.epilogue = RF_EPILOGUE_STORE;
+    if (!rf_product_runs(suite, RF_PRODUCT_COOPMAT, p.act))
+        return;
+    for (uint32_t i = 0; i < (suite->thorough ? sizeof shapes / sizeof shapes[0] : 1); i++) {
+        rf_product_set_coopmat(suite, &p, shapes[i].rows, shapes[i].columns);
+        run_store_rows(suite, p, turn += 5);
+    }
+}
+
 /* The other epilogues differ behind the sums only: one pipeline of each kind. Quick: with one weight format.
  */
 static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
-    if (!rf_product_runs(suite, p.kind) || (!suite->thorough && p.weights != RF_WEIGHT_BF16))
+    if (!rf_product_runs(suite, p.kind, p.act) || (!suite->thorough && p.weights != RF_WEIGHT_BF16))
         return;
     static const uint32_t swiglu_columns[] = {8, 24, 136, 520};
     bool few = p.kind == RF_PRODUCT_FEW;
     rf_product_set_kind(suite, &p, p.kind);
-    p.rows_at_once = suite->thorough ? (p.kind == RF_PRODUCT_MANY ? 2 : 4) : 1;
+    if (p.kind != RF_PRODUCT_COOPMAT)
+        p.rows_at_once = suite->thorough ? (p.kind == RF_PRODUCT_MANY ? 2 : 4) : 1;
     for (uint32_t i = 0; i < (suite->thorough ? 3u : 1u); i++) {
         p.rows = few ? all_rows[(turn + i) % FEW_ROW_COUNT] : all_rows[(turn + 3 * i) % ROW_COUNT];
         p.k = all_k[(turn + i) % (K_COUNT - 1)];
@@ -209,6 +227,7 @@ void rf_selftest_matmul(struct rf_suite *suite)
         for (int weights = 0; weights < RF_WEIGHT_FORMATS; weights++) {
             struct rf_product p = {.act = (enum rf_number)act, .weights = (enum rf_weight_format)weights};
             run_store(suite, p, turn);
+            run_store_coopmat(suite, p, turn);
             for (int kind = 0; rf_weights_exact(p.weights) && kind < RF_PRODUCT_KINDS; kind++) {
                 p.kind = (enum rf_product_kind)kind;
                 run_epilogues(suite, p, turn);

@@ -4,14 +4,32 @@
 #include <stdlib.h>
 
 #include "engine/arithmetic.h"
+#include "engine/model/coopmat.h"
 
-bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind)
+bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind, enum rf_number act)
 {
-    return kind != RF_PRODUCT_WIDE || rf_gpu_get_caps(suite->h->gpu)->wide;
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(suite->h->gpu);
+    if (kind == RF_PRODUCT_COOPMAT)
+        return rf_coopmat_built() && caps->coopmat && act == RF_NUMBER_F16;
+    return kind != RF_PRODUCT_WIDE || caps->wide;
+}
+
+void rf_product_set_coopmat(const struct rf_suite *suite, struct rf_product *p, uint32_t rows,
+                            uint32_t columns)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(suite->h->gpu);
+    const struct rf_coopmat_shape *fragment = rf_coopmat_fragment(caps, rows);
+    p->kind = RF_PRODUCT_COOPMAT;
+    p->rows_at_once = rf_divide_up(rows, fragment->m) * fragment->m;
+    p->local = rf_divide_up(columns, fragment->n) * caps->subgroup_size;
 }
 
 void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enum rf_product_kind kind)
 {
+    if (kind == RF_PRODUCT_COOPMAT) {
+        rf_product_set_coopmat(suite, p, 32, RF_LOGIT_TILE);
+        return;
+    }
     p->kind = kind;
     p->lane_columns = rf_gpu_get_caps(suite->h->gpu)->cpu ? RF_COLUMNS : RF_COLUMNS / 2;
     p->rows_at_once = kind == RF_PRODUCT_MANY ? 1 : 2;
@@ -26,14 +44,16 @@ void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enu
             name "_q4_k" end, name "_q6_k" end                                                               \
     }
 
-struct rf_kernel_id rf_product_kernel(const struct rf_product *p)
+struct rf_kernel_id rf_product_kernel(const struct rf_suite *suite, const struct rf_product *p)
 {
     static const char *const names[RF_PRODUCT_KINDS][2][RF_WEIGHT_FORMATS] = {
         {NAMES("matmul", ""), NAMES("matmul", "_act16")},
         {NAMES("matmul_few", ""), NAMES("matmul_few", "_act16")},
         {NAMES("matmul_wide", ""), NAMES("matmul_wide", "_act16")},
+        {{NULL}, NAMES("matmul_coopmat", "_act16")},
     };
-    return (struct rf_kernel_id){
+    struct rf_coopmat_tiling tiling;
+    struct rf_kernel_id id = {
         .shader = names[p->kind][p->act == RF_NUMBER_F16][p->weights],
         .spec_count = p->kind == RF_PRODUCT_FEW ? 4 : 3,
         .specs = {[RF_SPEC_EPILOGUE] = p->epilogue,
@@ -41,6 +61,13 @@ struct rf_kernel_id rf_product_kernel(const struct rf_product *p)
                   [RF_SPEC_ROWS] = p->rows_at_once,
                   [RF_SPEC_LANE_COLUMNS] = p->lane_columns},
     };
+    if (p->kind == RF_PRODUCT_COOPMAT &&
+        rf_coopmat_divide(rf_gpu_get_caps(suite->h->gpu), p->local, p->rows_at_once,
+                          p->epilogue == RF_EPILOGUE_REDUCE, &tiling)) {
+        rf_coopmat_specs(&tiling, id.specs + id.spec_count);
+        id.spec_count += RF_COOPMAT_SPECS;
+    }
+    return id;
 }
 
 const char *rf_product_shape(const struct rf_product *p, char *text, size_t size)
@@ -173,16 +200,21 @@ struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product
 /* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE); matmul_wide: a
  * workgroup has a column for each invocation (64 columns with REDUCE) and all rows; matmul_few: subgroups stride
  * over the columns, so that any grid will do: the engine's gives each one step, every third case here gives
- * several. */
+ * several; matmul_coopmat: tiles of both. */
 void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 {
     bool reduce = p->epilogue == RF_EPILOGUE_REDUCE;
     uint32_t units = rf_divide_up(p->columns, reduce ? RF_LOGIT_TILE : RF_COLUMNS);
     uint32_t subgroups = p->local / rf_gpu_get_caps(c->h->gpu)->subgroup_size;
+    struct rf_coopmat_tiling tiling;
     uint32_t steps = (p->columns + p->k / 8) % 3 == 0 ? 3 : 1;
     if (p->kind == RF_PRODUCT_FEW)
         rf_case_set_groups(c, rf_divide_up(units, steps * (subgroups ? subgroups : 1)), 1, 1);
-    else if (p->kind == RF_PRODUCT_WIDE)
+    else if (p->kind == RF_PRODUCT_COOPMAT) {
+        if (rf_coopmat_divide(rf_gpu_get_caps(c->h->gpu), p->local, p->rows_at_once, reduce, &tiling))
+            rf_case_set_groups(c, rf_divide_up(p->columns, tiling.columns),
+                               rf_divide_up(p->rows, tiling.rows), 1);
+    } else if (p->kind == RF_PRODUCT_WIDE)
         rf_case_set_groups(c, rf_divide_up(p->columns, reduce ? RF_LOGIT_TILE : p->local), 1, 1);
     else
         rf_case_set_groups(c, units, rf_divide_up(p->rows, p->local * p->rows_at_once), 1);
@@ -191,9 +223,12 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 /* A sum of k terms rounds k times, by 2^-24 of a partial sum that grows like a random walk: the norm of the
  * error is about 0.3 sqrt(k) 2^-24 of the norm of the terms, plus the roundings of the products. Threefold
  * room. A quantized weight is itself rounded: scale times number, and a minimum taken off, which leaves a number
- * up to eight times smaller. */
+ * up to eight times smaller. COOPMAT rounds weights to f16, by 2^-11 at most and half of that in the norm, and how
+ * a matrix unit adds is its own affair: together 2^-11, a quarter of what quantized products may be off. */
 double rf_product_tolerance(const struct rf_product *p)
 {
+    if (p->kind == RF_PRODUCT_COOPMAT)
+        return ldexp(1.0, -11);
     return ((rf_weights_exact(p->weights) ? 2.0 : 10.0) + sqrt(p->k)) * ldexp(1.0, -24);
 }
 

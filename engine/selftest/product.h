@@ -14,15 +14,22 @@ enum rf_product_data {
     RF_DATA_SAME     /* exact, all rows of x equal */
 };
 
-/* Which shader: matmul, matmul_few, matmul_wide. */
-enum rf_product_kind { RF_PRODUCT_MANY, RF_PRODUCT_FEW, RF_PRODUCT_WIDE, RF_PRODUCT_KINDS };
+/* Which shader: matmul, matmul_few, matmul_wide, matmul_coopmat. */
+enum rf_product_kind {
+    RF_PRODUCT_MANY,
+    RF_PRODUCT_FEW,
+    RF_PRODUCT_WIDE,
+    RF_PRODUCT_COOPMAT,
+    RF_PRODUCT_KINDS
+};
 
 struct rf_product {
     /* The pipeline. */
     enum rf_product_kind kind;
     enum rf_number act;
     enum rf_weight_format weights;
-    uint32_t epilogue, local, rows_at_once, lane_columns; /* lane_columns: RF_PRODUCT_FEW */
+    uint32_t epilogue, local, rows_at_once; /* COOPMAT: rows of a workgroup */
+    uint32_t lane_columns;                  /* FEW */
     /* The shape: M rows, buffers with room for ldx (x) and ldy (partials, quads) rows or of ldy columns (y).
      */
     uint32_t rows, ldx, k, columns, column_first, ldy;
@@ -36,11 +43,14 @@ struct rf_product {
                         to */
 };
 
-/* Whether the device can run this kind. */
-bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind);
+/* Whether the device can run this kind with activations of this type. */
+bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind, enum rf_number act);
 /* A usual workgroup and number of rows at once for the kind. */
 void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enum rf_product_kind kind);
-struct rf_kernel_id rf_product_kernel(const struct rf_product *p);
+/* COOPMAT with workgroups of at least so many rows and of so many columns. */
+void rf_product_set_coopmat(const struct rf_suite *suite, struct rf_product *p, uint32_t rows,
+                            uint32_t columns);
+struct rf_kernel_id rf_product_kernel(const struct rf_suite *suite, const struct rf_product *p);
 /* "rows=.. k=.. columns=.. ..." */
 const char *rf_product_shape(const struct rf_product *p, char *text, size_t size);
 /* Puts x and w into the pool and multiplies; false when memory ran out. */
@@ -51,7 +61,7 @@ struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product
 void rf_product_set_groups(struct rf_case *c, const struct rf_product *p);
 /* For rf_alone_run: x of the last row becomes that of row 0, and the grid that of one row. */
 void rf_product_move_last(struct rf_case *c, const struct rf_product *p);
-/* Relative error that f32 sums over k may have. */
+/* Relative error that sums over k may have. */
 double rf_product_tolerance(const struct rf_product *p);
 
 #endif

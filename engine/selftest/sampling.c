@@ -215,7 +215,7 @@ static void run_sampling(struct rf_suite *suite, struct rf_product p, double inv
     s->inverse_temperature = inverse_temperature;
     s->reference = reference;
     s->draws = suite->thorough || few ? DRAWS : 4;
-    struct rf_kernel_id id = rf_product_kernel(&p);
+    struct rf_kernel_id id = rf_product_kernel(suite, &p);
     struct rf_push_matmul push;
     if (rf_case_begin(suite->h, &s->c, &id, "draws=%u vocabulary=%u 1/T=%g (chi-square / limit)",
                       SEEDS * s->draws * p.rows, VOCABULARY, inverse_temperature)) {
@@ -237,7 +237,7 @@ static void run_sampling_kinds(struct rf_suite *suite, struct rf_product p, doub
 {
     for (int kind = 0; kind < RF_PRODUCT_KINDS; kind++) {
         p.kind = (enum rf_product_kind)kind;
-        if (rf_product_runs(suite, p.kind))
+        if (rf_product_runs(suite, p.kind, p.act))
             run_sampling(suite, p, inverse_temperature, reference);
     }
 }

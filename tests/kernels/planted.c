@@ -55,7 +55,8 @@ static int find_fault(const struct fault *fault)
     }
     struct rf_device_info info;
     rf_context_device(context, &info);
-    if (!info.has_fp16 && strstr(fault->shader, "_act16")) {
+    if ((!info.has_fp16 && strstr(fault->shader, "_act16")) ||
+        (!info.has_coopmat && strstr(fault->shader, "coopmat"))) {
         printf("%-26s %-18s not run on this device\n", fault->name, fault->shader);
         rf_context_destroy(context);
         return 0;

@@ -32,7 +32,7 @@ plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE m
     DEFINES WEIGHT_BF16=1
     FROM "ACC += W[7] * y.w" TO "ACC += vec4(0.0)" REASON "")
 plant(NAME weights_swapped SHADER matmul_few_f16 SOURCE matmul_few.comp FILE weights.glsl DEFINES WEIGHT_F16=1
-    FROM "v[2 * P] = low_half(u)" TO "v[2 * P] = high_half(u)" REASON "")
+    FROM "J % 2 == 0 ? low_half(u[J / 2])" TO "J % 2 == 1 ? low_half(u[J / 2])" REASON "")
 plant(NAME q8_0_scale_of_neighbour SHADER matmul_q8_0 SOURCE matmul.comp FILE weights.glsl DEFINES WEIGHT_Q8_0=1
     FROM "base + k / 2 + o / 4" TO "base + k / 2" REASON "")
 plant(NAME q4_0_without_offset SHADER matmul_few_q4_0 SOURCE matmul_few.comp FILE weights.glsl
@@ -50,6 +50,17 @@ plant(NAME residual_overwrites SHADER matmul_few_bf16 SOURCE matmul_few.comp FIL
 plant(NAME swiglu_overflows SHADER matmul_bf16_act16 SOURCE matmul.comp FILE matmul_sums.glsl
     DEFINES WEIGHT_BF16=1 ACT_F16=1
     FROM "product = clamp(product, vec4(-65504.0), vec4(65504.0))" TO "product = product" REASON "amplitude=200")
+if(RF_COOPMAT_SHADERS)
+    plant(NAME coopmat_repeats_last_octet SHADER matmul_coopmat_bf16_act16 SOURCE matmul_coopmat.comp
+        DEFINES WEIGHT_BF16=1 ACT_F16=1
+        FROM "first_octet + o < push.k / 8 ? uvec4(" TO "true ? uvec4(" REASON "")
+    plant(NAME coopmat_shifts_rounds SHADER matmul_coopmat_q4_0_act16 SOURCE matmul_coopmat.comp
+        DEFINES WEIGHT_Q4_0=1 ACT_F16=1
+        FROM "+ r0 * FRAGMENT_M + row % GROUP_ROWS" TO "+ r0 * FRAGMENT_M + (row ^ 1) % GROUP_ROWS" REASON "y +")
+    plant(NAME coopmat_writes_every_row SHADER matmul_coopmat_f16_act16 SOURCE matmul_coopmat.comp
+        DEFINES WEIGHT_F16=1 ACT_F16=1
+        FROM "m < count && column_first" TO "m < 4096 && column_first" REASON "writes what it does not declare")
+endif()
 plant(NAME ties_take_the_highest SHADER matmul_bf16 SOURCE matmul.comp FILE matmul_sums.glsl DEFINES WEIGHT_BF16=1
     FROM "key > p.best_key" TO "key >= p.best_key" REASON "partials +")
 plant(NAME probability_above_one SHADER logits_reduce SOURCE logits_reduce.comp

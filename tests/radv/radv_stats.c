@@ -1,7 +1,7 @@
 /* Compiles every embedded shader for an AMD chip on RADV's null device and writes what the compiler says of it.
  *   radv_stats TABLE.md
  * Fails when a pipeline cannot be made, spills a register or needs scratch memory. Nothing is executed, so this runs
- * without AMD hardware. Specialization: the values that the engine asks for, listed below, else the shader's defaults. */
+ * without AMD hardware. Specialization: the values that the engine asks for, listed below or made by the engine, else the shader's defaults. */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,9 +11,10 @@
 #include "engine/gpu/shader_blobs.h"
 #include "engine/gpu/spirv.h"
 #include "engine/gpu/vulkan.h"
+#include "engine/model/coopmat.h"
 #include "shaders/shared.h"
 
-enum { MAX_SPECS = 4, PUSH_BYTES = 128, SKIPPED = 77 };
+enum { MAX_SPECS = RF_KERNEL_SPECS, PUSH_BYTES = 128, SKIPPED = 77 };
 
 /* A family is every shader whose name is the family's or goes on with an underscore; the longest family wins. */
 struct spec_set {
@@ -248,7 +249,7 @@ static struct statistics read_statistics(const struct chip *chip, VkPipeline pip
 static bool check_pipeline(const struct chip *chip, const struct rf_shader_blob *blob, const struct spec_set *set,
                            FILE *table)
 {
-    char values[64] = "";
+    char values[128] = "";
     for (uint32_t i = 0; i < set->count; i++)
         snprintf(values + strlen(values), sizeof values - strlen(values), "%s%" PRIu32, i ? " " : "", set->values[i]);
     VkPipeline pipeline = create_pipeline(chip, blob, set);
@@ -275,6 +276,38 @@ static size_t family_length(const char *name, const char *family)
     return strncmp(name, family, length) == 0 && (name[length] == 0 || name[length] == '_') ? length : 0;
 }
 
+/* Every workgroup that engine/model/matmul.c chooses where fragments are 16 x 16 x 16, with each epilogue. */
+static int check_coopmat(const struct chip *chip, const struct rf_shader_blob *blob, FILE *table)
+{
+    static const struct {
+        uint32_t rows, columns;
+    } workgroups[] = { { 16, 64 }, { 32, 64 }, { 64, 32 }, { 64, 64 }, { 64, 128 }, { 128, 128 } };
+    VkPhysicalDeviceSubgroupProperties subgroup = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES };
+    VkPhysicalDeviceProperties2 properties = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                               .pNext = &subgroup };
+    vkGetPhysicalDeviceProperties2(chip->physical, &properties);
+    const struct rf_gpu_caps caps = { .subgroup_size = subgroup.subgroupSize,
+                                      .shared_bytes = properties.properties.limits.maxComputeSharedMemorySize,
+                                      .max_invocations = properties.properties.limits.maxComputeWorkGroupInvocations,
+                                      .coopmat_shape_count = 1,
+                                      .coopmat_shapes = { { 16, 16, 16 } } };
+    int failures = 0;
+    for (size_t i = 0; i < sizeof workgroups / sizeof workgroups[0]; i++)
+        for (uint32_t epilogue = RF_EPILOGUE_STORE; epilogue <= RF_EPILOGUE_LOGITS; epilogue++) {
+            struct rf_coopmat_tiling tiling;
+            uint32_t local = workgroups[i].columns / 16 * caps.subgroup_size, rows = workgroups[i].rows;
+            struct spec_set set = { .count = 3 + RF_COOPMAT_SPECS, .values = { epilogue, local, rows } };
+            if (!rf_coopmat_divide(&caps, local, rows, epilogue == RF_EPILOGUE_REDUCE, &tiling)) {
+                fprintf(stderr, "radv_stats: %u rows, %u columns: no such workgroup\n", rows, workgroups[i].columns);
+                failures++;
+                continue;
+            }
+            rf_coopmat_specs(&tiling, set.values + 3);
+            failures += !check_pipeline(chip, blob, &set, table);
+        }
+    return failures;
+}
+
 static int check_shader(const struct chip *chip, const struct rf_shader_blob *blob, bool used[SET_COUNT], FILE *table)
 {
     size_t longest = 0;
@@ -288,6 +321,8 @@ static int check_shader(const struct chip *chip, const struct rf_shader_blob *bl
     const bool runs = !info.cooperative_matrix || chip->coopmat;
     if (!runs)
         fprintf(table, "| %s | needs cooperative matrices | | | | | | | |\n", blob->name);
+    if (family_length(blob->name, "matmul_coopmat"))
+        return runs ? check_coopmat(chip, blob, table) : 0;
     for (int i = 0; i < SET_COUNT; i++)
         if (family_length(blob->name, spec_sets[i].family) > longest)
             longest = family_length(blob->name, spec_sets[i].family);

@@ -1,0 +1,109 @@
+#include "engine/model/coopmat.h"
+
+#include "engine/arithmetic.h"
+#include "shaders/shared.h"
+
+enum {
+    SKINNY_ROWS = 64, /* up to here one subgroup has all rows of its columns */
+    MOST_SUMS = 128,  /* registers of sums an invocation */
+    LONG_STEP = 64,   /* k; needs fewer barriers, if it leaves room for enough subgroups: */
+    LONG_STEP_SUBGROUP_BYTES = 7168,
+    SHORT_STEP = 32,
+    MOST_SHARED_BYTES = 49152, /* what desktop devices have */
+    WORD = 16                  /* bytes of a uvec4 */
+};
+
+bool rf_coopmat_built(void)
+{
+    return RF_COOPMAT_SHADERS;
+}
+
+const struct rf_coopmat_shape *rf_coopmat_fragment(const struct rf_gpu_caps *caps, uint32_t rows)
+{
+    const struct rf_coopmat_shape *best = NULL;
+    for (uint32_t i = 0; i < caps->coopmat_shape_count; i++) {
+        const struct rf_coopmat_shape *shape = &caps->coopmat_shapes[i];
+        uint32_t padded = rf_divide_up(rows, shape->m) * shape->m;
+        uint32_t least = best ? rf_divide_up(rows, best->m) * best->m : UINT32_MAX;
+        if (padded < least ||
+            (padded == least && best && shape->m * shape->n * shape->k > best->m * best->n * best->k))
+            best = shape;
+    }
+    return best;
+}
+
+/* Bytes of both buffers of factors; see the shader. */
+static uint32_t factor_bytes(const struct rf_coopmat_tiling *t, uint32_t k_step)
+{
+    return 2 * (t->rows + t->columns) * (k_step / 8 + 1) * WORD;
+}
+
+static uint32_t sum_bytes(const struct rf_coopmat_tiling *t, uint32_t round_tiles)
+{
+    return round_tiles * t->fragment.m * t->row_groups * (t->columns / 4 + 1) * WORD;
+}
+
+static bool choose_k_step(struct rf_coopmat_tiling *t, uint32_t most_bytes)
+{
+    const uint32_t steps[] = {LONG_STEP, SHORT_STEP, t->fragment.k};
+    uint32_t long_room = LONG_STEP_SUBGROUP_BYTES * t->row_groups * t->column_groups;
+    const uint32_t room[] = {long_room < most_bytes ? long_room : most_bytes, most_bytes, most_bytes};
+    for (int i = 0; i < 3; i++) {
+        t->k_step = steps[i];
+        if (steps[i] % t->fragment.k == 0 && factor_bytes(t, steps[i]) <= room[i])
+            return true;
+    }
+    return false;
+}
+
+/* The epilogue takes as many row tiles at a time as the memory of the factors holds. */
+static bool choose_round(struct rf_coopmat_tiling *t, uint32_t row_tiles, uint32_t most_bytes)
+{
+    uint32_t bytes = factor_bytes(t, t->k_step);
+    t->round_tiles = row_tiles;
+    while (t->round_tiles > 1 && (row_tiles % t->round_tiles || sum_bytes(t, t->round_tiles) > bytes))
+        t->round_tiles--;
+    if (sum_bytes(t, t->round_tiles) > bytes)
+        bytes = sum_bytes(t, t->round_tiles);
+    t->shared = bytes / WORD;
+    return bytes <= most_bytes;
+}
+
+bool rf_coopmat_divide(const struct rf_gpu_caps *caps, uint32_t local, uint32_t rows, bool reduce,
+                       struct rf_coopmat_tiling *out)
+{
+    const struct rf_coopmat_shape *fragment = rf_coopmat_fragment(caps, rows);
+    uint32_t subgroups = local / caps->subgroup_size;
+    if (!fragment || rows == 0 || rows % fragment->m || subgroups == 0 || local % caps->subgroup_size ||
+        local > caps->max_invocations)
+        return false;
+    struct rf_coopmat_tiling t = {.fragment = *fragment, .rows = rows, .row_groups = 1, .column_tiles = 1};
+    if (rows > SKINNY_ROWS && subgroups % 2 == 0 && rows / fragment->m % 2 == 0)
+        t.row_groups = t.column_tiles = 2;
+    t.column_groups = subgroups / t.row_groups;
+    while (reduce && t.column_groups * t.column_tiles * fragment->n % RF_LOGIT_TILE)
+        t.column_tiles *= 2;
+    t.columns = t.column_groups * t.column_tiles * fragment->n;
+    uint32_t row_tiles = rows / fragment->m / t.row_groups;
+    uint32_t sums = row_tiles * t.column_tiles * fragment->m * fragment->n / caps->subgroup_size;
+    uint32_t most_bytes = caps->shared_bytes < MOST_SHARED_BYTES ? caps->shared_bytes : MOST_SHARED_BYTES;
+    if (sums > MOST_SUMS || !choose_k_step(&t, most_bytes) || !choose_round(&t, row_tiles, most_bytes))
+        return false;
+    *out = t;
+    return true;
+}
+
+void rf_coopmat_specs(const struct rf_coopmat_tiling *t, uint32_t specs[RF_COOPMAT_SPECS])
+{
+    const uint32_t values[] = {[RF_SPEC_FRAGMENT_M] = t->fragment.m,
+                               [RF_SPEC_FRAGMENT_N] = t->fragment.n,
+                               [RF_SPEC_FRAGMENT_K] = t->fragment.k,
+                               [RF_SPEC_ROW_GROUPS] = t->row_groups,
+                               [RF_SPEC_COLUMN_GROUPS] = t->column_groups,
+                               [RF_SPEC_COLUMN_TILES] = t->column_tiles,
+                               [RF_SPEC_K_STEP] = t->k_step,
+                               [RF_SPEC_SHARED] = t->shared,
+                               [RF_SPEC_ROUND_TILES] = t->round_tiles};
+    for (uint32_t i = 0; i < RF_COOPMAT_SPECS; i++)
+        specs[i] = values[RF_SPEC_FRAGMENT_M + i];
+}
