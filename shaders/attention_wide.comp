@@ -38,7 +38,7 @@ uint lane_id()
     return gl_SubgroupInvocationID;
 }
 
-// Blocks of dimensions, one a lane, that are summed at a time; an expression of specialization constants would not
+// Blocks of dimensions or of keys, one a lane, that are summed at a time; an expression of specialization constants would not
 // be folded everywhere.
 uint block_count()
 {
@@ -97,35 +97,54 @@ float element_by_lane(RfKv kv, uint at, uint quad)
     return value;
 }
 
+// Scores of `blocks` blocks of keys, one a lane, from key i of the run on, to weights[..][at..]. K is read in the order
+// in which it stands, quad by quad: keys first, 8 at a time, made every read of a long cache wait for memory.
+void score_blocks(run r, uint i, const uint blocks, uint at, uint k_first, uint q_first, uint heads,
+                  inout float top[MAX_GROUP])
+{
+    float score[MOST_SUMS];
+    [[unroll]] for (uint s = 0; s < MOST_SUMS; s++) {
+        score[s] = 0.0;
+    }
+    // Lanes past the run read rows behind it, or the quads behind the page's last row, and are left out.
+    uint from = k_first + min(r.page_row + i, RF_PAGE_ROWS - 1);
+    for (uint d = 0; d < QUADS; d++) {
+        [[unroll]] for (uint b = 0; b < blocks; b++) {
+            vec4 k = quad_by_lane(r.kv, from + d * RF_PAGE_ROWS + b * gl_WorkGroupSize.x);
+            [[unroll]] for (uint g = 0; g < GROUP; g++) {
+                vec4 q = push.qkv.x[q_first + min(g, heads - 1) * QUADS + d];
+                score[b * GROUP + g] += q.x * k.x;
+                score[b * GROUP + g] += q.y * k.y;
+                score[b * GROUP + g] += q.z * k.z;
+                score[b * GROUP + g] += q.w * k.w;
+            }
+        }
+    }
+    [[unroll]] for (uint b = 0; b < blocks; b++) {
+        uint key = i + b * gl_WorkGroupSize.x + lane_id();
+        if (key < r.count) {
+            [[unroll]] for (uint g = 0; g < GROUP; g++) {
+                float scaled = score[b * GROUP + g] * push.scale;
+                weights[g * RF_SPLIT_KEYS + at + key] = scaled;
+                top[g] = max(top[g], scaled);
+            }
+        }
+    }
+}
+
 // Scores of the keys [first, end) to shared memory; top[g]: the lane's largest.
 void make_scores(rf_row row, uint first, uint end, uint k_first, uint q_first, uint heads,
                  inout float top[MAX_GROUP])
 {
+    uint many = blocks_at_once() * gl_WorkGroupSize.x;
     for (uint t = first; t < end;) {
         run r = find_run(row, t, end);
-        for (uint i = 0; i < r.count; i += gl_WorkGroupSize.x) {
-            float score[MAX_GROUP];
-            [[unroll]] for (uint g = 0; g < GROUP; g++) {
-                score[g] = 0.0;
-            }
-            // Lanes past the run read rows behind it, or the quads behind the page's last row, and are left out.
-            for (uint d = 0; d < QUADS; d++) {
-                vec4 k = quad_by_lane(r.kv, k_first + d * RF_PAGE_ROWS + r.page_row + i);
-                [[unroll]] for (uint g = 0; g < GROUP; g++) {
-                    vec4 q = push.qkv.x[q_first + min(g, heads - 1) * QUADS + d];
-                    score[g] += q.x * k.x;
-                    score[g] += q.y * k.y;
-                    score[g] += q.z * k.z;
-                    score[g] += q.w * k.w;
-                }
-            }
-            if (i + lane_id() < r.count) {
-                [[unroll]] for (uint g = 0; g < GROUP; g++) {
-                    float scaled = score[g] * push.scale;
-                    weights[g * RF_SPLIT_KEYS + t - first + i + lane_id()] = scaled;
-                    top[g] = max(top[g], scaled);
-                }
-            }
+        uint i = 0;
+        for (; i + many <= r.count; i += many) {
+            score_blocks(r, i, blocks_at_once(), t - first, k_first, q_first, heads, top);
+        }
+        for (; i < r.count; i += gl_WorkGroupSize.x) {
+            score_blocks(r, i, 1, t - first, k_first, q_first, heads, top);
         }
         t += r.count;
     }
