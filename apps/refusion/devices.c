@@ -13,6 +13,7 @@ static const struct {
 } verified_paths[] = {
     {"llvmpipe", "portable"},
     {"llvmpipe", "fp16"},
+    {"llvmpipe", "coopmat"},
     {"swiftshader", "portable"},
 };
 

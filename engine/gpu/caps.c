@@ -363,7 +363,8 @@ static void fill_info(struct rf_probe *out, uint32_t index, const char *driver)
     info->has_coopmat2 = caps->coopmat2;
     info->unified_memory = caps->unified_memory;
     if (!info->missing[0])
-        snprintf(info->tiers, sizeof info->tiers, "%s", caps->fp16 ? "fp16, portable" : "portable");
+        snprintf(info->tiers, sizeof info->tiers, "%s%sportable",
+                 caps->coopmat && RF_COOPMAT_SHADERS ? "coopmat, " : "", caps->fp16 ? "fp16, " : "");
 }
 
 void rf_probe_device(struct rf_probe *out, const struct rf_instance *instance, VkPhysicalDevice physical,

@@ -43,9 +43,10 @@ static uint32_t sum_bytes(const struct rf_coopmat_tiling *t, uint32_t round_tile
     return round_tiles * t->fragment.m * t->row_groups * (t->columns / 4 + 1) * WORD;
 }
 
-static bool choose_k_step(struct rf_coopmat_tiling *t, uint32_t most_bytes)
+/* `brief`: two fragments, because a CPU driver compiles whatever is unrolled for seconds. */
+static bool choose_k_step(struct rf_coopmat_tiling *t, uint32_t most_bytes, bool brief)
 {
-    const uint32_t steps[] = {LONG_STEP, SHORT_STEP, t->fragment.k};
+    const uint32_t steps[] = {brief ? 2 * t->fragment.k : LONG_STEP, SHORT_STEP, t->fragment.k};
     uint32_t long_room = LONG_STEP_SUBGROUP_BYTES * t->row_groups * t->column_groups;
     const uint32_t room[] = {long_room < most_bytes ? long_room : most_bytes, most_bytes, most_bytes};
     for (int i = 0; i < 3; i++) {
@@ -87,7 +88,8 @@ bool rf_coopmat_divide(const struct rf_gpu_caps *caps, uint32_t local, uint32_t 
     uint32_t row_tiles = rows / fragment->m / t.row_groups;
     uint32_t sums = row_tiles * t.column_tiles * fragment->m * fragment->n / caps->subgroup_size;
     uint32_t most_bytes = caps->shared_bytes < MOST_SHARED_BYTES ? caps->shared_bytes : MOST_SHARED_BYTES;
-    if (sums > MOST_SUMS || !choose_k_step(&t, most_bytes) || !choose_round(&t, row_tiles, most_bytes))
+    if (sums > MOST_SUMS || !choose_k_step(&t, most_bytes, caps->cpu) ||
+        !choose_round(&t, row_tiles, most_bytes))
         return false;
     *out = t;
     return true;

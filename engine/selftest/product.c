@@ -73,7 +73,7 @@ struct rf_kernel_id rf_product_kernel(const struct rf_suite *suite, const struct
 const char *rf_product_shape(const struct rf_product *p, char *text, size_t size)
 {
     static const char *const epilogues[] = {"store", "residual", "swiglu", "reduce", "logits"};
-    static const char *const data[] = {"", " exact", " one-hot", " offset", " same rows"};
+    static const char *const data[] = {"", " exact", " one-hot", " offset", " same rows", " huge"};
     int length = snprintf(text, size, "rows=%u k=%u columns=%u %s rows at once=%u local=%u%s", p->rows, p->k,
                           p->columns, epilogues[p->epilogue], p->rows_at_once, p->local, data[p->data]);
     if (p->column_first && length > 0)
@@ -96,7 +96,7 @@ static double x_value(struct rf_case *c, const struct rf_product *p, uint32_t ro
         return 32.0;
     if (p->data == RF_DATA_SAME)
         return (double)((column * 29 + 7) % 17) / 8.0 - 1.0;
-    if (p->data == RF_DATA_ONE_HOT)
+    if (p->data == RF_DATA_ONE_HOT || p->data == RF_DATA_HUGE)
         return column == (row * 37 + 5) % p->k ? 1.0 : 0.0;
     if (p->data == RF_DATA_EXACT || p->data == RF_DATA_OFFSET)
         return row % 8 == 5 ? 0.0 : exact_value(&c->random); /* every eighth row is one big tie */
@@ -107,6 +107,8 @@ static double w_value(struct rf_case *c, const struct rf_product *p, uint32_t co
 {
     if (p->data == RF_DATA_RANDOM || p->data == RF_DATA_ONE_HOT)
         return rf_random_signed(&c->random);
+    if (p->data == RF_DATA_HUGE)
+        return rf_random_signed(&c->random) * 200000.0;
     if (p->data == RF_DATA_OFFSET && column == 0)
         return rf_random_below(&c->random, 200) ? -32.0 : 32.0;
     return exact_value(&c->random);
@@ -151,6 +153,8 @@ static void place_w(struct rf_case *c, struct rf_product *p, const double *x, do
         for (uint32_t i = 0; i < p->k; i++)
             column[i] = w_value(c, p, i);
         rf_weights_put(c, p->w_at, p->weights, p->k, n, column);
+        for (uint32_t i = 0; p->data == RF_DATA_HUGE && i < p->k; i++)
+            column[i] = fmax(-65504.0, fmin(65504.0, column[i]));
         for (uint32_t m = 0; m < p->rows; m++)
             p->y[(size_t)m * p->columns + n] = dot(x + (size_t)m * p->k, column, p->k);
         if (n < 64) {
@@ -223,12 +227,12 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 /* A sum of k terms rounds k times, by 2^-24 of a partial sum that grows like a random walk: the norm of the
  * error is about 0.3 sqrt(k) 2^-24 of the norm of the terms, plus the roundings of the products. Threefold
  * room. A quantized weight is itself rounded: scale times number, and a minimum taken off, which leaves a number
- * up to eight times smaller. COOPMAT rounds weights to f16, by 2^-11 at most and half of that in the norm, and how
- * a matrix unit adds is its own affair: together 2^-11, a quarter of what quantized products may be off. */
+ * up to eight times smaller. COOPMAT makes weights f16, which costs 2e-4 in the norm, and how a matrix unit adds is
+ * its own affair; a case with a single number may be five times off: 2^-10, half of what quantized products may. */
 double rf_product_tolerance(const struct rf_product *p)
 {
     if (p->kind == RF_PRODUCT_COOPMAT)
-        return ldexp(1.0, -11);
+        return ldexp(1.0, -10);
     return ((rf_weights_exact(p->weights) ? 2.0 : 10.0) + sqrt(p->k)) * ldexp(1.0, -24);
 }
 

@@ -11,7 +11,8 @@ enum rf_product_data {
     RF_DATA_EXACT, /* small multiples of 1/8: every sum is exact in f32 in any order, and ties are frequent */
     RF_DATA_ONE_HOT, /* each row of x has a single 1: the product is a copy of weights */
     RF_DATA_OFFSET,  /* exact, about -1024, in one column of 200 about 1024 */
-    RF_DATA_SAME     /* exact, all rows of x equal */
+    RF_DATA_SAME,    /* exact, all rows of x equal */
+    RF_DATA_HUGE     /* one-hot, and weights of 200000: what makes them f16 must saturate */
 };
 
 /* Which shader: matmul, matmul_few, matmul_wide, matmul_coopmat. */

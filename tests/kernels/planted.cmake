@@ -54,6 +54,9 @@ if(RF_COOPMAT_SHADERS)
     plant(NAME coopmat_repeats_last_octet SHADER matmul_coopmat_bf16_act16 SOURCE matmul_coopmat.comp
         DEFINES WEIGHT_BF16=1 ACT_F16=1
         FROM "first_octet + o < push.k / 8 ? uvec4(" TO "true ? uvec4(" REASON "")
+    plant(NAME coopmat_overflows SHADER matmul_coopmat_f32_act16 SOURCE matmul_coopmat.comp
+        DEFINES WEIGHT_F32=1 ACT_F16=1
+        FROM "clamp(vec2(a, b), vec2(-65504.0), vec2(65504.0))" TO "vec2(a, b)" REASON "huge")
     plant(NAME coopmat_shifts_rounds SHADER matmul_coopmat_q4_0_act16 SOURCE matmul_coopmat.comp
         DEFINES WEIGHT_Q4_0=1 ACT_F16=1
         FROM "+ r0 * FRAGMENT_M + row % GROUP_ROWS" TO "+ r0 * FRAGMENT_M + (row ^ 1) % GROUP_ROWS" REASON "y +")
