@@ -181,8 +181,8 @@ struct rf_model_desc {
     /* Matrices are encoded anew while they are loaded: "f32", "bf16", "f16", "q8_0", "q4_0", "q4_k", "q6_k",
      * with the exceptions that `refusion quantize` makes. NULL: as the files have them. */
     const char *weight_type;
-    /* Kernel shapes are tried on the device when they are first needed, and kept in the cache folder; true: take
-     * what suits most devices. */
+    /* Kernel shapes are tried on the device when they are first needed, and kept in the cache folder; true:
+     * take what suits most devices. */
     bool no_tune;
 };
 
@@ -200,10 +200,10 @@ struct rf_model_info {
  * config.json). */
 RF_API enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *folder,
                                     const struct rf_model_desc *desc, struct rf_error *err);
-/* A model of a real one's shape with random weights made on the device, for measurements. `shape` is qwen3-0.6b,
- * -1.7b, -4b or -8b, then any of ",KEY=VALUE" with the keys layers, hidden, heads, kv_heads, head_dim, ffn,
- * vocab, tied (0, 1), context and type (see weight_type). It has a mask token and no tokenizer: prompts are ids,
- * texts stay empty. */
+/* A model of a real one's shape with random weights made on the device, for measurements. `shape` is
+ * qwen3-0.6b, -1.7b, -4b or -8b, then any of ",KEY=VALUE" with the keys layers, hidden, heads, kv_heads,
+ * head_dim, ffn, vocab, tied (0, 1), context and type (see weight_type). It has a mask token and no
+ * tokenizer: prompts are ids, texts stay empty. */
 RF_API enum rf_status rf_model_synthesize(rf_model **out, rf_context *context, const char *shape,
                                           const struct rf_model_desc *desc, struct rf_error *err);
 RF_API void rf_model_destroy(rf_model *model); /* sessions must be gone */

@@ -1,12 +1,14 @@
-// What attention.comp makes, for devices that are CPUs: y = softmax(q K^T scale) V for one row, one kv head and the
-// GROUP q heads that share it; the same inputs, outputs and partials. f32 throughout, keys in ascending order.
+// What attention.comp makes, for devices that are CPUs: y = softmax(q K^T scale) V for one row, one kv head
+// and the GROUP q heads that share it; the same inputs, outputs and partials. f32 throughout, keys in
+// ascending order.
 //
-// One subgroup of 8 or 16 lanes, no barrier. Scores: lanes are keys, whose K quads lie side by side; values: lanes
-// are dimensions of the head, whose V lie side by side; what is the same for all lanes is one broadcast. So every load
-// becomes a vector load on lavapipe: 128 rows of Qwen3-0.6B took 41 ms of CPU time a layer in attention.comp.
-// Weights of the split's keys wait in shared memory, which is plain memory there. Keys come in runs of neighbouring
-// virtual rows: those of one page, on one side of the step from the context to the segment.
-// Grid: (kv_heads * ceil(heads / kv_heads / GROUP), rows, splits of RF_SPLIT_KEYS keys).  -D: ACT_F16
+// One subgroup of 8 or 16 lanes, no barrier. Scores: lanes are keys, whose K quads lie side by side; values:
+// lanes are dimensions of the head, whose V lie side by side; what is the same for all lanes is one
+// broadcast. So every load becomes a vector load on lavapipe: 128 rows of Qwen3-0.6B took 41 ms of CPU time
+// a layer in attention.comp. Weights of the split's keys wait in shared memory, which is plain memory there.
+// Keys come in runs of neighbouring virtual rows: those of one page, on one side of the step from the
+// context to the segment. Grid: (kv_heads * ceil(heads / kv_heads / GROUP), rows, splits of RF_SPLIT_KEYS
+// keys).  -D: ACT_F16
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -38,8 +40,8 @@ uint lane_id()
     return gl_SubgroupInvocationID;
 }
 
-// Blocks of dimensions or of keys, one a lane, that are summed at a time; an expression of specialization constants would not
-// be folded everywhere.
+// Blocks of dimensions or of keys, one a lane, that are summed at a time; an expression of specialization
+// constants would not be folded everywhere.
 uint block_count()
 {
     return (HEAD_DIM + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
@@ -56,8 +58,9 @@ struct run {
     uint page_row, count;
 };
 
-// lavapipe runs what is behind a condition or a loop's end once more with all lanes off, and reads what is the same
-// for all lanes all the same: no index may ever leave its array, so a key past the last one is the last one.
+// lavapipe runs what is behind a condition or a loop's end once more with all lanes off, and reads what is
+// the same for all lanes all the same: no index may ever leave its array, so a key past the last one is the
+// last one.
 run find_run(rf_row row, uint t, uint end)
 {
     t = min(t, row_keys(row) - 1);
@@ -80,8 +83,8 @@ vec4 quad_by_lane(RfKv kv, uint at)
     return value;
 }
 
-// Element `lane` of the 8 or 16 that begin with quad `quad` of a head's row at `at`. Where 16 lanes reach past the
-// head, the last quad is read again.
+// Element `lane` of the 8 or 16 that begin with quad `quad` of a head's row at `at`. Where 16 lanes reach
+// past the head, the last quad is read again.
 float element_by_lane(RfKv kv, uint at, uint quad)
 {
     float value = 0.0;
@@ -97,8 +100,9 @@ float element_by_lane(RfKv kv, uint at, uint quad)
     return value;
 }
 
-// Scores of `blocks` blocks of keys, one a lane, from key i of the run on, to weights[..][at..]. K is read in the order
-// in which it stands, quad by quad: keys first, 8 at a time, made every read of a long cache wait for memory.
+// Scores of `blocks` blocks of keys, one a lane, from key i of the run on, to weights[..][at..]. K is read
+// in the order in which it stands, quad by quad: keys first, 8 at a time, made every read of a long cache
+// wait for memory.
 void score_blocks(run r, uint i, const uint blocks, uint at, uint k_first, uint q_first, uint heads,
                   inout float top[MAX_GROUP])
 {
@@ -173,7 +177,8 @@ void sum_values(rf_row row, uint first, uint end, uint v_first, uint block, out 
     for (uint t = first; t < end;) {
         run r = find_run(row, t, end);
         for (uint i = 0; i < r.count; i++) {
-            uint at = v_first + min(r.page_row + i, RF_PAGE_ROWS - 1) * QUADS, key = min(t - first + i, RF_SPLIT_KEYS - 1);
+            uint at = v_first + min(r.page_row + i, RF_PAGE_ROWS - 1) * QUADS;
+            uint key = min(t - first + i, RF_SPLIT_KEYS - 1);
             [[unroll]] for (uint b = 0; b < blocks_at_once(); b++) {
                 // A block past the last one reads the last one again.
                 uint quad = min(block + b, block_count() - 1) * (gl_WorkGroupSize.x / 4);
@@ -234,7 +239,8 @@ void main()
                         push.y.x[((head_first + g) * QUADS + d / 4) * push.ld + m][d % 4] =
                             to_act(vec4(value / sum[g])).x;
                     } else {
-                        uint at = partial_at(gl_WorkGroupID.z, push.ld, m, push.heads, head_first + g, HEAD_DIM);
+                        uint at =
+                            partial_at(gl_WorkGroupID.z, push.ld, m, push.heads, head_first + g, HEAD_DIM);
                         push.partials.x[at + 2 + d] = value;
                         if (d == 0) {
                             push.partials.x[at] = top[g];

@@ -1,10 +1,10 @@
 // y = epilogue(x w^T) for many rows: x [M][k] in quads [k / 4][ldx], w [columns][k] in blocks of 8 columns
-// (weights.glsl); f32 sums over k in ascending order. Every product of the network (qkv, o, gate/up, down, lm_head) when a forward has more than
-// 8 rows. Lanes are rows: an invocation makes ROWS rows, RF_COLUMNS columns at a time; all lanes of a
-// workgroup read the same weights, neighbours read neighbouring activations. No shared memory, no barrier. A
-// row's result depends neither on its index nor on the other rows. Grid: (columns / RF_COLUMNS, or /
-// RF_LOGIT_TILE with REDUCE; rows / (LOCAL * ROWS)), both rounded up.
-// -D: ACT_F16 (activations), WEIGHT_...
+// (weights.glsl); f32 sums over k in ascending order. Every product of the network (qkv, o, gate/up, down,
+// lm_head) when a forward has more than 8 rows. Lanes are rows: an invocation makes ROWS rows, RF_COLUMNS
+// columns at a time; all lanes of a workgroup read the same weights, neighbours read neighbouring
+// activations. No shared memory, no barrier. A row's result depends neither on its index nor on the other
+// rows. Grid: (columns / RF_COLUMNS, or / RF_LOGIT_TILE with REDUCE; rows / (LOCAL * ROWS)), both rounded
+// up. -D: ACT_F16 (activations), WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

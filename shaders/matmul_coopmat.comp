@@ -1,18 +1,18 @@
 // y = epilogue(x w^T) with cooperative matrices, for more than 8 rows: x [M][k] in f16 quads [k / 4][ldx], w
 // [columns][k] in blocks of 8 columns (weights.glsl); f16 factors, f32 sums over k in ascending order.
 //
-// A workgroup makes ROWS rows of COLUMNS columns, so up to ROWS rows every byte of weights is read from memory
-// once, as 128-bit words, and once made f16 (bf16 and f32 beyond its range saturate). Both factors go through
-// shared memory in steps of K_STEP, each row of either one uvec4 longer than its numbers, so that the rows of a
-// fragment begin in different banks. While a step is multiplied the words of the next are on their way into
-// registers; two buffers leave one barrier a step. Subgroups are a grid of ROW_GROUPS x COLUMN_GROUPS, each with
-// ROW_TILES x COLUMN_TILES fragments of sums; these go through shared memory to the epilogues, ROUND_TILES row
-// tiles of each subgroup at a time.
+// A workgroup makes ROWS rows of COLUMNS columns, so up to ROWS rows every byte of weights is read from
+// memory once, as 128-bit words, and once made f16 (bf16 and f32 beyond its range saturate). Both factors go
+// through shared memory in steps of K_STEP, each row of either one uvec4 longer than its numbers, so that
+// the rows of a fragment begin in different banks. While a step is multiplied the words of the next are on
+// their way into registers; two buffers leave one barrier a step. Subgroups are a grid of ROW_GROUPS x
+// COLUMN_GROUPS, each with ROW_TILES x COLUMN_TILES fragments of sums; these go through shared memory to the
+// epilogues, ROUND_TILES row tiles of each subgroup at a time.
 //
-// Rows past the last repeat it and are not written; columns past the chunk's are made from its last block or its
-// padding and are not written; k past the last repeats the last octet of w, times zero. A row's result depends neither on its
-// index nor on the other rows. Grid: (columns / COLUMNS, rows / ROWS), both rounded up.
-// -D: ACT_F16, WEIGHT_...
+// Rows past the last repeat it and are not written; columns past the chunk's are made from its last block or
+// its padding and are not written; k past the last repeats the last octet of w, times zero. A row's result
+// depends neither on its index nor on the other rows. Grid: (columns / COLUMNS, rows / ROWS), both rounded
+// up. -D: ACT_F16, WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -178,8 +178,8 @@ void reduce_tile(uint row, uint m, uint tile, uint column_first)
     write_partial(p, m, n);
 }
 
-// The epilogue of the rows in shared memory: row tiles r0..r0 + ROUND_TILES - 1 of each subgroup. Neighbouring
-// invocations write neighbouring rows of quads and partials, neighbouring columns of numbers.
+// The epilogue of the rows in shared memory: row tiles r0..r0 + ROUND_TILES - 1 of each subgroup.
+// Neighbouring invocations write neighbouring rows of quads and partials, neighbouring columns of numbers.
 void finish_round(uint r0, uint row_first, uint column_first, uint count)
 {
     uint width = epilogue() == RF_EPILOGUE_REDUCE ? RF_LOGIT_TILE : RF_COLUMNS;

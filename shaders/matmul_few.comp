@@ -1,11 +1,12 @@
-// y = epilogue(x w^T) for at most 8 rows: x [M][k] in quads [k / 4][ldx], w [columns][k] in blocks of 8 columns
-// (weights.glsl); f32 sums, by lane over k and then over the lanes. Every product of the network when a forward
-// has few rows: each weight is read once. A subgroup makes RF_COLUMNS columns of ROWS rows, its lanes striding over
-// k. A lane has four of the columns (even lanes the first), so that neighbours read neighbouring 16 bytes and the sums
-// take few registers, or all 8, so that an activation is loaded once for them: for CPUs, where a load costs a lane.
-// Columns are strided over all subgroups of the grid, in groups of RF_COLUMNS, or in tiles of RF_LOGIT_TILE with
-// REDUCE. No shared memory, no barrier. Grid: (any, any): rows are strided over y in blocks of ROWS; 1 is enough
-// when ROWS covers them.  -D: ACT_F16 (activations), WEIGHT_...
+// y = epilogue(x w^T) for at most 8 rows: x [M][k] in quads [k / 4][ldx], w [columns][k] in blocks of 8
+// columns (weights.glsl); f32 sums, by lane over k and then over the lanes. Every product of the network
+// when a forward has few rows: each weight is read once. A subgroup makes RF_COLUMNS columns of ROWS rows,
+// its lanes striding over k. A lane has four of the columns (even lanes the first), so that neighbours read
+// neighbouring 16 bytes and the sums take few registers, or all 8, so that an activation is loaded once for
+// them: for CPUs, where a load costs a lane. Columns are strided over all subgroups of the grid, in groups
+// of RF_COLUMNS, or in tiles of RF_LOGIT_TILE with REDUCE. No shared memory, no barrier. Grid: (any, any):
+// rows are strided over y in blocks of ROWS; 1 is enough when ROWS covers them.  -D: ACT_F16 (activations),
+// WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

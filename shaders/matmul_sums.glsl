@@ -1,5 +1,5 @@
-// What matmul.comp and matmul_few.comp share: the product of 4 or 8 columns with ROWS rows over one octet of k, and
-// the epilogues over 8 columns of a row. Included after matmul.glsl.
+// What matmul.comp and matmul_few.comp share: the product of 4 or 8 columns with ROWS rows over one octet of
+// k, and the epilogues over 8 columns of a row. Included after matmul.glsl.
 
 // Rows and columns are unrolled by macros with constant indices: SwiftShader does not unroll loops, and an
 // array that is indexed by a variable costs it ten times what registers do. Conditions go through functions,

@@ -1,12 +1,13 @@
-// y = epilogue(x w^T) for devices that are CPUs: x [M][k] in quads [k / 4][ldx], w [columns][k] in blocks of 8
-// columns (weights.glsl); f32 sums over k in ascending order, four of them where an invocation has one row, two
-// where it has two. Every product of the network, for any number of rows.
+// y = epilogue(x w^T) for devices that are CPUs: x [M][k] in quads [k / 4][ldx], w [columns][k] in blocks of
+// 8 columns (weights.glsl); f32 sums over k in ascending order, four of them where an invocation has one
+// row, two where it has two. Every product of the network, for any number of rows.
 //
-// Lanes are columns: the words that the lanes of a subgroup read lie side by side, and an activation is the same
-// for all of them. On lavapipe that makes vector loads of the weights and multiplications by a broadcast memory
-// operand, with no gather, no shared memory and no barrier: 100 GFLOP/s at 16 rows on two cores where lanes as
-// rows make 48. All rows of a forward go through one invocation, ROWS at a time: weights come from memory once
-// and after that from the core's own cache. A row's result depends on ROWS only.
+// Lanes are columns: the words that the lanes of a subgroup read lie side by side, and an activation is the
+// same for all of them. On lavapipe that makes vector loads of the weights and multiplications by a
+// broadcast memory operand, with no gather, no shared memory and no barrier: 100 GFLOP/s at 16 rows on two
+// cores where lanes as rows make 48. All rows of a forward go through one invocation, ROWS at a time:
+// weights come from memory once and after that from the core's own cache. A row's result depends on ROWS
+// only.
 //
 // Workgroup: one subgroup of 8 or 16 lanes (LOCAL). Grid: (columns / LOCAL rounded up, 1), tiles of
 // RF_LOGIT_TILE columns with REDUCE.  -D: ACT_F16 (activations), WEIGHT_...
@@ -123,7 +124,8 @@ void multiply(out float acc[MAX_ROWS], uint base, uint first)
 
 void write_column(float value, uint m, uint n)
 {
-    if (EPILOGUE == RF_EPILOGUE_SWIGLU) { // the up of a gate is four lanes on; the exponent is bounded: exp stays finite
+    if (EPILOGUE == RF_EPILOGUE_SWIGLU) {
+        // The up of a gate is four lanes on. The exponent is bounded, so that exp stays finite.
         float up = subgroupShuffleXor(value, 4);
         float product = value / (1.0 + exp(-max(value, -80.0))) * up * push.scale;
         uint quad = (push.column_first + n) / RF_COLUMNS * push.ldy + m;

@@ -124,7 +124,8 @@ scale load_scale(RfWeights w, uint base, uint k, uint o, uint half_)
 #endif
 }
 
-// Words of an octet, before they are numbers: a pipelined kernel holds them while it computes with earlier ones.
+// Words of an octet, before they are numbers: a pipelined kernel holds them while it computes with earlier
+// ones.
 #if defined(WEIGHT_F32)
 const uint OCTET_WORDS = 8;
 #elif defined(WEIGHT_F16) || defined(WEIGHT_BF16)

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <time.h>
 
-/* The portable path takes seconds for many rows of a large model, and drivers end submissions that take ten. */
+/* The portable path takes seconds for many rows of a large model, and drivers end submissions that take ten.
+ */
 enum { REFERENCE_ROWS = 64 };
 
 static const double DEFAULT_CELL_SECONDS = 2.0;

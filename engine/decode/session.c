@@ -424,7 +424,8 @@ enum rf_status rf_session_begin_chat(rf_session *s, const struct rf_message *mes
     if (!s || (!messages && count))
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_begin_chat: session and messages are needed");
     if (!s->model->tokenizer)
-        return rf_fail(err, RF_ERROR_UNSUPPORTED, "rf_session_begin_chat: a synthetic model has no tokenizer");
+        return rf_fail(err, RF_ERROR_UNSUPPORTED,
+                       "rf_session_begin_chat: a synthetic model has no tokenizer");
     enum rf_status status =
         rf_tokenizer_chat(s->model->tokenizer, messages, count, thinking, true, &tokens, &token_count, err);
     if (status)

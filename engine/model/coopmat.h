@@ -12,13 +12,15 @@ struct rf_coopmat_tiling {
 
 /* Whether the library was built with these shaders; their compiler must know the extension. */
 bool rf_coopmat_built(void);
-/* The device's fragment shape with which `rows` rows are padded least; of several the largest. NULL without. */
+/* The device's fragment shape with which `rows` rows are padded least; of several the largest. NULL without.
+ */
 const struct rf_coopmat_shape *rf_coopmat_fragment(const struct rf_gpu_caps *caps, uint32_t rows);
-/* Divides a workgroup of `local` invocations that makes `rows` rows; `reduce`: whole RF_LOGIT_TILEs of columns.
- * False when this device cannot run it. */
+/* Divides a workgroup of `local` invocations that makes `rows` rows; `reduce`: whole RF_LOGIT_TILEs of
+ * columns. False when this device cannot run it. */
 bool rf_coopmat_divide(const struct rf_gpu_caps *caps, uint32_t local, uint32_t rows, bool reduce,
                        struct rf_coopmat_tiling *out);
-/* The pipeline's specialization constants from RF_SPEC_FRAGMENT_M on, behind the three of all matmul shaders. */
+/* The pipeline's specialization constants from RF_SPEC_FRAGMENT_M on, behind the three of all matmul shaders.
+ */
 enum { RF_COOPMAT_SPECS = 9 };
 void rf_coopmat_specs(const struct rf_coopmat_tiling *tiling, uint32_t specs[RF_COOPMAT_SPECS]);
 

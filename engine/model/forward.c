@@ -205,8 +205,8 @@ static enum rf_status make_kernels(struct rf_forward *f, struct forward_plan *pl
     return status;
 }
 
-/* The device sizes its dispatches itself (rows_gather), so what it may come to is checked where it is planned:
- * for a full bucket over the longest context. */
+/* The device sizes its dispatches itself (rows_gather), so what it may come to is checked where it is
+ * planned: for a full bucket over the longest context. */
 static enum rf_status check_grids(const struct rf_forward *f, const struct forward_plan *plan,
                                   struct rf_error *err)
 {

@@ -150,8 +150,9 @@ uint32_t rf_matmul_candidates(const struct rf_forward *f, uint32_t bucket,
     return count;
 }
 
-/* The shape of a product in this plan. A deterministic forward has one pipeline whatever the company; with MANY it
- * reads the weights more often than need be at many rows, which is the price of bit-identical rows. */
+/* The shape of a product in this plan. A deterministic forward has one pipeline whatever the company; with
+ * MANY it reads the weights more often than need be at many rows, which is the price of bit-identical rows.
+ */
 static struct rf_matmul_shape pick_shape(const struct rf_forward *f, const struct forward_plan *plan,
                                          enum rf_weight_format format, uint32_t epilogue)
 {

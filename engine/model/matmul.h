@@ -4,8 +4,8 @@
 
 #include "engine/model/forward_internal.h"
 
-/* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE: lanes are
- * columns, for CPUs (matmul_wide.comp). COOPMAT: matrix units, for more than 8 rows on the fp16 path
+/* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE: lanes
+ * are columns, for CPUs (matmul_wide.comp). COOPMAT: matrix units, for more than 8 rows on the fp16 path
  * (matmul_coopmat.comp). */
 enum rf_matmul_kind { RF_MATMUL_MANY, RF_MATMUL_FEW, RF_MATMUL_WIDE, RF_MATMUL_COOPMAT, RF_MATMUL_KINDS };
 
@@ -47,7 +47,8 @@ uint32_t rf_matmul_candidates(const struct rf_forward *forward, uint32_t bucket,
                               struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);
 const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "few", "wide", "coopmat" */
 
-/* Whether products with this format go to RF_MATMUL_WIDE; what suits them suits attention (attention_wide.comp). */
+/* Whether products with this format go to RF_MATMUL_WIDE; what suits them suits attention
+ * (attention_wide.comp). */
 bool rf_plan_is_wide(const struct rf_forward *forward, const struct forward_plan *plan,
                      enum rf_weight_format format);
 /* One op for each chunk. */

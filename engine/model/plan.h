@@ -25,8 +25,8 @@ struct forward_plan {
 
 /* Index of a dispatch size, see struct rf_grid. */
 uint32_t rf_plan_grid(struct forward_plan *plan, uint32_t x, uint32_t y_per, uint32_t source);
-/* A new op with its push constants, valid until the next one; NULL when the host is out of memory (plan->failed).
- * `layer` -1: none. The functions below take that NULL. */
+/* A new op with its push constants, valid until the next one; NULL when the host is out of memory
+ * (plan->failed). `layer` -1: none. The functions below take that NULL. */
 struct forward_op *rf_plan_add(struct forward_plan *plan, const char *shader, int layer, const char *name,
                                const void *push, uint32_t push_size, uint32_t grid_index);
 void rf_op_access(struct forward_op *op, struct rf_span span, enum rf_access_mode mode);

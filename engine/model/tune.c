@@ -65,7 +65,8 @@ static void read_lines(const struct rf_forward *f, struct rf_tune *tune)
     fclose(file);
 }
 
-/* The newest line with this key, if it names a shape that is legal here. A damaged file costs new trials only. */
+/* The newest line with this key, if it names a shape that is legal here. A damaged file costs new trials
+ * only. */
 static bool find_line(const struct rf_forward *f, const struct rf_tune *tune, const struct key *key,
                       struct rf_matmul_shape *shape)
 {
@@ -80,8 +81,7 @@ static bool find_line(const struct rf_forward *f, const struct rf_tune *tune, co
             continue;
         for (int i = 0; i < RF_MATMUL_KINDS; i++) {
             struct rf_matmul_shape have = {(enum rf_matmul_kind)i, local, rows};
-            if (strcmp(kind, rf_matmul_kind_name(have.kind)) == 0 &&
-                rf_matmul_legal(f, key->rows, have)) {
+            if (strcmp(kind, rf_matmul_kind_name(have.kind)) == 0 && rf_matmul_legal(f, key->rows, have)) {
                 *shape = have;
                 found = true;
             }

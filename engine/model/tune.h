@@ -1,7 +1,7 @@
-/* Choice of matmul shapes by trial: when a row bucket is recorded for the first time, each candidate makes the
- * same product with the model's own weights, and the fastest is kept for that device, format and bucket. The
- * choices stand in a text file beside the pipeline cache, named by device, driver and shaders, so that a device is
- * tried once. A trial that fails or is switched off leaves rf_matmul_default. */
+/* Choice of matmul shapes by trial: when a row bucket is recorded for the first time, each candidate makes
+ * the same product with the model's own weights, and the fastest is kept for that device, format and bucket.
+ * The choices stand in a text file beside the pipeline cache, named by device, driver and shaders, so that a
+ * device is tried once. A trial that fails or is switched off leaves rf_matmul_default. */
 #ifndef RF_MODEL_TUNE_H
 #define RF_MODEL_TUNE_H
 
@@ -9,8 +9,8 @@
 
 struct rf_tune;
 
-/* Fills in what is missing for the bucket (1 << bucket rows), for every format of the model's matrices. Waits for
- * the device; the activations are overwritten. `visit` (may be NULL) is told every trial. */
+/* Fills in what is missing for the bucket (1 << bucket rows), for every format of the model's matrices. Waits
+ * for the device; the activations are overwritten. `visit` (may be NULL) is told every trial. */
 struct rf_trial {
     enum rf_weight_format format;
     uint32_t rows, k, columns;

@@ -110,8 +110,8 @@ static void pack_q4_0(const unsigned char *from, uint32_t k, struct plane q, str
     }
 }
 
-/* In a file, 6-bit scale j < 4 is the low bits of byte j and its minimum those of byte 4 + j; for j >= 4 the low
- * 4 bits are the nibbles of byte 4 + j, the high 2 bits those on top of bytes j - 4 and j. */
+/* In a file, 6-bit scale j < 4 is the low bits of byte j and its minimum those of byte 4 + j; for j >= 4 the
+ * low 4 bits are the nibbles of byte 4 + j, the high 2 bits those on top of bytes j - 4 and j. */
 static void pack_q4_k_scales(const unsigned char *from, struct plane to)
 {
     uint32_t scales = 0, minima = 0, high = 0;
@@ -138,8 +138,8 @@ static void pack_q4_k(const unsigned char *from, uint32_t k, struct plane q, str
     }
 }
 
-/* In a file, 128 elements are 64 bytes of low nibbles (32 elements in the low ones of bytes 0..31, 32 in those
- * of bytes 32..63, then the high ones) and 32 bytes of four times 2 high bits. */
+/* In a file, 128 elements are 64 bytes of low nibbles (32 elements in the low ones of bytes 0..31, 32 in
+ * those of bytes 32..63, then the high ones) and 32 bytes of four times 2 high bits. */
 static void pack_q6_k(const unsigned char *from, uint32_t k, struct plane low, struct plane high,
                       unsigned char *header, uint32_t column)
 {

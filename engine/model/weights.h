@@ -6,16 +6,16 @@
 #include "engine/model/weight_format.h"
 #include "loader/model_files.h"
 
-/* Columns [first, first + columns) of a matrix in one span: blocks of 8 columns (weight_format.h), padded with
- * zeros to a multiple of RF_COLUMN_PAD columns. */
+/* Columns [first, first + columns) of a matrix in one span: blocks of 8 columns (weight_format.h), padded
+ * with zeros to a multiple of RF_COLUMN_PAD columns. */
 struct rf_chunk {
     struct rf_span span;
     uint32_t first, columns; /* first is a multiple of RF_COLUMN_PAD */
     enum rf_weight_format format;
 };
 
-/* y = x W^T: one column for each output. Split into several chunks when larger than the device's largest span,
- * or when the tensors that it is fused from come in several formats. */
+/* y = x W^T: one column for each output. Split into several chunks when larger than the device's largest
+ * span, or when the tensors that it is fused from come in several formats. */
 struct rf_matrix {
     uint32_t columns, k;
     uint32_t chunk_count;

@@ -202,9 +202,9 @@ struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product
 }
 
 /* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE); matmul_wide: a
- * workgroup has a column for each invocation (64 columns with REDUCE) and all rows; matmul_few: subgroups stride
- * over the columns, so that any grid will do: the engine's gives each one step, every third case here gives
- * several; matmul_coopmat: tiles of both. */
+ * workgroup has a column for each invocation (64 columns with REDUCE) and all rows; matmul_few: subgroups
+ * stride over the columns, so that any grid will do: the engine's gives each one step, every third case here
+ * gives several; matmul_coopmat: tiles of both. */
 void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 {
     bool reduce = p->epilogue == RF_EPILOGUE_REDUCE;
@@ -226,9 +226,10 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 
 /* A sum of k terms rounds k times, by 2^-24 of a partial sum that grows like a random walk: the norm of the
  * error is about 0.3 sqrt(k) 2^-24 of the norm of the terms, plus the roundings of the products. Threefold
- * room. A quantized weight is itself rounded: scale times number, and a minimum taken off, which leaves a number
- * up to eight times smaller. COOPMAT makes weights f16, which costs 2e-4 in the norm, and how a matrix unit adds is
- * its own affair; a case with a single number may be five times off: 2^-10, half of what quantized products may. */
+ * room. A quantized weight is itself rounded: scale times number, and a minimum taken off, which leaves a
+ * number up to eight times smaller. COOPMAT makes weights f16, which costs 2e-4 in the norm, and how a matrix
+ * unit adds is its own affair; a case with a single number may be five times off: 2^-10, half of what
+ * quantized products may. */
 double rf_product_tolerance(const struct rf_product *p)
 {
     if (p->kind == RF_PRODUCT_COOPMAT)

@@ -1,5 +1,6 @@
 /* Weights under test, put into the layout that shaders/weights.glsl tells. Written apart from
- * engine/model/weight_format.c and from the loader's quantizers, so that neither can hide a mistake of the other. */
+ * engine/model/weight_format.c and from the loader's quantizers, so that neither can hide a mistake of the
+ * other. */
 #ifndef RF_SELFTEST_WEIGHTS_H
 #define RF_SELFTEST_WEIGHTS_H
 
@@ -16,8 +17,8 @@ static inline bool rf_weights_exact(enum rf_weight_format format)
 uint32_t rf_weights_unit(enum rf_weight_format format);
 /* Place for `columns` columns, padded to RF_COLUMN_PAD; nothing is declared yet. */
 size_t rf_weights_alloc(struct rf_case *c, enum rf_weight_format format, uint32_t columns, uint32_t k);
-/* Puts column n in: values [k] are what is wanted, numbers between -2 and 2 in quantized formats, and become what
- * stands there. */
+/* Puts column n in: values [k] are what is wanted, numbers between -2 and 2 in quantized formats, and become
+ * what stands there. */
 void rf_weights_put(struct rf_case *c, size_t at, enum rf_weight_format format, uint32_t k, uint32_t n,
                     double *values);
 
