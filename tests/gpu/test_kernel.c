@@ -132,6 +132,8 @@ static void test_builtin(void **state)
         assert_false(info.int64 || info.float64 || info.int8 || info.storage8);
         if ((info.float16 || info.storage16) && !rf_gpu_get_caps(gpu)->fp16)
             continue;
+        if (strstr(blob->name, "coopmat") && !rf_gpu_get_caps(gpu)->coopmat)
+            continue;
         if (slow_compiler && strncmp(blob->name, "matmul", 6) == 0)
             continue;
         ids[count++].shader = blob->name;

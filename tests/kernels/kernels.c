@@ -79,7 +79,8 @@ static bool is_tested_elsewhere(const char *shader)
 static bool is_out_of_reach(const char *shader, const struct rf_device_info *info)
 {
     bool wide = strcmp(info->type, "cpu") == 0 && (info->subgroup_size == 8 || info->subgroup_size == 16);
-    return (!info->has_fp16 && strstr(shader, "_act16")) || (!wide && strstr(shader, "_wide"));
+    return (!info->has_fp16 && strstr(shader, "_act16")) || (!wide && strstr(shader, "_wide")) ||
+           (!info->has_coopmat && strstr(shader, "_coopmat"));
 }
 
 static unsigned count_missing(struct tally *tally, const struct rf_device_info *info)
