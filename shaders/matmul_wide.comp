@@ -4,10 +4,10 @@
 //
 // Lanes are columns: the words that the lanes of a subgroup read lie side by side, and an activation is the
 // same for all of them. On lavapipe that makes vector loads of the weights and multiplications by a
-// broadcast memory operand, with no gather, no shared memory and no barrier: 100 GFLOP/s at 16 rows on two
-// cores where lanes as rows make 48. All rows of a forward go through one invocation, ROWS at a time:
-// weights come from memory once and after that from the core's own cache. A row's result depends on ROWS
-// only.
+// broadcast memory operand, with no gather, no shared memory and no barrier: 58 GFLOP/s a core at 16 rows,
+// where lanes that are rows make 24 at 32 (SPEED.md). All rows of a forward go through one invocation, ROWS at
+// a time: weights come from memory once and after that from the core's own cache. A row's result depends on
+// ROWS only.
 //
 // Workgroup: one subgroup of 8 or 16 lanes (LOCAL). Grid: (columns / LOCAL rounded up, 1), tiles of
 // RF_LOGIT_TILE columns with REDUCE.  -D: ACT_F16 (activations), WEIGHT_...
