@@ -376,7 +376,7 @@ static void run_act(struct rf_suite *suite, enum rf_number act)
     static const uint32_t hiddens[] = {8, 24, 256, 768, 4096};
     static const struct rope_shape ropes[] = {
         {0, 0, 8, 2, 64, 1}, {0, 0, 4, 4, 128, 3}, {0, 0, 8, 1, 128, 1},
-        {0, 0, 2, 1, 40, 1}, {0, 0, 2, 2, 256, 8}, {0, 0, 16, 1, 64, 2},
+        {0, 0, 2, 1, 40, 4}, {0, 0, 2, 2, 256, 8}, {0, 0, 16, 1, 64, 2},
     };
     static const uint32_t splits[] = {1, 3, 1, 8, 2}, locals[] = {64, 256, 128, 64};
     uint32_t step = suite->thorough ? 1 : 3;
