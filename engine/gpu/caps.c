@@ -401,6 +401,7 @@ static void fill_info(struct rf_probe *out, uint32_t index, const char *driver)
     info->subgroup_size_max = caps->subgroup_size_max;
     info->shared_memory_bytes = caps->shared_bytes;
     info->max_invocations = caps->max_invocations;
+    info->cores = caps->cores;
     info->memory_bytes = caps->memory_bytes;
     info->has_fp16 = caps->fp16;
     info->has_int8_dot = caps->int8_dot;
