@@ -1,5 +1,5 @@
-// Reductions over a workgroup of RF_GROUP invocations, or of another size up to RF_GROUP_MOST, for any subgroup
-// size from 4 up. Every invocation must get here. The result is the same bits in all of them.
+// Reductions over a workgroup of RF_GROUP invocations, or of another size up to RF_GROUP_MOST, for any
+// subgroup size from 4 up. Every invocation must get here. The result is the same bits in all of them.
 
 const uint RF_GROUP = 64;
 #ifndef RF_GROUP_MOST

@@ -303,7 +303,8 @@ static void large_devices_split(void **state)
     rf_model *model = NULL;
     struct trials first[RF_SPLIT_PRODUCTS] = {0}, next[RF_SPLIT_PRODUCTS] = {0};
     assert_non_null(mkdtemp(folder));
-    require_ok(rf_context_create(&context, &(struct rf_context_desc){.cache_dir = folder}, err));
+    require_ok(rf_context_create(&context,
+                                 &(struct rf_context_desc){.cache_dir = folder, .debug_checks = true}, err));
     struct rf_gpu_caps *caps = &rf_context_gpu(context)->probe.caps;
     caps->cpu = caps->wide = false;
     caps->splits = caps->whole_k = true;
@@ -320,6 +321,7 @@ static void large_devices_split(void **state)
         assert_int_equal(next[p].from_file, 1);
         assert_memory_equal(&first[p].choice, &next[p].choice, sizeof first[p].choice);
     }
+    assert_int_equal(rf_context_complaints(context), 0);
     rf_context_destroy(context);
     remove_folder(folder);
 }
