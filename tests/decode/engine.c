@@ -23,6 +23,7 @@ void engine_open(struct engine *e)
     struct rf_model_desc desc = {.precision = RF_PRECISION_F32};
     if (precision && strcmp(precision, "f16") == 0)
         desc.precision = RF_PRECISION_F16;
+    desc.no_tune = getenv("RF_TEST_NO_TUNE") != NULL; /* trials cost a slow compiler minutes */
     require_ok(rf_context_create(&e->context,
                                  &(struct rf_context_desc){.debug_checks = true, .log = log_line}, err));
     struct rf_device_info info;
