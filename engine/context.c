@@ -1,4 +1,5 @@
 #include "engine/context.h"
+#include "engine/gpu/kernel.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +76,11 @@ void rf_context_device(const rf_context *context, struct rf_device_info *info)
 uint64_t rf_context_complaints(const rf_context *context)
 {
     return rf_gpu_complaints(context->gpu);
+}
+
+void rf_context_visit_dispatches(const rf_context *context, rf_dispatch_fn visit, void *user)
+{
+    rf_kernels_visit(context->gpu, visit, user);
 }
 
 struct rf_gpu *rf_context_gpu(const rf_context *context)

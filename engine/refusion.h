@@ -125,6 +125,10 @@ RF_API void rf_context_device(const rf_context *context, struct rf_device_info *
 /* Validation messages of warning level or above seen so far (0 unless desc.validation), plus failed debug
  * checks. */
 RF_API uint64_t rf_context_complaints(const rf_context *context);
+/* How often each shader was dispatched on this context so far, trials of kernel shapes left out; a shader comes
+ * once for each of its specializations. Thread-safe; `visit` must not call into the context. */
+typedef void (*rf_dispatch_fn)(void *user, const char *shader, uint64_t dispatches);
+RF_API void rf_context_visit_dispatches(const rf_context *context, rf_dispatch_fn visit, void *user);
 
 /* ---- Tokenizer (no device) -------------------------------------------------------------------------- */
 

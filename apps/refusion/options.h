@@ -66,7 +66,7 @@ struct settings {
     struct opt_texts stops;
 
     unsigned stream, show; /* STREAM_..., SHOW_... */
-    bool json, quiet;
+    bool json, quiet, dispatches;
 
     const char *model, *device, *disable, *shader_dir;
     struct opt_uint context, memory_limit;

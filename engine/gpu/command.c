@@ -17,16 +17,23 @@ struct interval_list {
     size_t count, room;
 };
 
+struct kernel_use {
+    struct rf_kernel *kernel;
+    uint32_t dispatches;
+};
+
 struct rf_cmd {
     struct rf_gpu *gpu;
     char label[64];
     VkCommandPool pool;
     VkCommandBuffer buffer;
-    bool ended;
+    bool ended, trial;
     uint32_t dispatches, barriers;
     struct interval_list reads, writes; /* since the last barrier */
     struct rf_log_entry *log;
     size_t log_count, log_room;
+    struct kernel_use *uses; /* a few, for all the dispatches of a forward */
+    size_t use_count, use_room;
 };
 
 /* ---- Intervals -------------------------------------------------------------------------------------- */
@@ -102,6 +109,26 @@ static struct rf_log_entry *new_entry(struct rf_cmd *cmd)
 static enum rf_status fail_memory(const struct rf_cmd *cmd, struct rf_error *err)
 {
     return rf_fail(err, RF_ERROR_HOST_MEMORY, "command buffer \"%s\": out of host memory", cmd->label);
+}
+
+static enum rf_status note_use(struct rf_cmd *cmd, struct rf_kernel *kernel, struct rf_error *err)
+{
+    for (size_t i = 0; i < cmd->use_count; ++i) {
+        if (cmd->uses[i].kernel == kernel) {
+            ++cmd->uses[i].dispatches;
+            return RF_OK;
+        }
+    }
+    if (cmd->use_count == cmd->use_room) {
+        size_t room = cmd->use_room ? 2 * cmd->use_room : 16;
+        struct kernel_use *grown = realloc(cmd->uses, room * sizeof *grown);
+        if (!grown)
+            return fail_memory(cmd, err);
+        cmd->uses = grown;
+        cmd->use_room = room;
+    }
+    cmd->uses[cmd->use_count++] = (struct kernel_use){kernel, 1};
+    return RF_OK;
 }
 
 static bool conflicts(const struct rf_cmd *cmd, const struct rf_access *access)
@@ -240,7 +267,8 @@ enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dis
     if (indirect)
         accesses[count++] = (struct rf_access){
             rf_span_part(dispatch->indirect, 0, sizeof(VkDispatchIndirectCommand)), RF_READ};
-    if ((status = order(cmd, label, accesses, count, err)) != RF_OK)
+    if ((status = order(cmd, label, accesses, count, err)) != RF_OK ||
+        (status = note_use(cmd, dispatch->kernel, err)) != RF_OK)
         return status;
 
     const struct rf_device_table *vk = &cmd->gpu->vk;
@@ -315,7 +343,13 @@ void rf_cmd_destroy(struct rf_cmd *cmd)
     free(cmd->reads.items);
     free(cmd->writes.items);
     free(cmd->log);
+    free(cmd->uses);
     free(cmd);
+}
+
+void rf_cmd_mark_trial(struct rf_cmd *cmd)
+{
+    cmd->trial = true;
 }
 
 uint32_t rf_cmd_dispatch_count(const struct rf_cmd *cmd)
@@ -348,7 +382,11 @@ enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, siz
         buffers[i] = cmds[i]->buffer;
     }
     enum rf_status status = rf_submit_buffers(gpu, buffers, count, ticket, err);
-    if (!status)
-        atomic_fetch_add(&gpu->submissions, 1);
-    return status;
+    if (status)
+        return status;
+    atomic_fetch_add(&gpu->submissions, 1);
+    for (size_t i = 0; i < count; ++i)
+        for (size_t u = 0; u < cmds[i]->use_count && !cmds[i]->trial; ++u)
+            rf_kernel_count(cmds[i]->uses[u].kernel, cmds[i]->uses[u].dispatches);
+    return RF_OK;
 }

@@ -40,6 +40,8 @@ enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_spa
 /* With debug checks also runs the hazard checker. */
 enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err);
 void rf_cmd_destroy(struct rf_cmd *cmd);
+/* What it dispatches is not counted (rf_kernels_visit). */
+void rf_cmd_mark_trial(struct rf_cmd *cmd);
 uint32_t rf_cmd_dispatch_count(const struct rf_cmd *cmd);
 uint32_t rf_cmd_barrier_count(const struct rf_cmd *cmd);
 

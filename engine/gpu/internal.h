@@ -95,6 +95,7 @@ void rf_transfer_destroy(struct rf_gpu *gpu);
 /* ---- kernel.c --------------------------------------------------------------------------------------- */
 
 VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel);
+void rf_kernel_count(struct rf_kernel *kernel, uint64_t dispatches);
 void rf_kernels_destroy(struct rf_gpu *gpu);
 
 /* ---- command.c -------------------------------------------------------------------------------------- */

@@ -190,8 +190,10 @@ static enum rf_status record_trial(struct rf_forward *f, const struct subject *s
             status = rf_cmd_dispatch(*cmd, &op->dispatch, err);
     }
     free(plan.ops);
-    if (!status)
+    if (!status) {
+        rf_cmd_mark_trial(*cmd);
         status = rf_cmd_end(*cmd, err);
+    }
     return status;
 }
 

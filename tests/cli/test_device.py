@@ -60,6 +60,7 @@ class Generate(ProgramTest):
         self.assertTrue(all(value >= 0 for value in found["seconds"].values()))
         self.assertEqual(found["finish_reason"], "stop")
         self.assertNotIn("reference_tokens_per_forward", found)
+        self.assertNotIn("dispatches", found)
         # One round: all slots in front of the end are right at once. The end token counts as a token of a forward.
         self.assertEqual((found["rounds"], found["forwards"]), (1, 2))
         self.assertAlmostEqual(found["tokens_per_forward"], (len(found["tokens"]) + 1) / 2)
@@ -67,6 +68,17 @@ class Generate(ProgramTest):
         self.assertEqual(len(commits), len(found["commits"]))
         self.assertEqual([commits[i] for i in range(len(found["tokens"]))], found["tokens"])
         self.assertTrue(all(set(c) == {"position", "token", "round"} for c in found["commits"]))
+
+    def test_dispatches(self):
+        counts = generate_json(self, "-p", QUESTION, "--dispatches")["dispatches"]
+        layers = 6
+        # Two forwards, one SELECT and one ACCEPT.
+        self.assertEqual((counts["rows_gather"], counts["slot_select"], counts["slot_accept"]), (2, 1, 1))
+        self.assertEqual(sum(count for name, count in counts.items() if name.startswith("head_rope")), 2 * layers)
+        self.assertEqual(sum(count for name, count in counts.items() if name.startswith("matmul")), 2 * (4 * layers + 1))
+        table = run("generate", "-p", QUESTION, "--dispatches")
+        self.assertEqual(self.check_works(table), ANSWER + "\n")
+        self.assertRegex(table.stderr, r"(?m)^ +2  rows_gather$")
 
     def test_reference(self):
         found = generate_json(self, "-p", QUESTION, "--reference")
