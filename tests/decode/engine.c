@@ -34,8 +34,8 @@ void engine_open(struct engine *e)
     }
     printf("%s, %s, subgroups of %u\n", info.name, desc.precision == RF_PRECISION_F16 ? "fp16" : "portable",
            info.subgroup_size);
-    require_ok(rf_model_load(&e->model, e->context, model ? model : RF_SOURCE_DIR "/models/tiny",
-                             &desc, err));
+    require_ok(
+        rf_model_load(&e->model, e->context, model ? model : RF_SOURCE_DIR "/models/tiny", &desc, err));
 }
 
 void engine_close(struct engine *e)
@@ -46,6 +46,13 @@ void engine_close(struct engine *e)
     rf_context_destroy(e->context);
     assert_int_equal(pages, 0); /* every session gave its pages back */
     assert_int_equal(complaints, 0);
+}
+
+enum rf_status engine_get_forward(rf_model *model, uint32_t rows, uint32_t flags,
+                                  struct rf_forward_cmds *cmds, struct rf_error *err)
+{
+    rf_forward_cmds_init(cmds);
+    return rf_forward_get(model->forward, rows, flags, 0, cmds, err);
 }
 
 int engine_set_up(void **state)
