@@ -247,9 +247,9 @@ static enum rf_status make_spans(struct rf_forward *f, struct forward_variant *v
     return status;
 }
 
-/* Records ops in as many parts as are wanted, cut where a dispatch waits for what is before it anyway, as near
- * as dispatches allow to where the cost is shared out evenly. Whether that is between layers or within one
- * makes no difference to the device. */
+/* Records ops in as many parts as are wanted, cut where a dispatch waits for what is before it anyway, as
+ * near as dispatches allow to where the cost is shared out evenly. Whether that is between layers or within
+ * one makes no difference to the device. */
 static enum rf_status record_parts(struct rf_forward *f, struct forward_variant *variant,
                                    struct forward_plan *plan, struct rf_error *err)
 {

@@ -5,8 +5,8 @@
  * A step writes sequences (rf_forward_seqs) and work (rf_forward_work), takes the recorded gather and forward
  * for its row count, submits, and says how long it took. Forwards are recorded per bucket (1, 2, 4, ..
  * RF_MAX_ROWS rows) when first wanted, in as many parts as the device's limit on the time of a submission
- * asks for (parts.h), and again only when those are far from right. Not thread-safe: the model's mutex covers everything from writing the work to the end of
- * the wait. */
+ * asks for (parts.h), and again only when those are far from right. Not thread-safe: the model's mutex covers
+ * everything from writing the work to the end of the wait. */
 #ifndef RF_MODEL_FORWARD_H
 #define RF_MODEL_FORWARD_H
 

@@ -1,5 +1,6 @@
-/* What a submission costs the host, and that rounds replay: on 36 layers that are as thin as layers can be, so
- * that all but the work itself is as in an 8B model. No debug checks, whose readings would be measured too. */
+/* What a submission costs the host, and that rounds replay: on 36 layers that are as thin as layers can be,
+ * so that all but the work itself is as in an 8B model. No debug checks, whose readings would be measured
+ * too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
