@@ -42,6 +42,7 @@ enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc 
                               .cache_dir = desc->cache_dir,
                               .shader_dir = desc->shader_dir,
                               .memory_limit = desc->memory_limit,
+                              .submission_ms = desc->submission_ms,
                               .debug_checks = desc->debug_checks,
                               .validation = desc->validation,
                               .log = desc->log,

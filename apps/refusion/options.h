@@ -69,7 +69,7 @@ struct settings {
     bool json, quiet, dispatches;
 
     const char *model, *device, *disable, *shader_dir;
-    struct opt_uint context, memory_limit;
+    struct opt_uint context, memory_limit, submission_ms;
     unsigned precision; /* enum rf_precision */
     bool validate;
 

@@ -176,7 +176,9 @@ const struct rf_log_entry *rf_cmd_log(const struct rf_cmd *cmd, size_t *count)
 
 /* ---- Recording -------------------------------------------------------------------------------------- */
 
-enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char *label, struct rf_error *err)
+/* An open command buffer without its first barrier. */
+static enum rf_status open_buffer(struct rf_cmd **out, struct rf_gpu *gpu, const char *label,
+                                  struct rf_error *err)
 {
     *out = NULL;
     struct rf_cmd *cmd = calloc(1, sizeof *cmd);
@@ -196,9 +198,16 @@ enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char 
         rf_cmd_destroy(cmd);
         return status;
     }
-    rf_record_begin_barrier(gpu, cmd->buffer);
     *out = cmd;
     return RF_OK;
+}
+
+enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char *label, struct rf_error *err)
+{
+    enum rf_status status = open_buffer(out, gpu, label, err);
+    if (!status)
+        rf_record_begin_barrier(gpu, (*out)->buffer);
+    return status;
 }
 
 static enum rf_status check_open(const struct rf_cmd *cmd, const char *label, struct rf_error *err)
@@ -311,12 +320,18 @@ enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_spa
     return RF_OK;
 }
 
-enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err)
+bool rf_cmd_waits(const struct rf_cmd *cmd, const struct rf_dispatch *dispatch)
 {
-    enum rf_status status = check_open(cmd, "rf_cmd_end", err);
-    if (status)
-        return status;
-    rf_record_end_barrier(cmd->gpu, cmd->buffer);
+    bool waits = false;
+    for (uint32_t i = 0; i < dispatch->access_count; ++i)
+        waits = waits || conflicts(cmd, &dispatch->accesses[i]);
+    const struct rf_access indirect = {dispatch->indirect, RF_READ};
+    return waits || (dispatch->indirect.address && conflicts(cmd, &indirect));
+}
+
+static enum rf_status close_buffer(struct rf_cmd *cmd, struct rf_error *err)
+{
+    enum rf_status status;
     VkResult result = cmd->gpu->vk.vkEndCommandBuffer(cmd->buffer);
     if (result != VK_SUCCESS) {
         status = rf_vk_fail(err, result, "vkEndCommandBuffer");
@@ -333,6 +348,28 @@ enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err)
     atomic_fetch_add(&cmd->gpu->sink.complaints, 1);
     rf_gpu_log(cmd->gpu, RF_LOG_ERROR, "command buffer \"%s\": %s", cmd->label, found.message);
     return rf_fail(err, status, "command buffer \"%s\": %.900s", cmd->label, found.message);
+}
+
+enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err)
+{
+    enum rf_status status = check_open(cmd, "rf_cmd_end", err);
+    if (status)
+        return status;
+    rf_record_end_barrier(cmd->gpu, cmd->buffer);
+    return close_buffer(cmd, err);
+}
+
+enum rf_status rf_cmd_continue(struct rf_cmd **out, struct rf_cmd *cmd, struct rf_error *err)
+{
+    *out = NULL;
+    enum rf_status status = check_open(cmd, "rf_cmd_continue", err);
+    if (!status)
+        status = close_buffer(cmd, err);
+    if (!status)
+        status = open_buffer(out, cmd->gpu, cmd->label, err);
+    if (!status)
+        rf_record_barrier(cmd->gpu, (*out)->buffer);
+    return status;
 }
 
 void rf_cmd_destroy(struct rf_cmd *cmd)
@@ -367,20 +404,34 @@ VkCommandBuffer rf_cmd_buffer(const struct rf_cmd *cmd)
     return cmd->buffer;
 }
 
-enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count, uint64_t *ticket,
-                             struct rf_error *err)
+/* Command buffers up to the next cut. */
+static size_t run_length(struct rf_cmd *const *cmds, size_t count)
 {
-    VkCommandBuffer buffers[RF_SUBMIT_BUFFERS];
-    *ticket = 0;
+    size_t length = 0;
+    while (length < count && cmds[length])
+        ++length;
+    return length;
+}
+
+static enum rf_status check_run(const struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count,
+                                struct rf_error *err)
+{
     if (!count || count > RF_SUBMIT_BUFFERS)
         return rf_fail(err, RF_ERROR_ARGUMENT, "submission of %zu command buffers, wanted 1 to %d", count,
                        RF_SUBMIT_BUFFERS);
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0; i < count; ++i)
         if (!cmds[i]->ended || cmds[i]->gpu != gpu)
             return rf_fail(err, RF_ERROR_ARGUMENT, "command buffer \"%s\": %s", cmds[i]->label,
                            cmds[i]->ended ? "of another device" : "submitted before its end");
+    return RF_OK;
+}
+
+static enum rf_status submit_run(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count,
+                                 uint64_t *ticket, struct rf_error *err)
+{
+    VkCommandBuffer buffers[RF_SUBMIT_BUFFERS] = {VK_NULL_HANDLE};
+    for (size_t i = 0; i < count; ++i)
         buffers[i] = cmds[i]->buffer;
-    }
     enum rf_status status = rf_submit_buffers(gpu, buffers, count, ticket, err);
     if (status)
         return status;
@@ -389,4 +440,26 @@ enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, siz
         for (size_t u = 0; u < cmds[i]->use_count && !cmds[i]->trial; ++u)
             rf_kernel_count(cmds[i]->uses[u].kernel, cmds[i]->uses[u].dispatches);
     return RF_OK;
+}
+
+enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count, uint64_t *ticket,
+                             struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    size_t length;
+    *ticket = 0;
+    for (size_t first = 0; !status && first <= count; first += length + 1) {
+        length = run_length(cmds + first, count - first);
+        status = check_run(gpu, cmds + first, length, err);
+    }
+    for (size_t first = 0; !status && first < count; first += length + 1) {
+        uint64_t before = *ticket;
+        length = run_length(cmds + first, count - first);
+        status = submit_run(gpu, cmds + first, length, ticket, err);
+        if (status && before)
+            rf_wait_ticket(gpu, before, NULL); /* the caller will free what it uses */
+    }
+    if (status)
+        *ticket = 0;
+    return status;
 }

@@ -44,6 +44,7 @@ struct rf_gpu {
     atomic_uint_fast64_t last_ticket; /* newest value that has been submitted */
     atomic_uint_fast64_t submissions; /* those of rf_gpu_submit only */
     atomic_uint_fast64_t recorded;
+    double submission_limit; /* seconds; INFINITY: none */
     atomic_bool lost;
 };
 

@@ -311,9 +311,23 @@ static void *work(void *user)
     }
 }
 
-/* The calling thread works too; a thread that cannot be started is done without. */
+static size_t job_words(const struct job *job)
+{
+    const struct rf_shader_blob *blob = find_blob(job->kernel->name);
+    return blob ? blob->word_count : 0;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    size_t x = job_words(a), y = job_words(b);
+    return x > y ? -1 : x < y;
+}
+
+/* The largest shaders first, so that at the end no thread is left alone with one. The calling thread works
+ * too; a thread that cannot be started is done without. */
 static void run_batch(struct batch *batch)
 {
+    qsort(batch->jobs, batch->count, sizeof *batch->jobs, by_size);
     pthread_t threads[MOST_THREADS];
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     size_t most = cores < 1 ? 1 : cores > MOST_THREADS ? MOST_THREADS : (size_t)cores;

@@ -503,6 +503,20 @@ class BadInput(ProgramTest):
         self.check_fails(run("generate", "-p", "x", "--reference", "-n", "96", "--slot-size", "32", "--block", "64"), 2,
                          "reference", "96", "64")
 
+    def test_submission_limit(self):
+        # Cut into many submissions or none, the answer is the same.
+        for limit in ["1", "0"]:
+            self.assertEqual(self.check_works(run("generate", "-p", QUESTION, "--submission-ms", limit)), ANSWER + "\n")
+
+    def test_no_tune_is_heard(self):
+        with tempfile.TemporaryDirectory() as cache:
+            # Mesa's own cache stays where it is, so that it need not compile anew.
+            env = {"XDG_CACHE_HOME": cache, "MESA_SHADER_CACHE_DIR": os.environ.get("XDG_CACHE_HOME", cache)}
+            for options, files in (["--no-tune"], 0), ([], 1):
+                self.check_works(run("generate", "-p", QUESTION, "-n", "4", *options, env=env))
+                found = [name for name in os.listdir(os.path.join(cache, "refusion")) if name.startswith("tuned")]
+                self.assertEqual(len(found), files, options)
+
     def test_memory_limit(self):
         self.check_fails(run("generate", "-p", "x", "--memory-limit", "1M"), 1, "limit is 1048576 bytes")
 

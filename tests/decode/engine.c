@@ -49,6 +49,13 @@ void engine_close(struct engine *e)
     assert_int_equal(complaints, 0);
 }
 
+enum rf_status engine_get_forward(rf_model *model, uint32_t rows, uint32_t flags,
+                                  struct rf_forward_cmds *cmds, struct rf_error *err)
+{
+    rf_forward_cmds_init(cmds);
+    return rf_forward_get(model->forward, rows, flags, 0, cmds, err);
+}
+
 int engine_set_up(void **state)
 {
     (void)state;
