@@ -1,6 +1,8 @@
 // x = h * weight / sqrt(mean(h^2) + eps), one row of h f32 [row][hidden] per workgroup, into activation quads
 // [hidden / 4][ld]; f32 sums. Before attention, before the feed-forward part, and (GATHER) before lm_head on
-// the rows that need logits. Grid: (1, rows), or (1, outputs) with GATHER.  -D: ACT_F16
+// the rows that need logits. With ACT_INT8 into int8 blocks, one an invocation, and with BOTH into f16 quads as
+// well, where a fused matrix has plain weights beside quantized ones. Grid: (1, rows), or (1, outputs) with
+// GATHER.  -D: ACT_F16, ACT_INT8
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -15,6 +17,10 @@
 #include "refs.glsl"
 #include "activation.glsl"
 #include "workgroup.glsl"
+#ifdef ACT_INT8
+#include "int8.glsl"
+layout(constant_id = 1) const uint BOTH = 0;
+#endif
 
 layout(constant_id = 0) const uint GATHER = 0;
 layout(local_size_x = RF_GROUP) in;
@@ -36,7 +42,23 @@ void main()
     }
     squares = workgroup_sum(squares);
     float scale = inversesqrt(squares / float(push.hidden) + push.eps);
+#ifdef ACT_INT8
+    for (uint b = gl_LocalInvocationID.x; b < quads / 8; b += RF_GROUP) {
+        vec4 v[8];
+        [[unroll]] for (uint i = 0; i < 8; i++) {
+            uint q = 8 * b + i;
+            v[i] = push.h.x[first + q] * scale * push.weight.x[q];
+            if (BOTH != 0) {
+                vec4 half_ = clamp(v[i], vec4(-65504.0), vec4(65504.0));
+                push.quads.x[2 * (q * push.ld + m)] = packHalf2x16(half_.xy);
+                push.quads.x[2 * (q * push.ld + m) + 1] = packHalf2x16(half_.zw);
+            }
+        }
+        store_int8(push.x, v, b, m, push.ld);
+    }
+#else
     for (uint q = gl_LocalInvocationID.x; q < quads; q += RF_GROUP) {
         push.x.x[q * push.ld + m] = to_act(push.h.x[first + q] * scale * push.weight.x[q]);
     }
+#endif
 }

@@ -78,6 +78,7 @@ static enum rf_status load_model(struct engine *engine, const struct settings *s
         .progress = on_progress,
         .progress_user = &progress,
         .weight_type = settings->type,
+        .no_tune = settings->no_tune,
     };
     enum rf_status status =
         settings->synthetic

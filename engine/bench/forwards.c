@@ -165,10 +165,10 @@ static enum rf_status compare(const struct rf_bench *b, const struct rf_bench_fo
 /* By the layers' own matmuls; lm_head may take fewer rows at once. */
 static void write_path(const struct rf_bench *b, struct rf_bench_forward *cell)
 {
+    enum rf_weight_format format = b->model->weights.layers[0].qkv.chunks[0].format;
     struct rf_matmul_shape shape =
-        rf_tune_shape(b->model->forward, b->model->weights.layers[0].qkv.chunks[0].format,
-                      1u << rf_bench_bucket(cell->rows));
-    snprintf(cell->path, sizeof cell->path, "%s %s %u", b->model->fp16 ? "fp16" : "portable",
+        rf_tune_shape(b->model->forward, format, 1u << rf_bench_bucket(cell->rows));
+    snprintf(cell->path, sizeof cell->path, "%s %s %u", rf_matmul_path(b->model->forward, format),
              rf_matmul_kind_name(shape.kind), shape.rows);
 }
 

@@ -14,6 +14,7 @@ struct forward_spans {
     struct rf_span sessions, pages; /* stand-ins */
     struct rf_span rows, outputs, counts;
     struct rf_span h, x, qkv, act; /* see shared.h; x also takes the attention's output */
+    struct rf_span x8;             /* what x is to products with int8 inputs; act is either */
     struct rf_span attention_partials, logit_partials, logits;
 };
 
@@ -31,6 +32,7 @@ struct rf_forward {
     struct rf_model_config config;
     uint32_t context_length;
     bool fp16;
+    bool int8; /* with fp16: inputs of products with quantized weights are int8 */
     bool tune;
     struct rf_tune *tuned; /* NULL until a bucket was tuned */
     uint32_t split_rows;   /* rows times splits that attention_partials has room for */

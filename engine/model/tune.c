@@ -24,7 +24,7 @@ struct choice {
 /* One line of the file: what the choice depends on beside device, driver and shaders. */
 struct key {
     enum rf_weight_format format;
-    bool fp16;
+    const char *path; /* rf_matmul_path */
     uint32_t rows, k, columns;
 };
 
@@ -46,7 +46,7 @@ static double seconds_now(void)
 static int format_key(char *line, const struct key *key)
 {
     return snprintf(line, LINE_ROOM, "%s %s rows %u k %u columns %u:", rf_weight_format_name(key->format),
-                    key->fp16 ? "fp16" : "portable", key->rows, key->k, key->columns);
+                    key->path, key->rows, key->k, key->columns);
 }
 
 static void read_lines(const struct rf_forward *f, struct rf_tune *tune)
@@ -81,7 +81,8 @@ static bool find_line(const struct rf_forward *f, const struct rf_tune *tune, co
             continue;
         for (int i = 0; i < RF_MATMUL_KINDS; i++) {
             struct rf_matmul_shape have = {(enum rf_matmul_kind)i, local, rows};
-            if (strcmp(kind, rf_matmul_kind_name(have.kind)) == 0 && rf_matmul_legal(f, key->rows, have)) {
+            if (strcmp(kind, rf_matmul_kind_name(have.kind)) == 0 &&
+                rf_matmul_legal(f, key->format, key->rows, have)) {
                 *shape = have;
                 found = true;
             }
@@ -140,7 +141,7 @@ static void consider(const struct rf_forward *f, struct subject *subject, const 
 static struct subject find_subject(const struct rf_forward *f, enum rf_weight_format format, uint32_t rows)
 {
     const struct rf_weights *w = f->weights;
-    struct subject subject = {.key = {.format = format, .fp16 = f->fp16, .rows = rows}};
+    struct subject subject = {.key = {.format = format, .path = rf_matmul_path(f, format), .rows = rows}};
     for (uint32_t l = 0; l < w->layer_count; l++)
         consider(f, &subject, &w->layers[l].qkv);
     for (uint32_t l = 0; l < w->layer_count && !subject.count; l++)
@@ -218,7 +219,8 @@ static enum rf_status time_trial(struct rf_forward *f, const struct subject *sub
     return status;
 }
 
-/* Activations of 0.5 (f32) or 1.75 (f16): what is in memory could be anything, and subnormals are slow. */
+/* Activations of 0.5 (f32, scales of int8) or 1.75 (f16): what is in memory could be anything, and subnormals are
+ * slow. */
 static enum rf_status prepare(struct rf_forward *f, uint32_t rows, struct rf_error *err)
 {
     const struct rf_counts counts = {.rows = rows, .outputs = rows};
@@ -227,6 +229,8 @@ static enum rf_status prepare(struct rf_forward *f, uint32_t rows, struct rf_err
         status = rf_gpu_fill(f->gpu, f->spans.x, 0x3f003f00, err);
     if (!status)
         status = rf_gpu_fill(f->gpu, f->spans.act, 0x3f003f00, err);
+    if (!status && f->int8)
+        status = rf_gpu_fill(f->gpu, f->spans.x8, 0x3f003f00, err);
     return status;
 }
 
@@ -234,7 +238,7 @@ static enum rf_status try_all(struct rf_forward *f, const struct subject *subjec
                               rf_trial_fn visit, void *user, struct rf_error *err)
 {
     struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES];
-    uint32_t count = rf_matmul_candidates(f, subject->key.rows, shapes);
+    uint32_t count = rf_matmul_candidates(f, subject->key.format, subject->key.rows, shapes);
     enum rf_status status = count > 1 ? prepare(f, subject->key.rows, err) : RF_OK;
     for (uint32_t i = 0; !status && count > 1 && i < count; i++) {
         struct rf_trial trial = *best;
@@ -261,7 +265,7 @@ static enum rf_status tune_format(struct rf_forward *f, enum rf_weight_format fo
                             .rows = subject.key.rows,
                             .k = subject.key.k,
                             .columns = subject.key.columns,
-                            .shape = rf_matmul_default(f, subject.key.rows)};
+                            .shape = rf_matmul_default(f, format, subject.key.rows)};
     enum rf_status status = RF_OK;
     best.from_file = find_line(f, f->tuned, &subject.key, &best.shape);
     if (!best.from_file)
@@ -301,7 +305,7 @@ struct rf_matmul_shape rf_tune_shape(const struct rf_forward *f, enum rf_weight_
         bucket++;
     if (f->tuned && f->tuned->choices[format][bucket].known)
         return f->tuned->choices[format][bucket].shape;
-    return rf_matmul_default(f, rows);
+    return rf_matmul_default(f, format, rows);
 }
 
 void rf_tune_free(struct rf_tune *tune)
