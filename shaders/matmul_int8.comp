@@ -119,7 +119,7 @@ void put_parts(uint first_block, uint buffer_first)
 
 void multiply(uint buffer_first, uint row_group, uint quad)
 {
-    [[unroll]] for (uint b = 0; b < BLOCKS; b++) {
+    [[dont_unroll]] for (uint b = 0; b < BLOCKS; b++) { // unrolled, it takes a third more registers
         int8_block w;
         [[unroll]] for (uint i = 0; i < 8; i++) {
             w.q[i] = tiles[buffer_first + (8 * b + i) * W_STRIDE + quad];
