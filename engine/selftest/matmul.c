@@ -292,7 +292,7 @@ struct int8_case {
 static void run_int8(struct rf_suite *suite, struct rf_product p)
 {
     static const struct int8_case cases[2][INT8_COUNT] = {
-        {{RF_EPILOGUE_SWIGLU_INT8, 33, 16, 128, 128, 256, 0},
+        {{RF_EPILOGUE_SWIGLU_INT8, 33, 16, 128, 128, 96, 0},
          {RF_EPILOGUE_STORE, 31, 32, 64, 513, 96, RF_COLUMN_PAD},
          {RF_EPILOGUE_STORE, 65, 64, 128, 65, 768, 0},
          {RF_EPILOGUE_RESIDUAL, 127, 16, 256, 65, 4096, 0},
