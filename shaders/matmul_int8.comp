@@ -65,7 +65,7 @@ uint quad_base(uint column_first, uint quad)
     return min(column_first / RF_COLUMNS + quad / 2, (push.columns - 1) / RF_COLUMNS) * block_size(push.k);
 }
 
-// Blocks past the last read the last again; put_parts makes those of x zero.
+// Blocks past the last read the last again; put_parts makes their scales zero.
 void load_parts(uint first_block, uint row_first, uint column_first, uint count)
 {
     uint i = invocation(), block_last = push.k / 32 - 1;
@@ -108,7 +108,7 @@ void put_parts(uint first_block, uint buffer_first)
     [[unroll]] for (uint p = 0; p < X_PARTS; p++) {
         uint j = p * LOCAL + i;
         if (2 * BLOCKS * ROWS % LOCAL == 0 || j < 2 * BLOCKS * ROWS) {
-            tiles[buffer_first + X_FIRST + j] = first_block + j / ROWS / 2 < blocks ? x_parts[p] : uvec4(0);
+            tiles[buffer_first + X_FIRST + j] = x_parts[p];
         }
     }
     if (i < BLOCKS * ROWS / 2) {
