@@ -1,4 +1,5 @@
 #include "engine/context.h"
+#include "engine/gpu/kernel.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc 
                               .cache_dir = desc->cache_dir,
                               .shader_dir = desc->shader_dir,
                               .memory_limit = desc->memory_limit,
+                              .submission_ms = desc->submission_ms,
                               .debug_checks = desc->debug_checks,
                               .validation = desc->validation,
                               .log = desc->log,
@@ -75,6 +77,11 @@ void rf_context_device(const rf_context *context, struct rf_device_info *info)
 uint64_t rf_context_complaints(const rf_context *context)
 {
     return rf_gpu_complaints(context->gpu);
+}
+
+void rf_context_visit_dispatches(const rf_context *context, rf_dispatch_fn visit, void *user)
+{
+    rf_kernels_visit(context->gpu, visit, user);
 }
 
 struct rf_gpu *rf_context_gpu(const rf_context *context)

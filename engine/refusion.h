@@ -110,6 +110,11 @@ struct rf_context_desc {
     /* NAME.spv in it replaces the built-in shader NAME (for tests and shader work); NULL: none. */
     const char *shader_dir;
     uint64_t memory_limit; /* bytes of device memory that may be allocated; 0: what the device has */
+    /* Longest time that one submission may take on the device, in milliseconds, by estimate from what was
+     * measured: a forward that takes longer is cut into several, so that drivers do not take it for hung and
+     * desktops are drawn in between. A single kernel is never cut. 0: 100 on GPUs, no limit on CPUs;
+     * UINT32_MAX: no limit. Results are the same to the bit whatever it is. */
+    uint32_t submission_ms;
     /* Red zones round every suballocation, hazard check of every recorded command buffer. */
     bool debug_checks;
     /* Enable VK_LAYER_KHRONOS_validation with synchronization validation, messages to log. */
@@ -125,6 +130,10 @@ RF_API void rf_context_device(const rf_context *context, struct rf_device_info *
 /* Validation messages of warning level or above seen so far (0 unless desc.validation), plus failed debug
  * checks. */
 RF_API uint64_t rf_context_complaints(const rf_context *context);
+/* How often each shader was dispatched on this context so far, trials of kernel shapes left out; a shader comes
+ * once for each of its specializations. Thread-safe; `visit` must not call into the context. */
+typedef void (*rf_dispatch_fn)(void *user, const char *shader, uint64_t dispatches);
+RF_API void rf_context_visit_dispatches(const rf_context *context, rf_dispatch_fn visit, void *user);
 
 /* ---- Tokenizer (no device) -------------------------------------------------------------------------- */
 

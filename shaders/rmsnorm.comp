@@ -20,6 +20,9 @@
 #ifdef ACT_INT8
 #include "int8.glsl"
 layout(constant_id = 1) const uint BOTH = 0;
+const uint UNIT = 8; // quads that an invocation has in a row: a block
+#else
+const uint UNIT = 1;
 #endif
 
 layout(constant_id = 0) const uint GATHER = 0;
@@ -36,9 +39,11 @@ void main()
     uint quads = push.hidden / 4;
     uint first = (GATHER != 0 ? push.outputs.x[m] : m) * quads;
     float squares = 0.0;
-    for (uint q = gl_LocalInvocationID.x; q < quads; q += RF_GROUP) {
-        vec4 h = push.h.x[first + q];
-        squares += dot(h, h);
+    for (uint u = gl_LocalInvocationID.x; u < quads / UNIT; u += RF_GROUP) {
+        [[unroll]] for (uint q = UNIT * u; q < UNIT * u + UNIT; q++) {
+            vec4 h = push.h.x[first + q];
+            squares += dot(h, h);
+        }
     }
     squares = workgroup_sum(squares);
     float scale = inversesqrt(squares / float(push.hidden) + push.eps);

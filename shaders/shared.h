@@ -237,8 +237,8 @@ RF_CONST(RF_SPEC_COLUMN_TILES, 8)  /* fragments of a subgroup along the columns 
 RF_CONST(RF_SPEC_K_STEP, 9)        /* k between two barriers, a multiple of the fragment's */
 RF_CONST(RF_SPEC_SHARED, 10)       /* 16-byte words of shared memory */
 RF_CONST(RF_SPEC_ROUND_TILES, 11)  /* row fragments of a subgroup that go through the epilogue at a time */
-RF_CONST(RF_EPILOGUE_STORE, 0)    /* y f32 [m][ldy], column n_first + n */
-RF_CONST(RF_EPILOGUE_RESIDUAL, 1) /* the same, added to what is there, times `scale` */
+RF_CONST(RF_EPILOGUE_STORE, 0)     /* y f32 [m][ldy], column n_first + n */
+RF_CONST(RF_EPILOGUE_RESIDUAL, 1)  /* the same, added to what is there, times `scale` */
 RF_CONST(RF_EPILOGUE_SWIGLU,
          2) /* columns come as 4 gates then their 4 ups: y = activation quads, silu(g) * u * scale */
 RF_CONST(RF_EPILOGUE_REDUCE, 3) /* lm_head: partials [tile][ld]; M = counts.outputs, row = rows[outputs[m]] */
@@ -335,13 +335,14 @@ RF_CONST(RF_FILL_F32, 1)        /* these three: uniform in (-amplitude, amplitud
 RF_CONST(RF_FILL_F16, 2)        /* two a word */
 RF_CONST(RF_FILL_BF16, 3)       /* two a word */
 RF_CONST(RF_FILL_F16_AS_F32, 4) /* the values of RF_FILL_F16, element by element, as f32 */
-RF_CONST(RF_FILL_SCALES, 5)     /* f16, two a word: uniform in (amplitude / 2, amplitude), the upper times ratio */
+RF_CONST(RF_FILL_SCALES,
+         5) /* f16, two a word: uniform in (amplitude / 2, amplitude), the upper times ratio */
 
 /* Word w of what is filled is word first + w / part * stride + w % part / run * step + w % run of the target:
  * blocks of `stride` words, in each `part` words in runs of `run`, one every `step`. Any grid of one dimension. */
 struct rf_push_synthetic {
     RF_REF(RfBits) words;
-    uint count; /* words */
+    uint begin, end; /* words w */
     uint first, part, stride, run, step;
     uint kind; /* RF_FILL_... */
     uint seed;

@@ -31,7 +31,7 @@ void main()
 {
     uint key = scramble(p.seed);
     uint step = gl_NumWorkGroups.x * 64;
-    for (uint w = gl_GlobalInvocationID.x; w < p.count; w += step) {
+    for (uint w = p.begin + gl_GlobalInvocationID.x; w < p.end; w += step) {
         // The single f32 of this word, or its two halves.
         float whole = p.amplitude * uniform_number(w, key);
         vec2 pair = p.amplitude * vec2(uniform_number(2 * w, key), uniform_number(2 * w + 1, key));

@@ -43,6 +43,14 @@ static bool on_progress(void *user, uint64_t done, uint64_t total)
     return !interrupted();
 }
 
+/* Zero, which the library takes for its default, is no limit here. */
+static uint32_t submission_ms(const struct settings *settings)
+{
+    if (settings->submission_ms.given && settings->submission_ms.value == 0)
+        return UINT32_MAX;
+    return (uint32_t)settings->submission_ms.value;
+}
+
 enum rf_status context_open(rf_context **out, const struct settings *settings, struct rf_error *err)
 {
     /* Single shaders may be missing in it; all of it missing is a mistyped name. */
@@ -56,6 +64,7 @@ enum rf_status context_open(rf_context **out, const struct settings *settings, s
         .disable = settings->disable,
         .shader_dir = settings->shader_dir,
         .memory_limit = settings->memory_limit.value,
+        .submission_ms = submission_ms(settings),
         .debug_checks = settings->validate,
         .validation = settings->validate,
         .log = on_log,

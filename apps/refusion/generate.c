@@ -1,4 +1,5 @@
 /* refusion generate: one prompt, one answer. */
+#include "apps/refusion/dispatches.h"
 #include "apps/refusion/engine_open.h"
 #include "apps/refusion/input.h"
 #include "apps/refusion/interrupt.h"
@@ -119,6 +120,8 @@ static enum rf_status finish(const struct settings *settings, const struct engin
     if (settings->json) {
         cJSON *object =
             response_json(response, session, settings->reference, engine->load_seconds, engine->device);
+        if (settings->dispatches)
+            cJSON_AddItemToObject(object, "dispatches", dispatches_json(engine->context));
         enum rf_status status = json_print(object, true, err);
         if (status)
             return status;
@@ -129,6 +132,8 @@ static enum rf_status finish(const struct settings *settings, const struct engin
     if (!settings->quiet && isatty(STDERR_FILENO)) {
         response_print_times(session, engine->device, engine->load_seconds);
     }
+    if (settings->dispatches && !settings->json)
+        dispatches_print(engine->context);
     return RF_OK;
 }
 

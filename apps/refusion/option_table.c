@@ -7,6 +7,7 @@
 #define AT(field)       offsetof(struct settings, field)
 #define MOST_TOKENS     (UINT64_C(1) << 20) /* of a response; the library's own limit */
 #define MOST_POSITIONS  (UINT64_C(1) << 24)
+#define MOST_MS         1000000
 
 const struct option option_table[] = {
     {.name = "prompt",
@@ -218,6 +219,12 @@ const struct option option_table[] = {
      .group = GROUP_OUTPUT,
      .offset = AT(json),
      .help = "print one JSON object"},
+    {.name = "dispatches",
+     .type = OPTION_FLAG,
+     .commands = COMMAND_GENERATE,
+     .group = GROUP_OUTPUT,
+     .offset = AT(dispatches),
+     .help = "how often each shader was dispatched: as `dispatches` with --json, else on stderr"},
     {.name = "quiet",
      .type = OPTION_FLAG,
      .commands = RUN | COMMAND_QUANTIZE | COMMAND_BENCH,
@@ -335,6 +342,18 @@ const struct option option_table[] = {
      .max = UINT64_MAX,
      .fallback = "what the device has",
      .help = "most device memory to use, in bytes or with K, M, G, T (powers of 1024)"},
+    {.name = "submission-ms",
+     .type = OPTION_UINT,
+     .commands = RUN | COMMAND_BENCH,
+     .group = GROUP_MODEL,
+     .offset = AT(submission_ms),
+     .value = "N",
+     .min = 0,
+     .max = MOST_MS,
+     .fallback = "100 on GPUs, 0 on CPUs",
+     .help =
+         "most milliseconds of the device that one submission takes, by estimate; longer forwards are cut, "
+         "so that desktops stay smooth; 0: no limit"},
     {.name = "disable",
      .type = OPTION_TEXT,
      .commands = ON_DEVICE,

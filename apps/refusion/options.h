@@ -66,10 +66,10 @@ struct settings {
     struct opt_texts stops;
 
     unsigned stream, show; /* STREAM_..., SHOW_... */
-    bool json, quiet;
+    bool json, quiet, dispatches;
 
     const char *model, *device, *disable, *shader_dir;
-    struct opt_uint context, memory_limit;
+    struct opt_uint context, memory_limit, submission_ms;
     unsigned precision; /* enum rf_precision */
     bool validate;
 

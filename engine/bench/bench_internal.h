@@ -60,7 +60,8 @@ struct rf_bench {
     struct rf_gpu *gpu;
     struct rf_timer *timer;
     double cell_seconds;
-    uint64_t random;
+    uint64_t random;      /* drawn on by timed repeats, so it stands where time has brought it */
+    uint64_t decode_seed; /* prompts and scripts: the same for one seed however long anything took */
     uint32_t kv_seed;
     struct rf_bench_ceilings ceilings;
     bool has_ceilings;

@@ -54,7 +54,7 @@ enum rf_status rf_bench_prefill(struct rf_bench *b, struct rf_bench_forward *cel
 /* ---- Sessions --------------------------------------------------------------------------------------- */
 
 /* Overwrites what a forward says of each row's probabilities (bench_script.comp). */
-static enum rf_status record_script(struct rf_bench *b, const struct rf_bench_decode_desc *desc,
+static enum rf_status record_script(struct rf_bench *b, uint32_t seed, double accept_rate,
                                     struct rf_cmd **cmd, struct rf_error *err)
 {
     const struct forward_spans *s = &b->model->forward->spans;
@@ -67,8 +67,8 @@ static enum rf_status record_script(struct rf_bench *b, const struct rf_bench_de
                                               .rows = s->rows.address,
                                               .outputs = s->outputs.address,
                                               .seqs = s->seqs.address,
-                                              .seed = (uint32_t)rf_bench_random(&b->random),
-                                              .rate = (float)desc->accept_rate};
+                                              .seed = seed,
+                                              .rate = (float)accept_rate};
     const struct rf_dispatch dispatch = {.kernel = kernel,
                                          .label = "script",
                                          .push = &push,
@@ -139,14 +139,15 @@ enum rf_status rf_bench_run_decode(rf_bench *b, const struct rf_bench_decode_des
     uint32_t *prompt = malloc(desc->prompt * sizeof *prompt);
     if (!prompt)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a prompt of %u tokens", desc->prompt);
+    uint64_t random = b->decode_seed;
     for (uint32_t i = 0; i < desc->prompt; i++)
-        prompt[i] = (uint32_t)(rf_bench_random(&b->random) % b->model->config.vocab);
+        prompt[i] = (uint32_t)(rf_bench_random(&random) % b->model->config.vocab);
     struct rf_cmd *script = NULL;
     rf_session *session = NULL;
     const struct rf_session_desc session_desc = {.settings = desc->settings};
     enum rf_status status = rf_session_create(&session, b->model, &session_desc, err);
     if (!status && desc->scripted)
-        status = record_script(b, desc, &script, err);
+        status = record_script(b, (uint32_t)rf_bench_random(&random), desc->accept_rate, &script, err);
     if (!status) {
         session->script = script;
         status = decode(session, prompt, out, err);

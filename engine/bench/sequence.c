@@ -65,30 +65,45 @@ enum rf_status rf_bench_sequence_cover(struct bench_sequence *s, uint32_t rows, 
     return status;
 }
 
-static enum rf_status submit(struct bench_sequence *s, struct rf_cmd *const forward[2],
-                             const struct rf_timer *timer, struct bench_time *time, struct rf_error *err)
+static void count_commands(const struct rf_forward_cmds *cmds, struct bench_time *time)
 {
-    struct rf_cmd *cmds[4];
-    size_t count = 0;
+    time->submissions++;
+    for (size_t i = 0; i < cmds->count; i++) {
+        if (!cmds->items[i]) {
+            time->submissions++;
+            continue;
+        }
+        time->dispatches += rf_cmd_dispatch_count(cmds->items[i]);
+        time->barriers += rf_cmd_barrier_count(cmds->items[i]);
+    }
+}
+
+static enum rf_status run(struct bench_sequence *s, uint32_t rows, uint32_t flags,
+                          const struct rf_timer *timer, struct bench_time *time, struct rf_error *err)
+{
+    struct rf_forward_cmds cmds;
+    rf_forward_cmds_init(&cmds);
     if (timer)
-        cmds[count++] = rf_timer_start(timer);
-    cmds[count++] = forward[0];
-    cmds[count++] = forward[1];
+        rf_forward_cmds_add(&cmds, rf_timer_start(timer));
+    enum rf_status status = rf_forward_get(s->forward, rows, flags, 0, &cmds, err);
+    if (status)
+        return status;
     if (timer)
-        cmds[count++] = rf_timer_stop(timer);
+        rf_forward_cmds_add(&cmds, rf_timer_stop(timer));
     uint64_t ticket;
     double device = 0.0, start = rf_bench_now();
-    enum rf_status status = rf_gpu_submit(s->gpu, cmds, count, &ticket, err);
+    status = rf_gpu_submit(s->gpu, cmds.items, cmds.count, &ticket, err);
     time->submit += rf_bench_now() - start;
     if (!status)
         status = rf_gpu_wait(s->gpu, ticket, err);
-    time->wall += rf_bench_now() - start;
+    double seconds = rf_bench_now() - start;
+    time->wall += seconds;
     if (!status)
         status = rf_timer_seconds(timer, &device, err);
+    if (!status)
+        rf_forward_ran(&cmds, seconds);
     time->device += device;
-    time->submissions++;
-    time->dispatches += rf_cmd_dispatch_count(forward[0]) + rf_cmd_dispatch_count(forward[1]);
-    time->barriers += rf_cmd_barrier_count(forward[0]) + rf_cmd_barrier_count(forward[1]);
+    count_commands(&cmds, time);
     return status;
 }
 
@@ -104,10 +119,7 @@ enum rf_status rf_bench_sequence_run(struct bench_sequence *s, uint32_t count, u
         uint32_t rows = count - first < most ? count - first : most;
         *rf_forward_work(s->forward, 0) =
             (struct rf_work){.piece_count = 1, .pieces = {{s->seq, first, rows}}};
-        struct rf_cmd *cmds[2];
-        status = rf_forward_get(s->forward, rows, flags, 0, cmds, err);
-        if (!status)
-            status = submit(s, cmds, timer, time, err);
+        status = run(s, rows, flags, timer, time, err);
     }
     return status;
 }

@@ -137,48 +137,61 @@ static void fill(struct submission *sub, rf_session *const *sessions, size_t cou
     active->grid_y = active->grid_z = 1;
 }
 
-static enum rf_status add_slots(struct submission *sub, enum rf_slot_shader which, struct rf_cmd **cmds,
-                                size_t *count, struct rf_error *err)
+static enum rf_status add_slots(struct submission *sub, enum rf_slot_shader which,
+                                struct rf_forward_cmds *cmds, struct rf_error *err)
 {
-    return rf_forward_slots(sub->model->forward, which, &cmds[(*count)++], err);
+    struct rf_cmd *cmd;
+    enum rf_status status = rf_forward_slots(sub->model->forward, which, &cmd, err);
+    if (!status)
+        rf_forward_cmds_add(cmds, cmd);
+    return status;
 }
 
-/* A scripted session goes with others of the same script only: one is for all. */
-static void add_script(const struct submission *sub, struct rf_cmd **cmds, size_t *count)
+static enum rf_status add_forward(struct submission *sub, uint32_t pass, struct rf_forward_cmds *cmds,
+                                  struct rf_error *err)
 {
-    if (sub->sessions[0]->script)
-        cmds[(*count)++] = sub->sessions[0]->script;
+    enum rf_status status = rf_forward_get(sub->model->forward, sub->rows[pass], sub->flags, pass, cmds, err);
+    /* A scripted session goes with others of the same script only: one is for all. */
+    if (!status && sub->sessions[0]->script)
+        rf_forward_cmds_add(cmds, sub->sessions[0]->script);
+    return status;
+}
+
+/* What is submitted: up to two forwards, each followed by the slot shaders that want its results. */
+static enum rf_status list_commands(struct submission *sub, struct rf_forward_cmds *cmds,
+                                    struct rf_error *err)
+{
+    rf_forward_cmds_init(cmds);
+    enum rf_status status = add_forward(sub, 0, cmds, err);
+    if (!status && (sub->actions & RF_ACT_SELECT))
+        status = add_slots(sub, RF_SLOT_SELECT, cmds, err);
+    if (!status && (sub->actions & RF_ACT_FILL))
+        status = add_slots(sub, RF_SLOT_FILL, cmds, err);
+    if (!status && sub->rows[1])
+        status = add_forward(sub, 1, cmds, err);
+    if (!status && (sub->actions & (RF_ACT_VERIFY | RF_ACT_TURN | RF_ACT_COPY)))
+        status = add_slots(sub, RF_SLOT_ACCEPT, cmds, err);
+    for (uint32_t i = 0; !status && i < sub->session_count; i++)
+        if (sub->sessions[i]->actions & RF_ACT_TURN)
+            rf_forward_cmds_add(cmds, sub->sessions[i]->memory.commit);
+    return status;
 }
 
 static enum rf_status run(struct submission *sub, struct rf_error *err)
 {
-    struct rf_cmd *cmds[RF_SUBMIT_BUFFERS];
+    struct rf_forward_cmds cmds;
     _Static_assert(9 + RF_MAX_PIECES <= RF_SUBMIT_BUFFERS,
                    "two forwards and scripts, three slot shaders and a commit for each session");
-    size_t count = 2;
-    struct rf_forward *forward = sub->model->forward;
-    enum rf_status status = rf_forward_get(forward, sub->rows[0], sub->flags, 0, cmds, err);
-    add_script(sub, cmds, &count);
-    if (!status && (sub->actions & RF_ACT_SELECT))
-        status = add_slots(sub, RF_SLOT_SELECT, cmds, &count, err);
-    if (!status && (sub->actions & RF_ACT_FILL))
-        status = add_slots(sub, RF_SLOT_FILL, cmds, &count, err);
-    if (!status && sub->rows[1]) {
-        status = rf_forward_get(forward, sub->rows[1], sub->flags, 1, cmds + count, err);
-        count += 2;
-        add_script(sub, cmds, &count);
-    }
-    if (!status && (sub->actions & (RF_ACT_VERIFY | RF_ACT_TURN | RF_ACT_COPY)))
-        status = add_slots(sub, RF_SLOT_ACCEPT, cmds, &count, err);
-    for (uint32_t i = 0; !status && i < sub->session_count; i++)
-        if (sub->sessions[i]->actions & RF_ACT_TURN)
-            cmds[count++] = sub->sessions[i]->memory.commit;
+    enum rf_status status = list_commands(sub, &cmds, err);
     uint64_t ticket;
+    double start = seconds_now();
     sub->submitted = !status;
     if (!status)
-        status = rf_gpu_submit(sub->model->gpu, cmds, count, &ticket, err);
+        status = rf_gpu_submit(sub->model->gpu, cmds.items, cmds.count, &ticket, err);
     if (!status)
         status = rf_gpu_wait(sub->model->gpu, ticket, err);
+    if (!status)
+        rf_forward_ran(&cmds, seconds_now() - start);
     return status;
 }
 

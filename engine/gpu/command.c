@@ -17,16 +17,23 @@ struct interval_list {
     size_t count, room;
 };
 
+struct kernel_use {
+    struct rf_kernel *kernel;
+    uint32_t dispatches;
+};
+
 struct rf_cmd {
     struct rf_gpu *gpu;
     char label[64];
     VkCommandPool pool;
     VkCommandBuffer buffer;
-    bool ended;
+    bool ended, trial;
     uint32_t dispatches, barriers;
     struct interval_list reads, writes; /* since the last barrier */
     struct rf_log_entry *log;
     size_t log_count, log_room;
+    struct kernel_use *uses; /* a few, for all the dispatches of a forward */
+    size_t use_count, use_room;
 };
 
 /* ---- Intervals -------------------------------------------------------------------------------------- */
@@ -104,6 +111,26 @@ static enum rf_status fail_memory(const struct rf_cmd *cmd, struct rf_error *err
     return rf_fail(err, RF_ERROR_HOST_MEMORY, "command buffer \"%s\": out of host memory", cmd->label);
 }
 
+static enum rf_status note_use(struct rf_cmd *cmd, struct rf_kernel *kernel, struct rf_error *err)
+{
+    for (size_t i = 0; i < cmd->use_count; ++i) {
+        if (cmd->uses[i].kernel == kernel) {
+            ++cmd->uses[i].dispatches;
+            return RF_OK;
+        }
+    }
+    if (cmd->use_count == cmd->use_room) {
+        size_t room = cmd->use_room ? 2 * cmd->use_room : 16;
+        struct kernel_use *grown = realloc(cmd->uses, room * sizeof *grown);
+        if (!grown)
+            return fail_memory(cmd, err);
+        cmd->uses = grown;
+        cmd->use_room = room;
+    }
+    cmd->uses[cmd->use_count++] = (struct kernel_use){kernel, 1};
+    return RF_OK;
+}
+
 static bool conflicts(const struct rf_cmd *cmd, const struct rf_access *access)
 {
     const struct interval wanted = interval_of(access->span);
@@ -149,7 +176,9 @@ const struct rf_log_entry *rf_cmd_log(const struct rf_cmd *cmd, size_t *count)
 
 /* ---- Recording -------------------------------------------------------------------------------------- */
 
-enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char *label, struct rf_error *err)
+/* An open command buffer without its first barrier. */
+static enum rf_status open_buffer(struct rf_cmd **out, struct rf_gpu *gpu, const char *label,
+                                  struct rf_error *err)
 {
     *out = NULL;
     struct rf_cmd *cmd = calloc(1, sizeof *cmd);
@@ -169,9 +198,16 @@ enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char 
         rf_cmd_destroy(cmd);
         return status;
     }
-    rf_record_begin_barrier(gpu, cmd->buffer);
     *out = cmd;
     return RF_OK;
+}
+
+enum rf_status rf_cmd_begin(struct rf_cmd **out, struct rf_gpu *gpu, const char *label, struct rf_error *err)
+{
+    enum rf_status status = open_buffer(out, gpu, label, err);
+    if (!status)
+        rf_record_begin_barrier(gpu, (*out)->buffer);
+    return status;
 }
 
 static enum rf_status check_open(const struct rf_cmd *cmd, const char *label, struct rf_error *err)
@@ -240,7 +276,8 @@ enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dis
     if (indirect)
         accesses[count++] = (struct rf_access){
             rf_span_part(dispatch->indirect, 0, sizeof(VkDispatchIndirectCommand)), RF_READ};
-    if ((status = order(cmd, label, accesses, count, err)) != RF_OK)
+    if ((status = order(cmd, label, accesses, count, err)) != RF_OK ||
+        (status = note_use(cmd, dispatch->kernel, err)) != RF_OK)
         return status;
 
     const struct rf_device_table *vk = &cmd->gpu->vk;
@@ -283,12 +320,18 @@ enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_spa
     return RF_OK;
 }
 
-enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err)
+bool rf_cmd_waits(const struct rf_cmd *cmd, const struct rf_dispatch *dispatch)
 {
-    enum rf_status status = check_open(cmd, "rf_cmd_end", err);
-    if (status)
-        return status;
-    rf_record_end_barrier(cmd->gpu, cmd->buffer);
+    bool waits = false;
+    for (uint32_t i = 0; i < dispatch->access_count; ++i)
+        waits = waits || conflicts(cmd, &dispatch->accesses[i]);
+    const struct rf_access indirect = {dispatch->indirect, RF_READ};
+    return waits || (dispatch->indirect.address && conflicts(cmd, &indirect));
+}
+
+static enum rf_status close_buffer(struct rf_cmd *cmd, struct rf_error *err)
+{
+    enum rf_status status;
     VkResult result = cmd->gpu->vk.vkEndCommandBuffer(cmd->buffer);
     if (result != VK_SUCCESS) {
         status = rf_vk_fail(err, result, "vkEndCommandBuffer");
@@ -307,6 +350,28 @@ enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err)
     return rf_fail(err, status, "command buffer \"%s\": %.900s", cmd->label, found.message);
 }
 
+enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err)
+{
+    enum rf_status status = check_open(cmd, "rf_cmd_end", err);
+    if (status)
+        return status;
+    rf_record_end_barrier(cmd->gpu, cmd->buffer);
+    return close_buffer(cmd, err);
+}
+
+enum rf_status rf_cmd_continue(struct rf_cmd **out, struct rf_cmd *cmd, struct rf_error *err)
+{
+    *out = NULL;
+    enum rf_status status = check_open(cmd, "rf_cmd_continue", err);
+    if (!status)
+        status = close_buffer(cmd, err);
+    if (!status)
+        status = open_buffer(out, cmd->gpu, cmd->label, err);
+    if (!status)
+        rf_record_barrier(cmd->gpu, (*out)->buffer);
+    return status;
+}
+
 void rf_cmd_destroy(struct rf_cmd *cmd)
 {
     if (!cmd)
@@ -315,7 +380,13 @@ void rf_cmd_destroy(struct rf_cmd *cmd)
     free(cmd->reads.items);
     free(cmd->writes.items);
     free(cmd->log);
+    free(cmd->uses);
     free(cmd);
+}
+
+void rf_cmd_mark_trial(struct rf_cmd *cmd)
+{
+    cmd->trial = true;
 }
 
 uint32_t rf_cmd_dispatch_count(const struct rf_cmd *cmd)
@@ -333,22 +404,62 @@ VkCommandBuffer rf_cmd_buffer(const struct rf_cmd *cmd)
     return cmd->buffer;
 }
 
-enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count, uint64_t *ticket,
-                             struct rf_error *err)
+/* Command buffers up to the next cut. */
+static size_t run_length(struct rf_cmd *const *cmds, size_t count)
 {
-    VkCommandBuffer buffers[RF_SUBMIT_BUFFERS];
-    *ticket = 0;
+    size_t length = 0;
+    while (length < count && cmds[length])
+        ++length;
+    return length;
+}
+
+static enum rf_status check_run(const struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count,
+                                struct rf_error *err)
+{
     if (!count || count > RF_SUBMIT_BUFFERS)
         return rf_fail(err, RF_ERROR_ARGUMENT, "submission of %zu command buffers, wanted 1 to %d", count,
                        RF_SUBMIT_BUFFERS);
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0; i < count; ++i)
         if (!cmds[i]->ended || cmds[i]->gpu != gpu)
             return rf_fail(err, RF_ERROR_ARGUMENT, "command buffer \"%s\": %s", cmds[i]->label,
                            cmds[i]->ended ? "of another device" : "submitted before its end");
+    return RF_OK;
+}
+
+static enum rf_status submit_run(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count,
+                                 uint64_t *ticket, struct rf_error *err)
+{
+    VkCommandBuffer buffers[RF_SUBMIT_BUFFERS] = {VK_NULL_HANDLE};
+    for (size_t i = 0; i < count; ++i)
         buffers[i] = cmds[i]->buffer;
-    }
     enum rf_status status = rf_submit_buffers(gpu, buffers, count, ticket, err);
-    if (!status)
-        atomic_fetch_add(&gpu->submissions, 1);
+    if (status)
+        return status;
+    atomic_fetch_add(&gpu->submissions, 1);
+    for (size_t i = 0; i < count; ++i)
+        for (size_t u = 0; u < cmds[i]->use_count && !cmds[i]->trial; ++u)
+            rf_kernel_count(cmds[i]->uses[u].kernel, cmds[i]->uses[u].dispatches);
+    return RF_OK;
+}
+
+enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count, uint64_t *ticket,
+                             struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    size_t length;
+    *ticket = 0;
+    for (size_t first = 0; !status && first <= count; first += length + 1) {
+        length = run_length(cmds + first, count - first);
+        status = check_run(gpu, cmds + first, length, err);
+    }
+    for (size_t first = 0; !status && first < count; first += length + 1) {
+        uint64_t before = *ticket;
+        length = run_length(cmds + first, count - first);
+        status = submit_run(gpu, cmds + first, length, ticket, err);
+        if (status && before)
+            rf_wait_ticket(gpu, before, NULL); /* the caller will free what it uses */
+    }
+    if (status)
+        *ticket = 0;
     return status;
 }

@@ -39,21 +39,35 @@ enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_spa
                            const char *label, struct rf_error *err);
 /* With debug checks also runs the hazard checker. */
 enum rf_status rf_cmd_end(struct rf_cmd *cmd, struct rf_error *err);
+/* Ends `cmd` and begins *out, which goes on with the same work: it is submitted behind `cmd`, in the same
+ * submission or a later one, and the host sees what both wrote once *out is through. Between the two is the
+ * barrier that is between dispatches, so that a cut before a dispatch that waits anyway costs nothing on the
+ * device. When it fails, *out is NULL and `cmd` is of no use. */
+enum rf_status rf_cmd_continue(struct rf_cmd **out, struct rf_cmd *cmd, struct rf_error *err);
+/* Whether a barrier would be put before this dispatch, if it came next. */
+bool rf_cmd_waits(const struct rf_cmd *cmd, const struct rf_dispatch *dispatch);
 void rf_cmd_destroy(struct rf_cmd *cmd);
+/* What it dispatches is not counted (rf_kernels_visit). */
+void rf_cmd_mark_trial(struct rf_cmd *cmd);
 uint32_t rf_cmd_dispatch_count(const struct rf_cmd *cmd);
 uint32_t rf_cmd_barrier_count(const struct rf_cmd *cmd);
 
 enum { RF_SUBMIT_BUFFERS = 80 };
 
-/* Submits 1 to RF_SUBMIT_BUFFERS command buffers in order as one submission. Each command buffer begins with
- * a barrier against everything before it in the queue (host writes included) and its writes are visible to
- * the host once waited for. *ticket may be waited for by any thread. Calls are serialised inside. */
+/* Submits 1 to RF_SUBMIT_BUFFERS command buffers in order as one submission. A NULL between two command
+ * buffers is a cut: what stands before it is a submission of its own, which signals on its own (so that no
+ * driver puts them together again), and nobody waits between them. Each command buffer begins with a barrier
+ * against everything before it in the queue (host writes included) and its writes are visible to the host
+ * once waited for. *ticket is that of the last submission and may be waited for by any thread. After a
+ * failure nothing of it is in flight. Calls are serialised inside. */
 enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count, uint64_t *ticket,
                              struct rf_error *err);
 /* Spins briefly on the timeline semaphore, then waits. RF_ERROR_DEVICE_LOST stays. With debug checks
  * RF_ERROR_INTERNAL when a red zone was overrun. */
 enum rf_status rf_gpu_wait(struct rf_gpu *gpu, uint64_t ticket, struct rf_error *err);
 uint64_t rf_gpu_submission_count(const struct rf_gpu *gpu);
+/* Seconds that one submission should take at most, by estimate; INFINITY: no limit. Whoever submits cuts. */
+double rf_gpu_submission_limit(const struct rf_gpu *gpu);
 uint64_t rf_gpu_recorded_count(const struct rf_gpu *gpu); /* command buffers recorded so far */
 
 #endif

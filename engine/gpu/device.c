@@ -1,5 +1,6 @@
 #include "engine/gpu/internal.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,7 +145,7 @@ enum rf_status rf_choose_device(const struct rf_probe *probes, uint32_t count, c
 
 /* ---- Creation --------------------------------------------------------------------------------------- */
 
-enum { MAX_DEVICE_EXTENSIONS = 4 };
+enum { MAX_DEVICE_EXTENSIONS = 4, DEFAULT_SUBMISSION_MS = 100 };
 
 static void load_device_functions(struct rf_gpu *gpu)
 {
@@ -285,6 +286,14 @@ static enum rf_status open_device(struct rf_gpu *gpu, const struct rf_gpu_desc *
     return status;
 }
 
+/* A CPU driver has no watchdog, and no desktop waits for its queue. */
+static double submission_limit(uint32_t ms, bool cpu)
+{
+    if (ms == UINT32_MAX || (ms == 0 && cpu))
+        return INFINITY;
+    return 1e-3 * (ms ? ms : DEFAULT_SUBMISSION_MS);
+}
+
 enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc, struct rf_error *err)
 {
     *out = NULL;
@@ -305,6 +314,7 @@ enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc
         status = copy_text(&gpu->shader_dir, desc->shader_dir, err);
     if (!status)
         status = open_device(gpu, desc, err);
+    gpu->submission_limit = submission_limit(desc->submission_ms, gpu->probe.caps.cpu);
     if (!status)
         status = create_layout(gpu, err);
     if (!status)

@@ -39,6 +39,7 @@ struct rf_gpu_desc {
     /* As in rf_context_desc, environment already applied. */
     const char *device, *disable, *cache_dir, *shader_dir;
     uint64_t memory_limit;
+    uint32_t submission_ms;
     bool debug_checks, validation;
     rf_log_fn log;
     void *log_user;

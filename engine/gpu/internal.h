@@ -44,6 +44,7 @@ struct rf_gpu {
     atomic_uint_fast64_t last_ticket; /* newest value that has been submitted */
     atomic_uint_fast64_t submissions; /* those of rf_gpu_submit only */
     atomic_uint_fast64_t recorded;
+    double submission_limit; /* seconds; INFINITY: none */
     atomic_bool lost;
 };
 
@@ -95,6 +96,7 @@ void rf_transfer_destroy(struct rf_gpu *gpu);
 /* ---- kernel.c --------------------------------------------------------------------------------------- */
 
 VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel);
+void rf_kernel_count(struct rf_kernel *kernel, uint64_t dispatches);
 void rf_kernels_destroy(struct rf_gpu *gpu);
 
 /* ---- command.c -------------------------------------------------------------------------------------- */

@@ -18,6 +18,7 @@ struct rf_kernel {
     VkPipeline pipeline;
     uint32_t local_size;
     uint32_t push_bytes, push_alignment;
+    atomic_uint_fast64_t dispatches; /* submitted so far, trials left out */
     struct rf_kernel *next;
 };
 
@@ -56,6 +57,19 @@ uint32_t rf_kernel_push_size(const struct rf_kernel *kernel)
 VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel)
 {
     return kernel->pipeline;
+}
+
+void rf_kernel_count(struct rf_kernel *kernel, uint64_t dispatches)
+{
+    atomic_fetch_add(&kernel->dispatches, dispatches);
+}
+
+void rf_kernels_visit(struct rf_gpu *gpu, rf_kernel_visit_fn visit, void *user)
+{
+    pthread_mutex_lock(&gpu->kernel_mutex);
+    for (const struct rf_kernel *kernel = gpu->kernels; kernel; kernel = kernel->next)
+        visit(user, kernel->name, atomic_load(&kernel->dispatches));
+    pthread_mutex_unlock(&gpu->kernel_mutex);
 }
 
 void rf_kernels_destroy(struct rf_gpu *gpu)
@@ -299,9 +313,23 @@ static void *work(void *user)
     }
 }
 
-/* The calling thread works too; a thread that cannot be started is done without. */
+static size_t job_words(const struct job *job)
+{
+    const struct rf_shader_blob *blob = find_blob(job->kernel->name);
+    return blob ? blob->word_count : 0;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    size_t x = job_words(a), y = job_words(b);
+    return x > y ? -1 : x < y;
+}
+
+/* The largest shaders first, so that at the end no thread is left alone with one. The calling thread works
+ * too; a thread that cannot be started is done without. */
 static void run_batch(struct batch *batch)
 {
+    qsort(batch->jobs, batch->count, sizeof *batch->jobs, by_size);
     pthread_t threads[MOST_THREADS];
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     size_t most = cores < 1 ? 1 : cores > MOST_THREADS ? MOST_THREADS : (size_t)cores;

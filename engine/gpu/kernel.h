@@ -29,4 +29,9 @@ const char *rf_kernel_name(const struct rf_kernel *kernel);
 uint32_t rf_kernel_local_size(const struct rf_kernel *kernel);
 uint32_t rf_kernel_push_size(const struct rf_kernel *kernel);
 
+/* Dispatches submitted so far, by pipeline: a shader comes as often as it has specializations. Trials of the
+ * tuner are left out. */
+typedef void (*rf_kernel_visit_fn)(void *user, const char *shader, uint64_t dispatches);
+void rf_kernels_visit(struct rf_gpu *gpu, rf_kernel_visit_fn visit, void *user);
+
 #endif

@@ -125,6 +125,11 @@ uint64_t rf_gpu_submission_count(const struct rf_gpu *gpu)
     return atomic_load(&gpu->submissions);
 }
 
+double rf_gpu_submission_limit(const struct rf_gpu *gpu)
+{
+    return gpu->submission_limit;
+}
+
 uint64_t rf_gpu_recorded_count(const struct rf_gpu *gpu)
 {
     return atomic_load(&gpu->recorded);

@@ -92,12 +92,21 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
     return RF_OK;
 }
 
+static void drop_parts(struct forward_variant *variant)
+{
+    for (uint32_t i = 0; i < variant->part_count; i++)
+        rf_cmd_destroy(variant->parts[i]);
+    free(variant->parts);
+    variant->parts = NULL;
+    variant->part_count = 0;
+}
+
 static void drop_recordings(struct forward_variant *variant)
 {
+    drop_parts(variant);
     rf_cmd_destroy(variant->gather[0]);
     rf_cmd_destroy(variant->gather[1]);
-    rf_cmd_destroy(variant->forward);
-    variant->gather[0] = variant->gather[1] = variant->forward = NULL;
+    variant->gather[0] = variant->gather[1] = NULL;
 }
 
 void rf_forward_destroy(struct rf_forward *f)
@@ -246,6 +255,42 @@ static enum rf_status make_spans(struct rf_forward *f, struct forward_variant *v
     return status;
 }
 
+/* Records ops in as many parts as are wanted, cut where a dispatch waits for what is before it anyway, as
+ * near as dispatches allow to where the cost is shared out evenly. Whether that is between layers or within
+ * one makes no difference to the device. */
+static enum rf_status record_parts(struct rf_forward *f, struct forward_variant *variant,
+                                   struct forward_plan *plan, struct rf_error *err)
+{
+    uint32_t wanted = variant->parts_wanted, next = 1;
+    uint64_t done = 0;
+    variant->parts = calloc(wanted, sizeof(struct rf_cmd *));
+    if (!variant->parts)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u parts of a forward", wanted);
+    struct rf_cmd **cmd = variant->parts;
+    enum rf_status status = rf_cmd_begin(cmd, f->gpu, "forward", err);
+    variant->part_count = 1;
+    for (uint32_t i = 0; !status && i < plan->op_count; i++) {
+        struct forward_op *op = &plan->ops[i];
+        op->dispatch.label = op->label;
+        op->dispatch.push = op->push;
+        op->dispatch.indirect = rf_span_part(variant->indirect, (uint64_t)op->grid * 12, 12);
+        if (next < wanted && (done + op->cost / 2) * wanted >= variant->cost * next &&
+            rf_cmd_waits(*cmd, &op->dispatch)) {
+            status = rf_cmd_continue(cmd + 1, *cmd, err);
+            cmd++;
+            variant->part_count++;
+            while (next < wanted && (done + op->cost / 2) * wanted >= variant->cost * next)
+                next++;
+        }
+        done += op->cost;
+        if (!status)
+            status = rf_cmd_dispatch(*cmd, &op->dispatch, err);
+    }
+    if (!status)
+        status = rf_cmd_end(*cmd, err);
+    return status;
+}
+
 static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *variant,
                                   struct forward_plan *plan, struct rf_error *err)
 {
@@ -258,24 +303,25 @@ static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *
         return status;
     memcpy(variant->grids.host, plan->grids, sizeof plan->grids);
     variant->grid_count = plan->grid_count;
-    status = rf_cmd_begin(&variant->forward, f->gpu, "forward", err);
-    for (uint32_t i = 0; !status && i < plan->op_count; i++) {
-        struct forward_op *op = &plan->ops[i];
-        op->dispatch.label = op->label;
-        op->dispatch.push = op->push;
-        op->dispatch.indirect = rf_span_part(variant->indirect, (uint64_t)op->grid * 12, 12);
-        status = rf_cmd_dispatch(variant->forward, &op->dispatch, err);
-    }
-    if (!status)
-        status = rf_cmd_end(variant->forward, err);
+    status = record_parts(f, variant, plan, err);
     for (uint32_t pass = 0; !status && pass < 2; pass++)
-        status = record_gather(f, variant, pass, err);
+        if (!variant->gather[pass])
+            status = record_gather(f, variant, pass, err);
     return status;
+}
+
+static uint64_t plan_cost(const struct forward_plan *plan)
+{
+    uint64_t cost = 0;
+    for (uint32_t i = 0; i < plan->op_count; i++)
+        cost += plan->ops[i].cost;
+    return cost;
 }
 
 static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint32_t flags,
                                      struct rf_error *err)
 {
+    struct forward_variant *variant = &f->variants[bucket][flags];
     if ((flags & RF_FORWARD_LOGITS) && !f->spans.logits.address) {
         enum rf_status status = rf_arena_alloc(f->device, &f->spans.logits,
                                                (uint64_t)RF_LOGIT_ROWS * f->config.vocab * 4, "logits", err);
@@ -294,27 +340,76 @@ static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint
                                    "the forward's plan has too many dispatch sizes, "
                                    "or no host memory")
                          : RF_OK;
-    if (!status)
-        status = record_plan(f, &f->variants[bucket][flags], &plan, err);
+    if (!status) {
+        variant->cost = plan_cost(&plan);
+        variant->parts_wanted = rf_parts_for(rf_forward_estimate(f, bucket, flags, variant->cost),
+                                             rf_gpu_submission_limit(f->gpu));
+        status = record_plan(f, variant, &plan, err);
+    }
     if (status)
-        drop_recordings(&f->variants[bucket][flags]);
+        drop_recordings(variant);
     free(plan.ops);
     return status;
 }
 
+void rf_forward_cmds_init(struct rf_forward_cmds *cmds)
+{
+    cmds->count = 0;
+    cmds->forward_count = 0;
+    cmds->tail = 0.0;
+}
+
+void rf_forward_cmds_add(struct rf_forward_cmds *cmds, struct rf_cmd *cmd)
+{
+    cmds->items[cmds->count++] = cmd;
+}
+
+/* A forward that follows another one begins a submission of its own where the two would take too long
+ * together. */
+static void add_forward(struct rf_forward *f, struct forward_variant *variant, uint32_t pass, double seconds,
+                        struct rf_forward_cmds *cmds)
+{
+    double part = seconds / variant->part_count;
+    if (cmds->forward_count && cmds->tail + part > rf_gpu_submission_limit(f->gpu)) {
+        rf_forward_cmds_add(cmds, NULL);
+        cmds->tail = 0.0;
+    }
+    rf_forward_cmds_add(cmds, variant->gather[pass]);
+    for (uint32_t i = 0; i < variant->part_count; i++) {
+        if (i > 0)
+            rf_forward_cmds_add(cmds, NULL);
+        rf_forward_cmds_add(cmds, variant->parts[i]);
+    }
+    cmds->tail = variant->part_count > 1 ? part : cmds->tail + part;
+    cmds->forwards[cmds->forward_count].variant = variant;
+    cmds->forwards[cmds->forward_count++].seconds = seconds;
+}
+
 enum rf_status rf_forward_get(struct rf_forward *f, uint32_t rows, uint32_t flags, uint32_t pass,
-                              struct rf_cmd *cmds[2], struct rf_error *err)
+                              struct rf_forward_cmds *cmds, struct rf_error *err)
 {
     uint32_t bucket = bucket_of(rows);
     struct forward_variant *variant = &f->variants[bucket][flags];
-    if (!variant->forward) {
+    double limit = rf_gpu_submission_limit(f->gpu);
+    if (variant->parts && variant->times.count &&
+        rf_parts_are_wrong(variant->parts_wanted, rf_times_seconds(&variant->times), limit))
+        drop_parts(variant); /* whoever submitted them has waited */
+    if (!variant->parts) {
         enum rf_status status = record_variant(f, bucket, flags, err);
         if (status)
             return status;
     }
-    cmds[0] = variant->gather[pass];
-    cmds[1] = variant->forward;
+    add_forward(f, variant, pass, rf_forward_estimate(f, bucket, flags, variant->cost), cmds);
     return RF_OK;
+}
+
+void rf_forward_ran(const struct rf_forward_cmds *cmds, double seconds)
+{
+    double expected = 0.0;
+    for (uint32_t i = 0; i < cmds->forward_count; i++)
+        expected += cmds->forwards[i].seconds;
+    for (uint32_t i = 0; i < cmds->forward_count; i++)
+        rf_times_add(&cmds->forwards[i].variant->times, seconds * cmds->forwards[i].seconds / expected);
 }
 
 enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which, struct rf_cmd **cmd,
@@ -390,14 +485,14 @@ void rf_forward_visit(const struct rf_forward *f, rf_cmd_visit_fn visit, void *u
     static const char *const slot_names[] = {"slot_select", "slot_fill", "slot_accept"};
     for (uint32_t b = 0; b < FORWARD_BUCKETS; b++) {
         for (uint32_t v = 0; v < RF_FORWARD_VARIANTS; v++) {
+            const struct forward_variant *variant = &f->variants[b][v];
             char label[64];
             snprintf(label, sizeof label, "%u rows%s", 1u << b, flag_names[v]);
-            if (f->variants[b][v].gather[0])
-                visit(user, f->variants[b][v].gather[0], label);
-            if (f->variants[b][v].gather[1])
-                visit(user, f->variants[b][v].gather[1], label);
-            if (f->variants[b][v].forward)
-                visit(user, f->variants[b][v].forward, label);
+            for (uint32_t pass = 0; pass < 2; pass++)
+                if (variant->gather[pass])
+                    visit(user, variant->gather[pass], label);
+            for (uint32_t i = 0; i < variant->part_count; i++)
+                visit(user, variant->parts[i], label);
         }
     }
     for (uint32_t i = 0; i < RF_SLOT_SHADERS; i++)

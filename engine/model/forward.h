@@ -2,10 +2,11 @@
  * buffers that are recorded once and replayed. Knows rows and sequences; knows nothing of slots beyond
  * running their shaders.
  *
- * A step writes sequences (rf_forward_seqs) and work (rf_forward_work), takes the recorded pair {gather,
- * forward} for its row count, and submits. Forwards are recorded per bucket (1, 2, 4, .. RF_MAX_ROWS rows)
- * when first wanted. Not thread-safe: the model's mutex covers everything from writing the work to the end of
- * the wait. */
+ * A step writes sequences (rf_forward_seqs) and work (rf_forward_work), takes the recorded gather and forward
+ * for its row count, submits, and says how long it took. Forwards are recorded per bucket (1, 2, 4, ..
+ * RF_MAX_ROWS rows) when first wanted, in as many parts as the device's limit on the time of a submission
+ * asks for (parts.h), and again only when those are far from right. Not thread-safe: the model's mutex covers
+ * everything from writing the work to the end of the wait. */
 #ifndef RF_MODEL_FORWARD_H
 #define RF_MODEL_FORWARD_H
 
@@ -13,7 +14,7 @@
 #include "engine/model/weights.h"
 #include "shaders/shared.h"
 
-enum { RF_LOGIT_ROWS = 16 };
+enum { RF_LOGIT_ROWS = 16, RF_FORWARD_PARTS = 256 };
 
 enum rf_forward_flags {
     /* One matmul pipeline for every row count: a row's result does not know its company. */
@@ -22,7 +23,14 @@ enum rf_forward_flags {
     RF_FORWARD_VARIANTS = 4
 };
 
+enum {
+    /* Two forwards of a gather and cut parts, a cut and a script each, and beside them slot shaders and a
+     * commit for each session. */
+    RF_FORWARD_CMDS = 2 * (1 + 2 * RF_FORWARD_PARTS + 2) + 3 + RF_MAX_PIECES
+};
+
 struct rf_forward;
+struct forward_variant;
 
 struct rf_forward_desc {
     struct rf_gpu *gpu;
@@ -45,9 +53,26 @@ struct rf_active *rf_forward_active(struct rf_forward *forward);
 /* Most rows of one forward whose rows attend to at most max_keys keys; further rows go into another forward.
  */
 uint32_t rf_forward_max_rows(const struct rf_forward *forward, uint32_t max_keys);
-/* cmds[0] gathers pass `pass`'s work, cmds[1] is the forward, for up to `rows` rows. */
+
+/* What is to be submitted: up to two forwards and what goes with them, cut where it would take too long. */
+struct rf_forward_cmds {
+    struct rf_cmd *items[RF_FORWARD_CMDS]; /* for rf_gpu_submit: NULL is a cut */
+    size_t count;
+    uint32_t forward_count;
+    struct {
+        struct forward_variant *variant;
+        double seconds; /* expected */
+    } forwards[2];
+    double tail; /* seconds expected since the last cut */
+};
+
+void rf_forward_cmds_init(struct rf_forward_cmds *cmds);
+void rf_forward_cmds_add(struct rf_forward_cmds *cmds, struct rf_cmd *cmd);
+/* Adds the gather of pass `pass`'s work and the forward for up to `rows` rows. At most twice. */
 enum rf_status rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_t flags, uint32_t pass,
-                              struct rf_cmd *cmds[2], struct rf_error *err);
+                              struct rf_forward_cmds *cmds, struct rf_error *err);
+/* These forwards took `seconds` (above 0) together, from submit to the end of the wait. */
+void rf_forward_ran(const struct rf_forward_cmds *cmds, double seconds);
 
 enum rf_slot_shader { RF_SLOT_SELECT, RF_SLOT_FILL, RF_SLOT_ACCEPT, RF_SLOT_SHADERS };
 enum rf_status rf_forward_slots(struct rf_forward *forward, enum rf_slot_shader which, struct rf_cmd **cmd,

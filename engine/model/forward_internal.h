@@ -3,6 +3,7 @@
 #define RF_MODEL_FORWARD_INTERNAL_H
 
 #include "engine/model/forward.h"
+#include "engine/model/parts.h"
 #include "engine/model/plan.h"
 
 /* Spans that dispatches read and write. Sequences' own memory (pending rows, results, slot state) and KV
@@ -21,7 +22,12 @@ struct forward_spans {
 struct forward_variant {
     struct rf_span grids, indirect;
     uint32_t grid_count;
-    struct rf_cmd *gather[2], *forward;
+    struct rf_cmd *gather[2];
+    struct rf_cmd **parts; /* the forward, one submission each; owned, NULL: not recorded */
+    uint32_t part_count;
+    uint32_t parts_wanted; /* by time; fewer are recorded where single dispatches take longer */
+    uint64_t cost;         /* of all dispatches */
+    struct forward_times times;
 };
 
 enum { FORWARD_BUCKETS = 10 }; /* 1, 2, 4, .. 512 rows */

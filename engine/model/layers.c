@@ -7,6 +7,10 @@
 #include "engine/model/int8.h"
 #include "engine/model/matmul.h"
 
+/* Keys that attention is taken to go over when a forward is cut into parts. It makes as many products for
+ * NOMINAL_KEYS keys as a matmul with 2 * NOMINAL_KEYS * heads * head_dim weights. */
+enum { NOMINAL_KEYS = 512 };
+
 /* Shader names by path and weight format; static strings, because a kernel id keeps only the pointer. */
 static const char *by_path(const struct rf_forward *f, const char *portable, const char *fp16)
 {
@@ -127,6 +131,7 @@ static void plan_attention(const struct rf_forward *f, struct forward_plan *plan
         rf_plan_grid(plan, c->kv_heads * rf_divide_up(ratio, group), 1, RF_GRID_ROWS | RF_GRID_SPLITS));
     rf_op_spec(op, group);
     rf_op_spec(op, c->head_dim);
+    rf_op_cost(op, (uint64_t)NOMINAL_KEYS * c->heads * c->head_dim * 2);
     if (wide)
         rf_op_spec(op, rf_gpu_get_caps(f->gpu)->subgroup_size);
     rf_op_access(op, s->counts, RF_READ);

@@ -291,6 +291,7 @@ void rf_plan_chunk(const struct rf_forward *f, struct forward_plan *plan, const 
         RF_PLAN_ADD(plan, matmul_shader(f, shape.kind, chunk->format), call->layer, call->name, push,
                     matmul_grid(f, plan, shape, chunk->columns, call->epilogue));
     add_specs(f, op, chunk->format, shape, call->epilogue);
+    rf_op_cost(op, chunk->span.size);
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, x, RF_READ);
     rf_op_access(op, chunk->span, RF_READ);

@@ -34,6 +34,7 @@ struct forward_op *rf_plan_add(struct forward_plan *plan, const char *shader, in
     memset(op, 0, sizeof *op);
     op->kernel.shader = shader;
     op->grid = grid_index;
+    op->cost = 1;
     op->dispatch.push_size = push_size;
     memcpy(op->push, push, push_size);
     if (layer >= 0)
@@ -47,6 +48,12 @@ void rf_op_access(struct forward_op *op, struct rf_span span, enum rf_access_mod
 {
     if (op)
         op->dispatch.accesses[op->dispatch.access_count++] = (struct rf_access){span, mode};
+}
+
+void rf_op_cost(struct forward_op *op, uint64_t cost)
+{
+    if (op)
+        op->cost = cost;
 }
 
 void rf_op_spec(struct forward_op *op, uint32_t value)

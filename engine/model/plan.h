@@ -12,6 +12,7 @@ struct forward_op {
     unsigned char push[RF_PUSH_BYTES];
     char label[48];
     uint32_t grid; /* index into forward_plan.grids */
+    uint64_t cost; /* its share of a forward's time: bytes of weights, or what takes as long */
 };
 
 struct forward_plan {
@@ -31,6 +32,7 @@ struct forward_op *rf_plan_add(struct forward_plan *plan, const char *shader, in
                                const void *push, uint32_t push_size, uint32_t grid_index);
 void rf_op_access(struct forward_op *op, struct rf_span span, enum rf_access_mode mode);
 void rf_op_spec(struct forward_op *op, uint32_t value);
+void rf_op_cost(struct forward_op *op, uint64_t cost); /* of a new op: 1 */
 
 #define RF_PLAN_ADD(plan, shader, layer, name, push, grid_index)                                             \
     rf_plan_add(plan, shader, layer, name, &(push), (uint32_t)sizeof(push), grid_index)

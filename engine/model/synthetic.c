@@ -2,23 +2,31 @@
 
 #include <math.h>
 
-enum { FILL_LOCAL = 64, FILL_GROUPS = 16384 };
+enum {
+    FILL_LOCAL = 64,
+    FILL_GROUPS = 16384,
+    FILL_WORDS =
+        1 << 24 /* of one submission: 64 MiB, which a device that writes 1 GB a second does in 64 ms */
+};
 
 /* Which words of a span are filled: see struct rf_push_synthetic. */
 struct words {
     uint32_t count, first, part, stride, run, step;
 };
 
-static enum rf_status fill_words(struct rf_gpu *gpu, struct rf_span span, const struct words *words,
-                                 const struct rf_fill *fill, struct rf_error *err)
+/* Words [begin, begin + FILL_WORDS) of them, in one submission. */
+static enum rf_status fill_some(struct rf_gpu *gpu, struct rf_span span, const struct words *words,
+                                uint32_t begin, const struct rf_fill *fill, struct rf_error *err)
 {
     struct rf_kernel *kernel;
     const struct rf_kernel_id id = {.shader = "synthetic"};
     enum rf_status status = rf_kernels_get(gpu, &id, 1, &kernel, err);
     if (status)
         return status;
+    const uint32_t count = words->count - begin < FILL_WORDS ? words->count - begin : FILL_WORDS;
     const struct rf_push_synthetic push = {.words = span.address,
-                                           .count = words->count,
+                                           .begin = begin,
+                                           .end = begin + count,
                                            .first = words->first,
                                            .part = words->part,
                                            .stride = words->stride,
@@ -28,7 +36,7 @@ static enum rf_status fill_words(struct rf_gpu *gpu, struct rf_span span, const 
                                            .seed = fill->seed,
                                            .amplitude = fill->amplitude,
                                            .ratio = fill->ratio};
-    uint32_t groups = (push.count + FILL_LOCAL - 1) / FILL_LOCAL;
+    const uint32_t groups = (count + FILL_LOCAL - 1) / FILL_LOCAL;
     const struct rf_dispatch dispatch = {.kernel = kernel,
                                          .label = "fill",
                                          .push = &push,
@@ -49,6 +57,15 @@ static enum rf_status fill_words(struct rf_gpu *gpu, struct rf_span span, const 
     if (!status)
         status = rf_gpu_wait(gpu, ticket, err);
     rf_cmd_destroy(cmd);
+    return status;
+}
+
+static enum rf_status fill_words(struct rf_gpu *gpu, struct rf_span span, const struct words *words,
+                                 const struct rf_fill *fill, struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    for (uint64_t begin = 0; !status && begin < words->count; begin += FILL_WORDS)
+        status = fill_some(gpu, span, words, (uint32_t)begin, fill, err);
     return status;
 }
 

@@ -1,6 +1,7 @@
 #include "engine/model/tune.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,67 +156,109 @@ static struct subject find_subject(const struct rf_forward *f, enum rf_weight_fo
     return subject;
 }
 
-static enum rf_status record_trial(struct rf_forward *f, const struct subject *subject,
-                                   struct rf_matmul_shape shape, struct rf_cmd **cmd, struct rf_error *err)
+/* The products of one shape as a command buffer each, so that they can be submitted together or apart. */
+struct trial_cmds {
+    struct rf_cmd *parts[MOST_MATRICES];
+    uint32_t count;
+};
+
+static enum rf_status record_product(struct rf_forward *f, const struct subject *subject, uint32_t index,
+                                     struct rf_matmul_shape shape, struct rf_cmd *cmd, struct rf_error *err)
 {
     struct forward_plan plan = {.bucket = subject->key.rows};
     uint64_t x_bytes = (uint64_t)subject->key.k * subject->key.rows * (f->fp16 ? 2 : 4);
-    enum rf_status status = rf_cmd_begin(cmd, f->gpu, "trial", err);
-    for (uint32_t i = 0; !status && i < subject->count; i++) {
-        struct rf_chunk chunk = *subject->chunks[i];
-        chunk.columns = subject->key.columns;
-        chunk.first = 0;
-        struct rf_matmul_call call = {.layer = -1,
-                                      .name = "trial",
-                                      .matrix = subject->matrices[i],
-                                      .epilogue = RF_EPILOGUE_STORE,
-                                      .x = x_bytes <= f->spans.x.size ? f->spans.x : f->spans.act,
-                                      .y = f->spans.qkv,
-                                      .ldx = subject->key.rows,
-                                      .ldy = subject->key.columns,
-                                      .scale = 1.0f};
-        rf_plan_chunk(f, &plan, &call, &chunk, shape);
-        if (plan.failed) {
-            status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a trial");
-            break;
-        }
-        struct forward_op *op = &plan.ops[i];
-        const struct rf_grid *grid = &plan.grids[op->grid];
-        op->dispatch.label = op->label;
-        op->dispatch.push = op->push;
-        op->dispatch.groups[0] = grid->x;
-        op->dispatch.groups[1] = rf_divide_up(subject->key.rows, grid->y_per);
-        op->dispatch.groups[2] = 1;
-        status = rf_kernels_get(f->gpu, &op->kernel, 1, &op->dispatch.kernel, err);
-        if (!status)
-            status = rf_cmd_dispatch(*cmd, &op->dispatch, err);
+    struct rf_chunk chunk = *subject->chunks[index];
+    chunk.columns = subject->key.columns;
+    chunk.first = 0;
+    const struct rf_matmul_call call = {.layer = -1,
+                                        .name = "trial",
+                                        .matrix = subject->matrices[index],
+                                        .epilogue = RF_EPILOGUE_STORE,
+                                        .x = x_bytes <= f->spans.x.size ? f->spans.x : f->spans.act,
+                                        .y = f->spans.qkv,
+                                        .ldx = subject->key.rows,
+                                        .ldy = subject->key.columns,
+                                        .scale = 1.0f};
+    rf_plan_chunk(f, &plan, &call, &chunk, shape);
+    if (plan.failed) {
+        free(plan.ops);
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a trial");
     }
-    free(plan.ops);
+    struct forward_op *op = &plan.ops[0];
+    const struct rf_grid *grid = &plan.grids[op->grid];
+    op->dispatch.label = op->label;
+    op->dispatch.push = op->push;
+    op->dispatch.groups[0] = grid->x;
+    op->dispatch.groups[1] = rf_divide_up(subject->key.rows, grid->y_per);
+    op->dispatch.groups[2] = 1;
+    enum rf_status status = rf_kernels_get(f->gpu, &op->kernel, 1, &op->dispatch.kernel, err);
     if (!status)
-        status = rf_cmd_end(*cmd, err);
+        status = rf_cmd_dispatch(cmd, &op->dispatch, err);
+    free(plan.ops);
     return status;
 }
 
-/* Seconds of one product: the least of REPEATS, after one that warms up. */
+static enum rf_status record_trial(struct rf_forward *f, const struct subject *subject,
+                                   struct rf_matmul_shape shape, struct trial_cmds *cmds,
+                                   struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    for (uint32_t i = 0; !status && i < subject->count; i++) {
+        struct rf_cmd **cmd = &cmds->parts[i];
+        status =
+            i == 0 ? rf_cmd_begin(cmd, f->gpu, "trial", err) : rf_cmd_continue(cmd, cmds->parts[i - 1], err);
+        cmds->count = i + 1;
+        if (!status)
+            rf_cmd_mark_trial(*cmd);
+        if (!status)
+            status = record_product(f, subject, i, shape, *cmd, err);
+    }
+    if (!status)
+        status = rf_cmd_end(cmds->parts[cmds->count - 1], err);
+    return status;
+}
+
+/* Submits a trial, as one submission or each product as its own, and waits. */
+static enum rf_status run_trial(struct rf_forward *f, const struct trial_cmds *cmds, bool cut,
+                                double *seconds, struct rf_error *err)
+{
+    struct rf_cmd *items[2 * MOST_MATRICES];
+    size_t count = 0;
+    uint64_t ticket;
+    for (uint32_t i = 0; i < cmds->count; i++) {
+        if (cut && i > 0)
+            items[count++] = NULL;
+        items[count++] = cmds->parts[i];
+    }
+    double start = seconds_now();
+    enum rf_status status = rf_gpu_submit(f->gpu, items, count, &ticket, err);
+    if (!status)
+        status = rf_gpu_wait(f->gpu, ticket, err);
+    *seconds = seconds_now() - start;
+    return status;
+}
+
+/* Seconds of one product: the least of REPEATS, after one that warms up. That one also tells whether the
+ * products are too long for one submission: nobody knows before how slow a shape is. */
 static enum rf_status time_trial(struct rf_forward *f, const struct subject *subject,
                                  struct rf_matmul_shape shape, double *seconds, struct rf_error *err)
 {
-    struct rf_cmd *cmd = NULL;
-    enum rf_status status = record_trial(f, subject, shape, &cmd, err);
+    struct trial_cmds cmds = {.count = 0};
+    double limit = rf_gpu_submission_limit(f->gpu);
+    enum rf_status status = record_trial(f, subject, shape, &cmds, err);
+    bool cut = limit < INFINITY;
     *seconds = 1e30;
     for (uint32_t i = 0; !status && i <= REPEATS; i++) {
-        uint64_t ticket;
-        double start = seconds_now();
-        status = rf_gpu_submit(f->gpu, &cmd, 1, &ticket, err);
-        if (!status)
-            status = rf_gpu_wait(f->gpu, ticket, err);
-        double taken = (seconds_now() - start) / subject->count;
-        if (i > 0 && taken < *seconds)
-            *seconds = taken;
-        if (taken * subject->count > 0.25)
+        double taken;
+        status = run_trial(f, &cmds, cut, &taken, err);
+        cut = taken > limit;
+        if (i > 0 && taken / subject->count < *seconds)
+            *seconds = taken / subject->count;
+        if (taken > 0.25)
             i += REPEATS / 2; /* slow enough to be measured by fewer */
     }
-    rf_cmd_destroy(cmd);
+    for (uint32_t i = 0; i < cmds.count; i++)
+        rf_cmd_destroy(cmds.parts[i]);
     return status;
 }
 

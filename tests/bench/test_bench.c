@@ -169,7 +169,7 @@ static void scripts_accept_what_they_are_told_to(void **state)
                                         .prompt = 20,
                                         .scripted = true,
                                         .accept_rate = 1.0};
-    struct rf_bench_decode all, none, some;
+    struct rf_bench_decode all, none, some, again;
     decode_once(&desc, &all);
     assert_int_equal(all.rounds, 2);
     assert_int_equal(all.forwards, 4);
@@ -182,6 +182,9 @@ static void scripts_accept_what_they_are_told_to(void **state)
     decode_once(&desc, &some);
     assert_true(some.forwards > all.forwards && some.forwards < none.forwards);
     assert_true(some.tokens_per_forward > none.tokens_per_forward);
+    decode_once(&desc, &again); /* one seed, one script, however long what came before took */
+    assert_int_equal(again.forwards, some.forwards);
+    assert_int_equal(again.rounds, some.rounds);
     desc.accept_rate = 1.5;
     require_failure(rf_bench_run_decode(bench, &desc, &some, err), RF_ERROR_ARGUMENT,
                     "accept rate: found 1.5");

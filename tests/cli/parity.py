@@ -3,15 +3,18 @@
 `refusion generate --tokens`, one process a run, and must give the original program's tokens, forwards and rows.
 
   parity.py --program build/test/refusion [--driver lavapipe] [--precision f32|f16] [--jobs 2] [--subset N]
-            [--files decode,wild,ar]
+            [--files decode,wild,ar] [--paths matmul_few,matmul_wide]
 
 For decode and wild each line is run twice: with --reference (output_ids, forwards, rows) and in the default mode
 (default_ids, default_text, and default_forwards where the line has it). --driver starts the program through
 scripts/with-driver.sh; without it, on whatever the Vulkan loader finds. --subset takes N lines of each file, spread over
 it; RF_FULL=1 in the environment overrides --subset. Where the fp16 path's rounding
-is known to change a token (ROUNDING below), exactly that change is excused, and printed. Exit status: 0 all equal, 1 differences, 77 no such driver.
+is known to change a token (ROUNDING below), exactly that change is excused, and printed. How often each shader was
+dispatched in all runs together is printed; --paths names beginnings of shader names that must have been. Exit status: 0
+all equal and every path taken, 1 differences or a path that never ran, 77 no such driver.
 """
 import argparse
+import collections
 import concurrent.futures
 import json
 import os
@@ -35,6 +38,7 @@ def parse_arguments():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--subset", type=int, default=0)
     parser.add_argument("--files", default="decode,wild,ar")
+    parser.add_argument("--paths", default="", help="shaders that must be dispatched, separated by commas")
     parser.add_argument("--extra", default="", help="more options for every run, separated by spaces")
     return parser.parse_args()
 
@@ -102,17 +106,17 @@ def is_rounding(case, got):
 
 
 def run_case(arguments, case):
-    """(what differs or None, whether that is excused). A missing driver raises SystemExit."""
+    """(what differs or None, whether that is excused, dispatches by shader). A missing driver raises SystemExit."""
     launcher = [os.path.join(ROOT, "scripts", "with-driver.sh"), arguments.driver] if arguments.driver else []
     command = launcher + [
-        arguments.program, "generate", "-m", os.path.join(ROOT, "models", "tiny"), "--json", "--quiet", "--precision",
+        arguments.program, "generate", "-m", os.path.join(ROOT, "models", "tiny"), "--json", "--quiet", "--dispatches", "--precision",
         arguments.precision, "--tokens", ",".join(map(str, case["ids"]))] + case["options"] + arguments.extra.split()
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if result.returncode == 77 and arguments.driver:
         sys.stderr.write(result.stderr)
         raise SystemExit(77)
     if result.returncode != 0:
-        return f"exit status {result.returncode}: {result.stderr.strip()}", False
+        return f"exit status {result.returncode}: {result.stderr.strip()}", False, {}
     got = json.loads(result.stdout)
     differences = []
     for key, wanted in case["wanted"].items():
@@ -126,7 +130,14 @@ def run_case(arguments, case):
         else:
             differences.append(f"{key}: found {got[key]!r}, wanted {wanted!r}")
     excused = bool(differences) and arguments.precision == "f16" and is_rounding(case, got)
-    return "; ".join(differences) or None, excused
+    return "; ".join(differences) or None, excused, got["dispatches"]
+
+
+def untaken_paths(arguments, dispatches):
+    """Prints how often each shader ran; the --paths of which none did."""
+    print("dispatches: " + ", ".join(f"{shader} {count}" for shader, count in dispatches.most_common()))
+    wanted = [path for path in arguments.paths.split(",") if path]
+    return [path for path in wanted if not any(shader.startswith(path) for shader in dispatches)]
 
 
 def main():
@@ -134,10 +145,12 @@ def main():
     cases = collect_cases(arguments)
     start = time.monotonic()
     failed = rounded = 0
+    dispatches = collections.Counter()
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         try:
             results = pool.map(lambda case: run_case(arguments, case), cases)
-            for number, (case, (difference, excused)) in enumerate(zip(cases, results), 1):
+            for number, (case, (difference, excused, counts)) in enumerate(zip(cases, results), 1):
+                dispatches.update(counts)
                 if difference:
                     failed += not excused
                     rounded += excused
@@ -149,7 +162,10 @@ def main():
             return end.code
     print(f"parity: {len(cases) - failed - rounded} of {len(cases)} runs equal, {rounded} excused, precision {arguments.precision}, driver "
           f"{arguments.driver or 'default'}, {time.monotonic() - start:.0f} s")
-    return 1 if failed else 0
+    untaken = untaken_paths(arguments, dispatches)
+    for path in untaken:
+        print(f"FAILED: no run dispatched {path}")
+    return 1 if failed or untaken else 0
 
 
 if __name__ == "__main__":

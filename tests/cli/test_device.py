@@ -60,6 +60,7 @@ class Generate(ProgramTest):
         self.assertTrue(all(value >= 0 for value in found["seconds"].values()))
         self.assertEqual(found["finish_reason"], "stop")
         self.assertNotIn("reference_tokens_per_forward", found)
+        self.assertNotIn("dispatches", found)
         # One round: all slots in front of the end are right at once. The end token counts as a token of a forward.
         self.assertEqual((found["rounds"], found["forwards"]), (1, 2))
         self.assertAlmostEqual(found["tokens_per_forward"], (len(found["tokens"]) + 1) / 2)
@@ -67,6 +68,17 @@ class Generate(ProgramTest):
         self.assertEqual(len(commits), len(found["commits"]))
         self.assertEqual([commits[i] for i in range(len(found["tokens"]))], found["tokens"])
         self.assertTrue(all(set(c) == {"position", "token", "round"} for c in found["commits"]))
+
+    def test_dispatches(self):
+        counts = generate_json(self, "-p", QUESTION, "--dispatches")["dispatches"]
+        layers = 6
+        # Two forwards, one SELECT and one ACCEPT.
+        self.assertEqual((counts["rows_gather"], counts["slot_select"], counts["slot_accept"]), (2, 1, 1))
+        self.assertEqual(sum(count for name, count in counts.items() if name.startswith("head_rope")), 2 * layers)
+        self.assertEqual(sum(count for name, count in counts.items() if name.startswith("matmul")), 2 * (4 * layers + 1))
+        table = run("generate", "-p", QUESTION, "--dispatches")
+        self.assertEqual(self.check_works(table), ANSWER + "\n")
+        self.assertRegex(table.stderr, r"(?m)^ +2  rows_gather$")
 
     def test_reference(self):
         found = generate_json(self, "-p", QUESTION, "--reference")
@@ -300,15 +312,27 @@ class Interrupt(ProgramTest):
         self.assertRegex(stderr, rb"^refusion: .*(cancelled|interrupted)\n$")
 
     def test_json(self):
-        with self.start("generate", "-p", "x", "--json", "--stop", "never in this", *ENDLESS) as process:
-            time.sleep(0.15)
-            process.send_signal(signal.SIGINT)
-            stdout, stderr = process.communicate(timeout=60)
-        if stdout and json.loads(stdout)["finish_reason"] in ("length", "stop"):
-            self.skipTest("the answer was complete before the signal")
-        self.assertEqual(process.returncode, 130, stderr)
-        if stdout:  # nothing when the signal came while the model was loading
-            self.assertEqual(json.loads(stdout)["finish_reason"], "cancelled")
+        """Nothing is printed before the end, so the moment between loading and the last token is searched for."""
+        early, late, ends = 0.0, 2.0, []
+        for _ in range(16):
+            delay = (early + late) / 2
+            with self.start("generate", "-p", "x", "--json", "--stop", "never in this", *ENDLESS) as process:
+                time.sleep(delay)
+                process.send_signal(signal.SIGINT)
+                stdout, stderr = process.communicate(timeout=60)
+            if not stdout:
+                self.assertIn(process.returncode, (130, -signal.SIGINT), stderr)
+                early = delay
+                ends.append((delay, "loading"))
+                continue
+            end = json.loads(stdout)["finish_reason"]
+            if end == "cancelled":
+                self.assertEqual(process.returncode, 130, stderr)
+                return
+            self.assertIn(end, ("length", "stop"))
+            late = delay
+            ends.append((delay, end))
+        self.fail(f"no signal came while it decoded: {ends}")
 
 
 class Chat(ProgramTest):
@@ -488,6 +512,20 @@ class BadInput(ProgramTest):
         self.check_fails(run("generate", "-p", "x", "--reference", "-n", "96", "--slot-size", "32", "--block", "64"), 2,
                          "reference", "96", "64")
 
+    def test_submission_limit(self):
+        # Cut into many submissions or none, the answer is the same.
+        for limit in ["1", "0"]:
+            self.assertEqual(self.check_works(run("generate", "-p", QUESTION, "--submission-ms", limit)), ANSWER + "\n")
+
+    def test_no_tune_is_heard(self):
+        with tempfile.TemporaryDirectory() as cache:
+            # Mesa's own cache stays where it is, so that it need not compile anew.
+            env = {"XDG_CACHE_HOME": cache, "MESA_SHADER_CACHE_DIR": os.environ.get("XDG_CACHE_HOME", cache)}
+            for options, files in (["--no-tune"], 0), ([], 1):
+                self.check_works(run("generate", "-p", QUESTION, "-n", "4", *options, env=env))
+                found = [name for name in os.listdir(os.path.join(cache, "refusion")) if name.startswith("tuned")]
+                self.assertEqual(len(found), files, options)
+
     def test_memory_limit(self):
         self.check_fails(run("generate", "-p", "x", "--memory-limit", "1M"), 1, "limit is 1048576 bytes")
 
@@ -511,12 +549,15 @@ class WeightTypes(ProgramTest):
     """A file that `quantize` wrote and the same types made while loading are the same weights: the same tokens, and for
     the finer types the answer of the original ones."""
 
+    # Stock lavapipe compiles for two minutes when every shape of every type is tried; the new one tries them.
+    TUNING = ["--no-tune"] if DRIVER == "lavapipe" else []
+
     def check_type(self, kind):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, f"tiny-{kind}.gguf")
             self.check_works(run("quantize", TINY, path, "--type", kind, "--quiet"))
-            of_file = generate_json(self, "-m", path, "-p", QUESTION)
-            loaded = generate_json(self, "--type", kind, "-p", QUESTION)
+            of_file = generate_json(self, "-m", path, "-p", QUESTION, *self.TUNING)
+            loaded = generate_json(self, "--type", kind, "-p", QUESTION, *self.TUNING)
         for key in ("text", "tokens", "commits", "forwards", "finish_reason"):
             self.assertEqual(of_file[key], loaded[key], key)
         return loaded["text"]

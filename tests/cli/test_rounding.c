@@ -23,7 +23,6 @@ enum { LINE = 3, SLOT = 8 /* where the second slot begins */, BEST = 345, SECOND
 /* Tokens of the slot before the row, as the turns before had settled them: the golden output's own. */
 enum { SETTLED = 5 };
 
-
 struct sequence {
     uint32_t tokens[MOST_ROWS], positions[MOST_ROWS], count;
 };
@@ -78,10 +77,10 @@ static void device_logits(const struct sequence *sequence, float *logits)
                                   .result = i + 1 == sequence->count ? 0 : RF_NONE};
     *rf_forward_work(forward, 0) =
         (struct rf_work){.piece_count = 1, .pieces = {{session->seq, 0, sequence->count}}};
-    struct rf_cmd *cmds[2];
+    struct rf_forward_cmds cmds;
     uint64_t ticket;
-    require_ok(rf_forward_get(forward, sequence->count, RF_FORWARD_LOGITS, 0, cmds, err));
-    require_ok(rf_gpu_submit(engine.model->gpu, cmds, 2, &ticket, err));
+    require_ok(engine_get_forward(engine.model, sequence->count, RF_FORWARD_LOGITS, &cmds, err));
+    require_ok(rf_gpu_submit(engine.model->gpu, cmds.items, cmds.count, &ticket, err));
     require_ok(rf_gpu_wait(engine.model->gpu, ticket, err));
     uint64_t bytes = (uint64_t)engine.model->config.vocab * sizeof *logits;
     require_ok(rf_gpu_read(engine.model->gpu, rf_forward_logits(forward), logits, bytes, err));

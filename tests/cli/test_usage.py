@@ -59,7 +59,7 @@ class Help(ProgramTest):
                        "--slot-threshold", "--token-threshold", "--preset", "--temperature", "--seed", "--decode",
                        "--reference", "--device", "--show", "--json", "--stop", "--stream", "--system",
                        "--no-thinking", "--context", "--precision", "--disable", "--deterministic",
-                       "--memory-limit", "--validate", "--quiet", "--top-k", "--top-p", "-m, --model"]:
+                       "--memory-limit", "--submission-ms", "--validate", "--quiet", "--top-k", "--top-p", "-m, --model"]:
             self.assertRegex(text, re.escape(option) + r"[ \[\n]")
 
     def test_later_commands_are_not_listed(self):
@@ -90,7 +90,8 @@ class WrongOptions(ProgramTest):
     def test_numbers(self):
         whole = [("--max-tokens", "0"), ("--max-tokens", "-1"), ("--max-tokens", "many"), ("--max-tokens", "1.5"),
                  ("--max-tokens", ""), ("--max-tokens", " 7"), ("--max-tokens", "99999999999999999999999"),
-                 ("--slot-size", "0"), ("--block", "0"), ("--seed", "-1"), ("--top-k", "0"), ("--context", "0")]
+                 ("--slot-size", "0"), ("--block", "0"), ("--seed", "-1"), ("--top-k", "0"), ("--context", "0"),
+                 ("--submission-ms", "-1"), ("--submission-ms", "1.5"), ("--submission-ms", "1000001")]
         for option, value in whole:
             with self.subTest(option=option, value=value):
                 self.check_fails(run("generate", option, value), 2, f'{option}: found "{value}", wanted a whole number')

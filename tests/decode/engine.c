@@ -25,6 +25,7 @@ void engine_open(struct engine *e)
         desc.precision = RF_PRECISION_F16;
     if (precision && strcmp(precision, "int8") == 0)
         desc.precision = RF_PRECISION_INT8;
+    desc.no_tune = getenv("RF_TEST_NO_TUNE") != NULL; /* trials cost a slow compiler minutes */
     require_ok(rf_context_create(&e->context,
                                  &(struct rf_context_desc){.debug_checks = true, .log = log_line}, err));
     struct rf_device_info info;
@@ -48,6 +49,13 @@ void engine_close(struct engine *e)
     rf_context_destroy(e->context);
     assert_int_equal(pages, 0); /* every session gave its pages back */
     assert_int_equal(complaints, 0);
+}
+
+enum rf_status engine_get_forward(rf_model *model, uint32_t rows, uint32_t flags,
+                                  struct rf_forward_cmds *cmds, struct rf_error *err)
+{
+    rf_forward_cmds_init(cmds);
+    return rf_forward_get(model->forward, rows, flags, 0, cmds, err);
 }
 
 int engine_set_up(void **state)

@@ -23,6 +23,10 @@ extern struct engine engine;
 int engine_set_up(void **state);
 int engine_tear_down(void **state);
 
+/* The forward for `rows` rows, as pass 0 would submit it. */
+enum rf_status engine_get_forward(rf_model *model, uint32_t rows, uint32_t flags,
+                                  struct rf_forward_cmds *cmds, struct rf_error *err);
+
 /* Fails with the error's text. */
 #define require_ok(call)                                                                                     \
     do {                                                                                                     \

@@ -402,11 +402,11 @@ static struct {
 } planted;
 
 enum rf_status __real_rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_t flags, uint32_t pass,
-                                     struct rf_cmd *cmds[2], struct rf_error *err);
+                                     struct rf_forward_cmds *cmds, struct rf_error *err);
 enum rf_status __wrap_rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_t flags, uint32_t pass,
-                                     struct rf_cmd *cmds[2], struct rf_error *err);
+                                     struct rf_forward_cmds *cmds, struct rf_error *err);
 enum rf_status __wrap_rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_t flags, uint32_t pass,
-                                     struct rf_cmd *cmds[2], struct rf_error *err)
+                                     struct rf_forward_cmds *cmds, struct rf_error *err)
 {
     if (planted.no_logits && (flags & RF_FORWARD_LOGITS))
         return rf_fail(err, RF_ERROR_DEVICE_MEMORY, "planted: no room for logits");

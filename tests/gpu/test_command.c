@@ -88,6 +88,51 @@ static void test_chain_staged(void **state)
     run_chain("unifiedMemory");
 }
 
+/* a -> b -> c in two parts, cut where the second waits for the first: as one submission and as two. */
+static void test_parts(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    struct fixture f = open_fixture(NULL);
+    struct test_push push;
+    struct rf_cmd *parts[2];
+    uint64_t ticket;
+    struct rf_dispatch first = test_dispatch(f.kernel, &push, f.a, f.b, COUNT, 3);
+    assert_rf_ok(rf_cmd_begin(&parts[0], f.gpu, "parts", &err));
+    assert_false(rf_cmd_waits(parts[0], &first));
+    assert_rf_ok(rf_cmd_dispatch(parts[0], &first, &err));
+    struct rf_dispatch second = test_dispatch(f.kernel, &push, f.b, f.c, COUNT, 2);
+    assert_true(rf_cmd_waits(parts[0], &second));
+    assert_int_equal(rf_cmd_barrier_count(parts[0]), 0); /* asking is not recording */
+    assert_rf_ok(rf_cmd_continue(&parts[1], parts[0], &err));
+    assert_false(rf_cmd_waits(parts[1], &second));
+    assert_rf_ok(rf_cmd_dispatch(parts[1], &second, &err));
+    assert_rf_ok(rf_cmd_end(parts[1], &err));
+    assert_int_equal(rf_gpu_recorded_count(f.gpu), 2);
+    for (size_t cut = 0; cut < 2; ++cut) {
+        struct rf_cmd *cmds[] = {parts[0], cut ? NULL : parts[1], parts[1]};
+        assert_rf_ok(rf_gpu_fill(f.gpu, f.b, 77, &err));
+        assert_rf_ok(rf_gpu_fill(f.gpu, f.c, 77, &err));
+        assert_rf_ok(rf_gpu_submit(f.gpu, cmds, 2 + cut, &ticket, &err));
+        assert_rf_ok(rf_gpu_wait(f.gpu, ticket, &err));
+        expect_values(&f, f.c, 6, 15);
+        assert_int_equal(rf_gpu_submission_count(f.gpu), 1 + 2 * cut);
+    }
+    /* A cut has something on both sides, and nothing is submitted when one has not. */
+    struct rf_cmd *const wrong[][3] = {
+        {NULL, parts[0], parts[1]}, {parts[0], parts[1], NULL}, {parts[0], NULL, NULL}};
+    for (int i = 0; i < 3; ++i) {
+        assert_rf_status(rf_gpu_submit(f.gpu, wrong[i], 3, &ticket, &err), RF_ERROR_ARGUMENT);
+        assert_message(&err, "submission of 0 command buffers");
+    }
+    assert_int_equal(rf_gpu_submission_count(f.gpu), 3);
+    assert_rf_status(rf_cmd_continue(&parts[0], parts[1], &err), RF_ERROR_ARGUMENT);
+    assert_message(&err, "has already ended");
+    rf_cmd_destroy(wrong[0][1]);
+    rf_cmd_destroy(parts[1]);
+    close_fixture(&f);
+}
+
 /* The size comes from the device: written by a kernel in the same command buffer. */
 static void test_indirect(void **state)
 {
@@ -209,8 +254,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chain),    cmocka_unit_test(test_chain_staged), cmocka_unit_test(test_indirect),
-        cmocka_unit_test(test_barriers), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_chain),    cmocka_unit_test(test_chain_staged), cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_indirect), cmocka_unit_test(test_barriers),     cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

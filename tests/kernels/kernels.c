@@ -1,6 +1,6 @@
 /* Runs rf_selftest on the device at hand, prints the worst case of each kernel, and fails as rf_selftest
  * does, on a complaint of the validation layer or the red zones, and when a shader of the library is neither
- * run nor known to be tested elsewhere. kernels [--quick] [--seed N] [--kernel NAME] [--verbose] */
+ * run nor known to be tested elsewhere. kernels [--quick] [--seed N] [--kernel NAME]... [--verbose] */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include "engine/gpu/shader_blobs.h"
 #include "engine/refusion.h"
 
-enum { MAX_KERNELS = 128, EXIT_SKIP = 77 };
+enum { MAX_KERNELS = 128, MAX_NAMES = 16, EXIT_SKIP = 77 };
 
 struct worst {
     char kernel[64];
@@ -110,7 +110,24 @@ static void print_summary(const struct tally *tally)
     }
 }
 
-static int run(rf_context *context, const struct rf_selftest_desc *desc, struct tally *tally)
+/* One run for each name, or one for all kernels. */
+static enum rf_status run_names(rf_context *context, struct rf_selftest_desc desc, const char *const *names,
+                                unsigned count, struct tally *tally, struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    for (unsigned i = 0; i < count || (i == 0 && count == 0); i++) {
+        struct rf_error failure = {0};
+        desc.kernel = count ? names[i] : NULL;
+        if (rf_selftest(context, &desc, on_result, tally, &failure) != RF_OK && status == RF_OK) {
+            status = failure.status;
+            *err = failure;
+        }
+    }
+    return status;
+}
+
+static int run(rf_context *context, const struct rf_selftest_desc *desc, const char *const *names,
+               unsigned name_count, struct tally *tally)
 {
     struct rf_error err = {0};
     struct rf_device_info info;
@@ -118,10 +135,10 @@ static int run(rf_context *context, const struct rf_selftest_desc *desc, struct 
     rf_context_device(context, &info);
     printf("%s, %s, subgroup size %u\n", info.name, info.driver, info.subgroup_size);
     timespec_get(&begin, TIME_UTC);
-    enum rf_status status = rf_selftest(context, desc, on_result, tally, &err);
+    enum rf_status status = run_names(context, *desc, names, name_count, tally, &err);
     timespec_get(&end, TIME_UTC);
     unsigned missing =
-        desc->kernel ? 0 : count_missing(tally, &info, rf_gpu_get_caps(rf_context_gpu(context)));
+        name_count ? 0 : count_missing(tally, &info, rf_gpu_get_caps(rf_context_gpu(context)));
     print_summary(tally);
     uint64_t complaints = rf_context_complaints(context);
     printf("%u cases, %u shaders not run, %" PRIu64 " complaints, %.1f s\n", tally->cases, missing,
@@ -135,6 +152,8 @@ int main(int argc, char **argv)
 {
     struct rf_selftest_desc desc = {.thorough = true};
     static struct tally tally;
+    const char *names[MAX_NAMES];
+    unsigned name_count = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--quick") == 0)
             desc.thorough = false;
@@ -142,10 +161,10 @@ int main(int argc, char **argv)
             tally.verbose = true;
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             desc.seed = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--kernel") == 0 && i + 1 < argc)
-            desc.kernel = argv[++i];
+        else if (strcmp(argv[i], "--kernel") == 0 && i + 1 < argc && name_count < MAX_NAMES)
+            names[name_count++] = argv[++i];
         else {
-            fprintf(stderr, "usage: kernels [--quick] [--seed N] [--kernel NAME] [--verbose]\n");
+            fprintf(stderr, "usage: kernels [--quick] [--seed N] [--kernel NAME]... [--verbose]\n");
             return 2;
         }
     }
@@ -159,7 +178,7 @@ int main(int argc, char **argv)
         printf("%s\n", err.message);
         return status == RF_ERROR_NO_DEVICE ? EXIT_SKIP : EXIT_FAILURE;
     }
-    int rc = run(context, &desc, &tally);
+    int rc = run(context, &desc, names, name_count, &tally);
     rf_context_destroy(context);
     return rc;
 }

@@ -18,7 +18,12 @@
 #include "tests/decode/golden.h"
 #include "tests/reference/ref_model.h"
 
-enum { LAST_ROWS = 12, DISPATCHES_PER_LAYER = 9 /* 8 and the attention's reduce */, DISPATCHES_AROUND = 4 };
+enum {
+    LAST_ROWS = 12,
+    LAYERS = 64,              /* room */
+    DISPATCHES_PER_LAYER = 9, /* 8 and the attention's reduce */
+    DISPATCHES_AROUND = 4
+};
 
 static VkResult VKAPI_CALL fail_to_end(VkCommandBuffer buffer)
 {
@@ -41,10 +46,10 @@ static void forward_logits(rf_session *s, const struct golden_tokens *tokens, co
                                   .want = RF_NONE,
                                   .result = i + asked >= count ? i + asked - count : RF_NONE};
     *rf_forward_work(f, 0) = (struct rf_work){.piece_count = 1, .pieces = {{s->seq, 0, count}}};
-    struct rf_cmd *cmds[2];
+    struct rf_forward_cmds cmds;
     uint64_t ticket;
-    require_ok(rf_forward_get(f, count, flags | RF_FORWARD_LOGITS, 0, cmds, err));
-    require_ok(rf_gpu_submit(engine.model->gpu, cmds, 2, &ticket, err));
+    require_ok(engine_get_forward(engine.model, count, flags | RF_FORWARD_LOGITS, &cmds, err));
+    require_ok(rf_gpu_submit(engine.model->gpu, cmds.items, cmds.count, &ticket, err));
     require_ok(rf_gpu_wait(engine.model->gpu, ticket, err));
     uint64_t bytes = (uint64_t)asked * engine.model->config.vocab * 4;
     require_ok(rf_gpu_read(engine.model->gpu, rf_forward_logits(f), logits, bytes, err));
@@ -208,12 +213,13 @@ static void mixed_weights_get_the_inputs_that_they_need(void **state)
 /* Records every bucket in every variant, and the slot shaders. */
 static void record_all(void)
 {
-    struct rf_cmd *cmds[2];
+    struct rf_forward_cmds cmds;
+    struct rf_cmd *slots;
     for (uint32_t rows = 1; rows <= RF_MAX_ROWS; rows *= 2)
         for (uint32_t flags = 0; flags < RF_FORWARD_VARIANTS; flags++)
-            require_ok(rf_forward_get(engine.model->forward, rows, flags, 0, cmds, err));
+            require_ok(engine_get_forward(engine.model, rows, flags, &cmds, err));
     for (int which = 0; which < RF_SLOT_SHADERS; which++)
-        require_ok(rf_forward_slots(engine.model->forward, (enum rf_slot_shader)which, cmds, err));
+        require_ok(rf_forward_slots(engine.model->forward, (enum rf_slot_shader)which, &slots, err));
 }
 
 struct hazard_tally {
@@ -245,33 +251,53 @@ static void every_barrier_is_needed_and_none_is_missing(void **state)
     assert_true(tally.barriers > 0);
 }
 
+/* By the labels of the log: layer l's are "Ll ...". A barrier counts for the layer of the dispatch that waits
+ * at it. */
 static void check_budget(void *user, const struct rf_cmd *cmd, const char *label)
 {
-    (void)user;
-    uint32_t layers = engine.model->config.layers, dispatches = rf_cmd_dispatch_count(cmd);
-    if (dispatches < layers)
-        return; /* a gather or a slot shader */
-    if (dispatches > layers * DISPATCHES_PER_LAYER + DISPATCHES_AROUND)
-        fail_msg("%s: %u dispatches for %u layers", label, dispatches, layers);
-    if (rf_cmd_barrier_count(cmd) > dispatches)
-        fail_msg("%s: more barriers than dispatches", label);
+    uint32_t *layers_seen = user;
+    size_t count;
+    const struct rf_log_entry *log = rf_cmd_log(cmd, &count);
+    uint32_t dispatches[LAYERS] = {0}, barriers[LAYERS] = {0}, around = 0, layer, waiting = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool in_layer = !log[i].is_barrier && sscanf(log[i].label, "L%u ", &layer) == 1;
+        if (in_layer) {
+            assert_true(layer < engine.model->config.layers && layer < LAYERS);
+            dispatches[layer]++;
+            barriers[layer] += waiting;
+        } else if (!log[i].is_barrier) {
+            around++;
+        }
+        waiting = log[i].is_barrier;
+    }
+    if (around > DISPATCHES_AROUND)
+        fail_msg("%s: %u dispatches around the layers", label, around);
+    for (uint32_t l = 0; l < LAYERS; l++) {
+        if (dispatches[l] > DISPATCHES_PER_LAYER || barriers[l] > dispatches[l])
+            fail_msg("%s: layer %u: %u dispatches, %u barriers", label, l, dispatches[l], barriers[l]);
+        *layers_seen += dispatches[l] > 0;
+    }
 }
 
 static void a_layer_is_eight_dispatches_and_the_reduce(void **state)
 {
     (void)state;
+    uint32_t layers = 0;
     record_all();
-    rf_forward_visit(engine.model->forward, check_budget, NULL);
+    rf_forward_visit(engine.model->forward, check_budget, &layers);
+    assert_int_equal(layers, engine.model->config.layers * FORWARD_BUCKETS * RF_FORWARD_VARIANTS);
 }
 
 static void a_replay_records_nothing(void **state)
 {
     (void)state;
-    struct rf_cmd *first[2], *again[2];
-    require_ok(rf_forward_get(engine.model->forward, 20, 0, 0, first, err));
+    struct rf_forward_cmds first, again;
+    require_ok(engine_get_forward(engine.model, 20, 0, &first, err));
     uint64_t recorded = rf_gpu_recorded_count(engine.model->gpu);
-    require_ok(rf_forward_get(engine.model->forward, 31, 0, 1, again, err));
-    assert_ptr_equal(first[1], again[1]);
+    rf_forward_cmds_init(&again);
+    require_ok(rf_forward_get(engine.model->forward, 31, 0, 1, &again, err));
+    assert_int_equal(again.count, 2);
+    assert_ptr_equal(first.items[1], again.items[1]);
     assert_int_equal(rf_gpu_recorded_count(engine.model->gpu), recorded);
 }
 
@@ -286,7 +312,7 @@ static void dispatches_fit_the_device(void **state)
     rf_context *context = NULL;
     rf_model *model = NULL;
     struct rf_error failure;
-    struct rf_cmd *cmds[2];
+    struct rf_forward_cmds cmds;
     require_ok(rf_context_create(&context, NULL, err));
     require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", &untuned, err));
     struct rf_gpu_caps *caps = &rf_context_gpu(context)->probe.caps;
@@ -295,14 +321,13 @@ static void dispatches_fit_the_device(void **state)
         static const uint32_t least[3] = {4, 256, 3}; /* less than vocab / 8, 512 rows, context / 512 want */
         char part[64];
         caps->max_workgroup_count[d] = least[d];
-        assert_int_equal(rf_forward_get(model->forward, RF_MAX_ROWS, 0, 0, cmds, &failure),
-                         RF_ERROR_UNSUPPORTED);
+        assert_int_equal(engine_get_forward(model, RF_MAX_ROWS, 0, &cmds, &failure), RF_ERROR_UNSUPPORTED);
         snprintf(part, sizeof part, "workgroups in dimension %d, the device takes at most %u", d, least[d]);
         if (!strstr(failure.message, part))
             fail_msg("message \"%s\" does not contain \"%s\"", failure.message, part);
         *caps = real;
     }
-    require_ok(rf_forward_get(model->forward, RF_MAX_ROWS, 0, 0, cmds, err));
+    require_ok(engine_get_forward(model, RF_MAX_ROWS, 0, &cmds, err));
     rf_model_destroy(model);
     rf_context_destroy(context);
 }
@@ -314,19 +339,19 @@ static void failed_recordings_leave_nothing(void **state)
     rf_context *context = NULL;
     rf_model *model = NULL;
     struct rf_error failure;
-    struct rf_cmd *cmds[2];
+    struct rf_forward_cmds cmds;
     require_ok(rf_context_create(&context, NULL, err));
     require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", &untuned, err));
     struct rf_gpu *gpu = rf_context_gpu(context);
     const struct rf_device_table real = gpu->vk;
     gpu->vk.vkEndCommandBuffer = fail_to_end;
-    assert_int_equal(rf_forward_get(model->forward, 1, 0, 0, cmds, &failure), RF_ERROR_HOST_MEMORY);
+    assert_int_equal(engine_get_forward(model, 1, 0, &cmds, &failure), RF_ERROR_HOST_MEMORY);
     const struct forward_variant first = model->forward->variants[0][0];
-    assert_true(first.grids.address && first.indirect.address && !first.forward && !first.gather[0]);
+    assert_true(first.grids.address && first.indirect.address && !first.parts && !first.gather[0]);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(rf_forward_get(model->forward, 1, 0, 0, cmds, &failure), RF_ERROR_HOST_MEMORY);
+        assert_int_equal(engine_get_forward(model, 1, 0, &cmds, &failure), RF_ERROR_HOST_MEMORY);
     gpu->vk = real;
-    require_ok(rf_forward_get(model->forward, 1, 0, 0, cmds, err));
+    require_ok(engine_get_forward(model, 1, 0, &cmds, err));
     assert_int_equal(model->forward->variants[0][0].grids.address, first.grids.address);
     assert_int_equal(model->forward->variants[0][0].indirect.address, first.indirect.address);
     rf_model_destroy(model);
