@@ -85,6 +85,7 @@ struct rf_device_info {
     uint32_t subgroup_size_min, subgroup_size_max;
     uint32_t shared_memory_bytes; /* per workgroup */
     uint32_t max_invocations;     /* per workgroup */
+    uint32_t cores;               /* multiprocessors, compute units, shader cores; 0: it does not tell */
     uint64_t memory_bytes;        /* largest device-local heap */
     bool has_fp16, has_int8_dot, has_coopmat, has_coopmat2, unified_memory;
 };

@@ -4,7 +4,7 @@
 // columns at a time; all lanes of a workgroup read the same weights, neighbours read neighbouring
 // activations. No shared memory, no barrier. A row's result depends neither on its index nor on the other
 // rows. Grid: (columns / RF_COLUMNS, or / RF_LOGIT_TILE with REDUCE; rows / (LOCAL * ROWS)), both rounded
-// up. -D: ACT_F16 (activations), WEIGHT_...
+// up; splits with PARTIAL. -D: ACT_F16 (activations), WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -51,7 +51,7 @@ void main()
         high[R] = vec4(0.0);
         FOR_ROWS(CLEAR_ROW)
         uint base = n / RF_COLUMNS * block_size(push.k);
-        for (uint o = 0; o < push.k / 8; o++) {
+        for (uint o = octet_first(); o < octet_end(); o++) {
             add_block(low, high, m, base, o);
         }
 #define FINISH_ROW(R) \

@@ -27,6 +27,23 @@ bool makes_logits()
     return epilogue() == RF_EPILOGUE_REDUCE || epilogue() == RF_EPILOGUE_LOGITS;
 }
 
+bool makes_partials()
+{
+    return epilogue() == RF_EPILOGUE_PARTIAL;
+}
+
+// Octets of k that this workgroup sums: its split's.
+uint octet_first()
+{
+    return makes_partials() ? gl_WorkGroupID.z * push.split_octets : 0;
+}
+
+uint octet_end()
+{
+    uint octets = push.k / 8;
+    return makes_partials() ? min((gl_WorkGroupID.z + 1) * push.split_octets, octets) : octets;
+}
+
 uint row_count()
 {
     return makes_logits() ? push.counts.x.outputs : push.counts.x.rows;

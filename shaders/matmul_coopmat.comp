@@ -12,7 +12,7 @@
 // Rows past the last repeat it and are not written; columns past the chunk's are made from its last block or
 // its padding and are not written; k past the last repeats the last octet of w, times zero. A row's result
 // depends neither on its index nor on the other rows. Grid: (columns / COLUMNS, rows / ROWS), both rounded
-// up. -D: ACT_F16, WEIGHT_...
+// up, (1 or splits with PARTIAL). Splits are whole steps. -D: ACT_F16, WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -209,18 +209,18 @@ void main()
         acc[a] = coopmat<float, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_N, gl_MatrixUseAccumulator>(0.0);
     }
 
-    load_parts(0, row_first, column_first, count);
-    put_parts(0, 0);
+    uint first = octet_first(), end = octet_end(), buffer_first = 0;
+    load_parts(first, row_first, column_first, count);
+    put_parts(first, buffer_first);
     barrier();
-    uint buffer_first = 0;
-    for (uint first = 0; first < push.k / 8; first += OCTETS) {
+    for (; first < end; first += OCTETS) {
         uint next = first + OCTETS;
-        if (next < push.k / 8) {
+        if (next < end) {
             load_parts(next, row_first, column_first, count);
         }
         multiply(buffer_first, row_group, column_group);
         buffer_first = BUFFER - buffer_first;
-        if (next < push.k / 8) {
+        if (next < end) {
             put_parts(next, buffer_first);
         }
         barrier();

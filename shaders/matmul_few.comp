@@ -4,9 +4,9 @@
 // its lanes striding over k. A lane has four of the columns (even lanes the first), so that neighbours read
 // neighbouring 16 bytes and the sums take few registers, or all 8, so that an activation is loaded once for
 // them: for CPUs, where a load costs a lane. Columns are strided over all subgroups of the grid, in groups
-// of RF_COLUMNS, or in tiles of RF_LOGIT_TILE with REDUCE. No shared memory, no barrier. Grid: (any, any):
-// rows are strided over y in blocks of ROWS; 1 is enough when ROWS covers them.  -D: ACT_F16 (activations),
-// WEIGHT_...
+// of RF_COLUMNS, or in tiles of RF_LOGIT_TILE with REDUCE. No shared memory, no barrier. Grid: (any, any, 1
+// or splits with PARTIAL): rows are strided over y in blocks of ROWS; 1 is enough when ROWS covers them.  -D:
+// ACT_F16 (activations), WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -50,13 +50,13 @@ void make_tile(uint tile_first, uint tile_end, uint first, uint count, uint lane
         low[R] = vec4(0.0); \
         high[R] = vec4(0.0);
         FOR_ROWS(CLEAR_ROW)
-        uint base = n / RF_COLUMNS * block_size(push.k), octets = push.k / 8, half_ = lane % 2;
+        uint base = n / RF_COLUMNS * block_size(push.k), end = octet_end(), half_ = lane % 2;
         if (lane_columns() == RF_COLUMNS) {
-            for (uint o = lane; o < octets; o += lanes) {
+            for (uint o = octet_first() + lane; o < end; o += lanes) {
                 add_block(low, high, m, base, o);
             }
         } else {
-            for (uint o = lane / 2; o < octets; o += lanes / 2) {
+            for (uint o = octet_first() + lane / 2; o < end; o += lanes / 2) {
                 add_half(low, m, base, o, half_);
             }
         }

@@ -88,10 +88,20 @@ void write_swiglu(sums s, uint m, uint n)
 #endif
 }
 
+// PARTIAL: columns are whole blocks of 8.
+void write_split(sums s, uint m, uint n)
+{
+    uint at = ((gl_WorkGroupID.z * push.ldx + m) * push.ldy + push.column_first + n) / 4;
+    push.partials.x[at] = push.scale * s.low;
+    push.partials.x[at + 1] = push.scale * s.high;
+}
+
 void write_sums(sums s, uint m, uint n)
 {
     if (epilogue() == RF_EPILOGUE_SWIGLU) {
         write_swiglu(s, m, n);
+    } else if (makes_partials()) {
+        write_split(s, m, n);
     } else {
         write_columns(s, m, n);
     }

@@ -40,7 +40,8 @@ void size_grid(uint g, uint rows, uint outputs)
     if ((grid.source & RF_GRID_REDUCE) != 0 && max_keys <= RF_SPLIT_KEYS) y = 0;
     p.indirect.x[3 * g] = y == 0 ? 0 : grid.x;
     p.indirect.x[3 * g + 1] = y;
-    p.indirect.x[3 * g + 2] = (grid.source & RF_GRID_SPLITS) != 0 ? divide_up(max_keys, RF_SPLIT_KEYS) : 1;
+    bool splits = (grid.source & RF_GRID_SPLITS) != 0;
+    p.indirect.x[3 * g + 2] = splits ? divide_up(max_keys, RF_SPLIT_KEYS) : grid.z;
 }
 
 void main()

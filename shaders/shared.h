@@ -45,6 +45,7 @@ RF_CONST(RF_COLUMN_PAD, 64)  /* weight columns per chunk are padded to this */
 RF_CONST(RF_COLUMNS, 8)      /* columns that one matmul invocation (or subgroup) makes at a time */
 RF_CONST(RF_LOGIT_TILE, 64)  /* vocabulary columns that one partial of the lm_head reduction covers */
 RF_CONST(RF_SPLIT_KEYS, 512) /* keys per split of the attention */
+RF_CONST(RF_SPLIT_K, 64)     /* a product that is split over k is split between multiples of this */
 RF_CONST(RF_MAX_PIECES, 64)  /* sessions in one forward */
 RF_CONST(RF_MAX_EOS, 8)
 RF_CONST(RF_MAX_ROWS, 512) /* rows in one forward; the largest bucket */
@@ -177,12 +178,12 @@ struct rf_counts {
 RF_CONST(RF_GRID_FIXED, 0)   /* y = y_per */
 RF_CONST(RF_GRID_ROWS, 1)    /* y = ceil(rows / y_per) */
 RF_CONST(RF_GRID_OUTPUTS, 2) /* y = ceil(outputs / y_per) */
-RF_CONST(RF_GRID_SPLITS, 4)  /* flag: z = ceil(max_keys / RF_SPLIT_KEYS) instead of 1 */
+RF_CONST(RF_GRID_SPLITS, 4)  /* flag: z = ceil(max_keys / RF_SPLIT_KEYS) */
 RF_CONST(RF_GRID_REDUCE, 8)  /* flag: zero unless max_keys > RF_SPLIT_KEYS */
 
-/* One dispatch size that rows_gather computes for the forward behind it. */
+/* One dispatch size that rows_gather computes for the forward behind it; `z` without RF_GRID_SPLITS. */
 struct rf_grid {
-    uint x, y_per, source, pad;
+    uint x, y_per, source, z;
 };
 
 /* ---- Push constants --------------------------------------------------------------------------------- */
@@ -208,14 +209,16 @@ struct rf_push_embed { /* grid: (1, rows); a row outside [first, first + count) 
 };
 RF_CHECK_PUSH(rf_push_embed);
 
-/* Spec 0 GATHER: 0 row m is h's row m, 1 row m is h's row outputs[m] and M = counts.outputs. */
+/* Spec 0 GATHER: 0 row m is h's row m, 1 row m is h's row outputs[m] and M = counts.outputs; spec 1 SPLITS:
+ * more than 1: h is first increased by the sum of so many partials, and written back; spec 2: invocations. */
 struct rf_push_rmsnorm { /* grid: (1, rows or outputs) */
     RF_REF(RfCounts) counts;
-    RF_REF(RfWords) outputs; /* read only with GATHER */
-    RF_REF(RfVec4s) h;       /* [row][hidden] */
-    RF_REF(RfVec4s) weight;  /* f32 [hidden] */
-    RF_REF(RfQuads) x;       /* out: activation quads [hidden / 4][ld]; int8 blocks with ACT_INT8 */
-    RF_REF(RfBits) quads;    /* ACT_INT8 with spec 1 BOTH: out, f16 activation quads, for plain weights */
+    RF_REF(RfWords) outputs;  /* read only with GATHER */
+    RF_REF(RfVec4s) h;        /* [row][hidden]; in/out with SPLITS */
+    RF_REF(RfVec4s) partials; /* SPLITS: see RF_EPILOGUE_PARTIAL */
+    RF_REF(RfVec4s) weight;   /* f32 [hidden] */
+    RF_REF(RfQuads) x;        /* out: activation quads [hidden / 4][ld]; int8 blocks with ACT_INT8 */
+    RF_REF(RfBits) quads;     /* ACT_INT8 with spec 3 BOTH: out, f16 activation quads, for plain weights */
     uint hidden, ld;
     float eps;
 };
@@ -244,6 +247,9 @@ RF_CONST(RF_EPILOGUE_SWIGLU,
 RF_CONST(RF_EPILOGUE_REDUCE, 3) /* lm_head: partials [tile][ld]; M = counts.outputs, row = rows[outputs[m]] */
 RF_CONST(RF_EPILOGUE_SWIGLU_INT8, 8) /* SWIGLU into int8 blocks: a workgroup makes whole tiles of 64 columns */
 RF_CONST(RF_EPILOGUE_LOGITS, 4) /* lm_head: y f32 [m][ldy] with M = counts.outputs (tests, host sampling) */
+RF_CONST(RF_EPILOGUE_PARTIAL, 5) /* split over k: workgroups of one z have split_octets octets of k and write
+                                  * f32 [z][ldx][ldy], times `scale`; what follows adds them up (rmsnorm,
+                                  * head_rope). Columns and ldy are multiples of RF_COLUMNS; not WIDE. */
 
 struct rf_push_matmul {
     RF_REF(RfCounts) counts;
@@ -252,26 +258,30 @@ struct rf_push_matmul {
     RF_REF(RfBits)
     y; /* by epilogue: f32, activation quads, int8 blocks or partials, written as words, because SwiftShader
         * cannot turn one reference into another */
+    RF_REF(RfVec4s) partials; /* PARTIAL, instead of y */
     RF_REF(RfRows) rows;     /* REDUCE */
     RF_REF(RfWords) outputs; /* REDUCE */
     RF_REF(RfSeqs) seqs;     /* REDUCE: temperature and noise */
     uint k, columns;         /* columns of this chunk, without padding */
     uint column_first;       /* of this chunk in the whole matrix; a multiple of RF_COLUMN_PAD */
     uint ldx, ldy;
-    float scale; /* RESIDUAL, SWIGLU */
+    float scale;       /* RESIDUAL, SWIGLU, PARTIAL */
+    uint split_octets; /* PARTIAL: of k, a multiple of RF_SPLIT_K / 8 */
 };
 RF_CHECK_PUSH(rf_push_matmul);
 
 /* Grid: (heads + 2 kv_heads, rows), one subgroup a head. Reads qkv, normalises and rotates q and k, writes q
- * back in place (f32) and K, V into the row's page. */
+ * back in place (f32) and K, V into the row's page. Spec 0 SPLITS: more than 1: qkv is the sum of so many
+ * partials, and only q is written to its place. */
 struct rf_push_head_rope {
     RF_REF(RfCounts) counts;
     RF_REF(RfRows) rows;
     RF_REF(RfSeqs) seqs;
     RF_REF(RfVec4s) qkv;                /* in/out [row][(heads + 2 kv_heads) * head_dim]: q, then k, then v */
+    RF_REF(RfVec4s) partials;           /* SPLITS: [split][ld][(heads + 2 kv_heads) * head_dim] */
     RF_REF(RfVec4s) q_weight, k_weight; /* f32 [head_dim] */
     RF_REF(RfVec4s) rope;               /* [position][head_dim / 2][cos, sin] */
-    uint heads, kv_heads, head_dim, layer;
+    uint heads, kv_heads, head_dim, layer, ld;
     float eps;
 };
 RF_CHECK_PUSH(rf_push_head_rope);

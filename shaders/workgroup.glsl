@@ -1,9 +1,12 @@
-// Reductions over a workgroup of RF_GROUP invocations for any subgroup size from 4 up. Every invocation must
-// get here. The result is the same bits in all of them.
+// Reductions over a workgroup of RF_GROUP invocations, or of another size up to RF_GROUP_MOST, for any
+// subgroup size from 4 up. Every invocation must get here. The result is the same bits in all of them.
 
 const uint RF_GROUP = 64;
+#ifndef RF_GROUP_MOST
+#define RF_GROUP_MOST RF_GROUP
+#endif
 
-shared uint workgroup_words[RF_GROUP / 4];
+shared uint workgroup_words[RF_GROUP_MOST / 4];
 
 float workgroup_sum(float value)
 {

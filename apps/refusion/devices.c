@@ -76,9 +76,12 @@ static void print_device(const struct rf_device_info *info)
         printf("   lacks      %s: cannot be used\n", info->missing);
     else
         printf("   paths      %s\n", tiers);
-    printf("   subgroups  %u (%u to %u), workgroups of up to %u, %u KiB shared\n", info->subgroup_size,
+    printf("   subgroups  %u (%u to %u), workgroups of up to %u, %u KiB shared", info->subgroup_size,
            info->subgroup_size_min, info->subgroup_size_max, info->max_invocations,
            info->shared_memory_bytes / 1024);
+    if (info->cores)
+        printf(", %u cores", info->cores);
+    printf("\n");
     printf("   offers     fp16: %s, int8 dot: %s, coopmat: %s, coopmat2: %s\n", info->has_fp16 ? "yes" : "no",
            info->has_int8_dot ? "yes" : "no", info->has_coopmat ? "yes" : "no",
            info->has_coopmat2 ? "yes" : "no");
@@ -122,6 +125,7 @@ static cJSON *device_json(const struct rf_device_info *info)
     cJSON_AddNumberToObject(object, "subgroup_size_max", info->subgroup_size_max);
     cJSON_AddNumberToObject(object, "shared_memory_bytes", info->shared_memory_bytes);
     cJSON_AddNumberToObject(object, "max_invocations", info->max_invocations);
+    cJSON_AddNumberToObject(object, "cores", info->cores);
     cJSON_AddBoolToObject(object, "fp16", info->has_fp16);
     cJSON_AddBoolToObject(object, "int8_dot", info->has_int8_dot);
     cJSON_AddBoolToObject(object, "coopmat", info->has_coopmat);

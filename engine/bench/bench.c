@@ -189,8 +189,11 @@ static void on_trial(void *user, const struct rf_trial *trial)
                                  .seconds = trial->from_file ? 0.0 : trial->seconds,
                                  .chosen = trial->chosen};
     snprintf(out.format, sizeof out.format, "%s", rf_weight_format_name(trial->format));
-    snprintf(out.kernel, sizeof out.kernel, "%s %u, %u lanes", rf_matmul_kind_name(trial->shape.kind),
-             trial->shape.rows, trial->shape.local);
+    int length = snprintf(out.kernel, sizeof out.kernel, "%s %u, %u lanes",
+                          rf_matmul_kind_name(trial->shape.kind), trial->shape.rows, trial->shape.local);
+    if (trial->product != RF_SPLIT_NONE && length > 0)
+        snprintf(out.kernel + length, sizeof out.kernel - (size_t)length, ", %u splits, %s and norm",
+                 trial->shape.splits, rf_split_name(trial->product));
     if (listener->on_trial)
         listener->on_trial(listener->user, &out);
 }

@@ -41,10 +41,11 @@ struct rf_bench_forward {
     char path[32]; /* precision, matmul kernel and the rows that it takes at once, such as "fp16 few 8" */
 };
 
-struct rf_bench_trial { /* of one matmul shape */
-    char format[8], kernel[24];
+struct
+    rf_bench_trial { /* of one matmul shape, or of a product that may be split over k and the norm behind it */
+    char format[8], kernel[64];
     uint32_t rows, k, columns;
-    double seconds; /* of one product; 0: the choice was kept from an earlier start */
+    double seconds; /* of one product, the norm included; 0: the choice was kept from an earlier start */
     bool chosen;
 };
 typedef void (*rf_bench_trial_fn)(void *user, const struct rf_bench_trial *trial);

@@ -30,6 +30,8 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_PIPELINE_PROPERTIES] = "pipelineProperties",
     [RF_CAP_UNIFIED_MEMORY] = "unifiedMemory",
     [RF_CAP_PLAIN_MATMUL] = "plainMatmul",
+    [RF_CAP_SPLITS] = "splits",
+    [RF_CAP_WHOLE_K] = "wholeK",
     [RF_CAP_LOADER] = "loader",
 };
 
@@ -92,7 +94,40 @@ struct device_chain {
     VkPhysicalDeviceVulkan12Properties p12;
     VkPhysicalDeviceVulkan13Properties p13;
     bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, coopmat;
+    bool ext_nv_cores, ext_amd_cores, ext_arm_cores;
+    uint32_t cores;
 };
+
+/* Core Vulkan does not say how large a device is; these extensions do. */
+static uint32_t count_cores(const struct device_chain *chain, const struct rf_instance *instance,
+                            VkPhysicalDevice physical)
+{
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+    if (chain->ext_nv_cores) {
+        VkPhysicalDeviceShaderSMBuiltinsPropertiesNV nv = {
+            .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV};
+        properties.pNext = &nv;
+        instance->get_properties2(physical, &properties);
+        return nv.shaderSMCount;
+    }
+    if (chain->ext_amd_cores) {
+        VkPhysicalDeviceShaderCorePropertiesAMD amd = {
+            .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_AMD};
+        properties.pNext = &amd;
+        instance->get_properties2(physical, &properties);
+        return amd.shaderEngineCount * amd.shaderArraysPerEngineCount * amd.computeUnitsPerShaderArray;
+    }
+#ifdef VK_ARM_shader_core_builtins
+    if (chain->ext_arm_cores) {
+        VkPhysicalDeviceShaderCoreBuiltinsPropertiesARM arm = {
+            .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_BUILTINS_PROPERTIES_ARM};
+        properties.pNext = &arm;
+        instance->get_properties2(physical, &properties);
+        return arm.shaderCoreCount;
+    }
+#endif
+    return 0;
+}
 
 static bool supports_compute(const struct rf_instance *instance, VkPhysicalDevice physical)
 {
@@ -136,6 +171,7 @@ static void query_chain(struct device_chain *chain, const struct rf_instance *in
     chain->properties = (VkPhysicalDeviceProperties2){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
                                                       .pNext = &chain->p11};
     instance->get_properties2(physical, &chain->properties);
+    chain->cores = count_cores(chain, instance, physical);
 }
 
 static void query_extensions(struct device_chain *chain, struct rf_probe *out,
@@ -159,6 +195,12 @@ static void query_extensions(struct device_chain *chain, struct rf_probe *out,
             chain->ext_budget = true;
         if (strcmp(name, "VK_KHR_pipeline_executable_properties") == 0)
             chain->ext_pipeline_properties = true;
+        if (strcmp(name, "VK_NV_shader_sm_builtins") == 0)
+            chain->ext_nv_cores = true;
+        if (strcmp(name, "VK_AMD_shader_core_properties") == 0)
+            chain->ext_amd_cores = true;
+        if (strcmp(name, "VK_ARM_shader_core_builtins") == 0)
+            chain->ext_arm_cores = true;
         if (strcmp(name, "VK_KHR_portability_subset") == 0)
             out->portability_subset = true;
     }
@@ -274,6 +316,7 @@ static void read_limits(struct rf_probe *out, const struct device_chain *chain)
     if (chain->p13.maxBufferSize && chain->p13.maxBufferSize < caps->max_allocation)
         caps->max_allocation = chain->p13.maxBufferSize;
     caps->max_allocation_count = limits->maxMemoryAllocationCount;
+    caps->cores = chain->cores;
     out->max_workgroup_subgroups = chain->p13.maxComputeWorkgroupSubgroups;
     out->size_control_in_compute = (chain->p13.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
     out->memory_model = chain->v12.vulkanMemoryModel && chain->v12.vulkanMemoryModelDeviceScope;
@@ -293,6 +336,8 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
     if (!caps->coopmat)
         caps->coopmat_shape_count = 0;
     caps->plain_matmul = !rf_masked(mask, RF_CAP_PLAIN_MATMUL);
+    caps->splits = !rf_masked(mask, RF_CAP_SPLITS);
+    caps->whole_k = !rf_masked(mask, RF_CAP_WHOLE_K);
     caps->coopmat2 = !rf_masked(mask, RF_CAP_COOPMAT2) && caps->coopmat && chain->ext_coopmat2;
     caps->subgroup_size_control = !rf_masked(mask, RF_CAP_SUBGROUP_SIZE_CONTROL) &&
                                   chain->v13.subgroupSizeControl && out->size_control_in_compute;
@@ -356,6 +401,7 @@ static void fill_info(struct rf_probe *out, uint32_t index, const char *driver)
     info->subgroup_size_max = caps->subgroup_size_max;
     info->shared_memory_bytes = caps->shared_bytes;
     info->max_invocations = caps->max_invocations;
+    info->cores = caps->cores;
     info->memory_bytes = caps->memory_bytes;
     info->has_fp16 = caps->fp16;
     info->has_int8_dot = caps->int8_dot;

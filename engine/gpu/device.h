@@ -21,8 +21,9 @@ struct rf_gpu_caps {
     uint32_t shared_bytes, max_invocations, max_workgroup_count[3], max_push_bytes;
     uint64_t max_allocation, memory_bytes;
     uint32_t max_allocation_count;
-    bool cpu;            /* the device is the host's CPU */
-    bool wide;           /* a CPU with subgroups of 8 or 16 lanes that can be shuffled: vector registers */
+    uint32_t cores; /* streaming multiprocessors, compute units, shader cores; 0: the device does not tell */
+    bool cpu;       /* the device is the host's CPU */
+    bool wide;      /* a CPU with subgroups of 8 or 16 lanes that can be shuffled: vector registers */
     bool unified_memory; /* no discrete GPU, every device-local heap is host-visible */
     bool fp16;           /* shaderFloat16 and 16-bit storage */
     bool dot_product;    /* shaderIntegerDotProduct, fast or not */
@@ -31,6 +32,8 @@ struct rf_gpu_caps {
     uint32_t coopmat_shape_count; /* at least 1 with coopmat, else 0 */
     struct rf_coopmat_shape coopmat_shapes[RF_COOPMAT_SHAPES];
     bool plain_matmul; /* products without coopmat are wanted too; false only when masked, for tests */
+    bool splits;       /* products may be split over k; false only when masked */
+    bool whole_k;      /* whole ones are wanted too; false only when masked, for tests */
     bool memory_budget, pipeline_properties;
     float timestamp_period; /* ns per tick; 0: no timestamps */
 };

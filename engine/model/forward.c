@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/arithmetic.h"
+#include "engine/model/split.h"
 
 enum {
     MIN_SPLIT_ROWS = 4096, /* 512 rows over 4096 keys; 68 MB of partials at 8B shape */
@@ -25,7 +26,7 @@ static enum rf_status allocate(struct rf_forward *f, struct rf_error *err)
     struct forward_spans *s = &f->spans;
     uint64_t rows = RF_MAX_ROWS, element = f->fp16 ? 2 : 4;
     uint64_t q = (uint64_t)c->heads * c->head_dim, qkv = q + 2 * (uint64_t)c->kv_heads * c->head_dim;
-    uint64_t x = q > c->hidden ? q : c->hidden;
+    uint64_t x = q > c->hidden ? q : c->hidden, split_columns = qkv > c->hidden ? qkv : c->hidden;
     const struct span_request requests[] = {
         {&s->seqs, f->upload, RF_MAX_SEQS * sizeof(struct rf_seq), "sequences"},
         {&s->work[0], f->upload, sizeof(struct rf_work), "work 0"},
@@ -44,9 +45,13 @@ static enum rf_status allocate(struct rf_forward *f, struct rf_error *err)
          "attention partials"},
         {&s->logit_partials, f->device, (uint64_t)f->logit_tiles * rows * sizeof(struct rf_partial),
          "logit partials"},
+        {&s->split_partials, f->device, RF_SPLIT_ROWS * split_columns * 4, "partials of split products"},
     };
     enum rf_status status = RF_OK;
-    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+    size_t count = sizeof requests / sizeof *requests;
+    if (!rf_split_possible(rf_gpu_get_caps(f->gpu)))
+        count--;
+    for (size_t i = 0; i < count; i++) {
         status =
             rf_arena_alloc(requests[i].arena, requests[i].span, requests[i].bytes, requests[i].label, err);
         if (status)
@@ -233,7 +238,7 @@ static enum rf_status check_grids(const struct rf_forward *f, const struct forwa
         const struct rf_grid *grid = &plan->grids[plan->ops[i].grid];
         const bool fixed = (grid->source & 3) == RF_GRID_FIXED;
         const uint32_t groups[3] = {grid->x, fixed ? grid->y_per : rf_divide_up(plan->bucket, grid->y_per),
-                                    grid->source & RF_GRID_SPLITS ? splits : 1};
+                                    grid->source & RF_GRID_SPLITS ? splits : grid->z};
         for (int d = 0; d < 3; d++)
             if (groups[d] > most[d])
                 return rf_fail(err, RF_ERROR_UNSUPPORTED,

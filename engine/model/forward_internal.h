@@ -17,6 +17,7 @@ struct forward_spans {
     struct rf_span h, x, qkv, act; /* see shared.h; x also takes the attention's output */
     struct rf_span x8;             /* what x is to products with int8 inputs; act is either */
     struct rf_span attention_partials, logit_partials, logits;
+    struct rf_span split_partials; /* [split][bucket][column]: qkv's, o's or down's; see split.h */
 };
 
 struct forward_variant {
@@ -48,6 +49,18 @@ struct rf_forward {
     struct forward_variant variants[FORWARD_BUCKETS][RF_FORWARD_VARIANTS];
     struct rf_cmd *slots[RF_SLOT_SHADERS];
 };
+
+/* x = norm(h), h [row][hidden]; `splits` more than 1: of h increased by so many partials of split_partials. */
+struct rf_norm_call {
+    int layer;
+    const char *name;
+    struct rf_span weight, h, x;
+    uint32_t hidden, splits;
+    bool gather;                /* only rows that want a result */
+    const struct rf_matrix *to; /* that reads x, or spans.x8 where its inputs are int8; NULL: x is quads */
+};
+void rf_plan_norm(const struct rf_forward *forward, struct forward_plan *plan,
+                  const struct rf_norm_call *call);
 
 /* Lists the dispatches of a forward of plan->bucket rows. */
 void rf_plan_forward(const struct rf_forward *forward, struct forward_plan *plan);

@@ -83,8 +83,8 @@ struct rf_matmul_shape rf_int8_default(const struct rf_gpu_caps *caps, uint32_t 
 {
     (void)caps;
     if (bucket <= FEW_ROWS)
-        return (struct rf_matmul_shape){RF_MATMUL_FEW, FEW_LOCAL, bucket};
-    return (struct rf_matmul_shape){RF_MATMUL_TILE, TILE_LOCAL, tile_rows(bucket)};
+        return (struct rf_matmul_shape){RF_MATMUL_FEW, FEW_LOCAL, bucket, 1};
+    return (struct rf_matmul_shape){RF_MATMUL_TILE, TILE_LOCAL, tile_rows(bucket), 1};
 }
 
 static void add(const struct rf_gpu_caps *caps, uint32_t bucket, struct rf_matmul_shape shape,
@@ -107,9 +107,10 @@ uint32_t rf_int8_candidates(const struct rf_gpu_caps *caps, uint32_t bucket,
     if (caps->cpu) /* each trial costs a compilation there */
         return count;
     for (uint32_t local = FEW_LOCAL; local <= 4 * FEW_LOCAL; local *= 2)
-        add(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_FEW, local, bucket}, shapes, &count);
+        add(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_FEW, local, bucket, 1}, shapes, &count);
     for (uint32_t local = TILE_LOCAL / 2; bucket >= 4 && local <= 2 * TILE_LOCAL; local *= 2)
-        add(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_TILE, local, tile_rows(bucket)}, shapes, &count);
+        add(caps, bucket, (struct rf_matmul_shape){RF_MATMUL_TILE, local, tile_rows(bucket), 1}, shapes,
+            &count);
     return count;
 }
 
@@ -118,7 +119,7 @@ struct rf_matmul_shape rf_int8_fit(const struct rf_gpu_caps *caps, struct rf_mat
 {
     bool reduce = epilogue == RF_EPILOGUE_REDUCE, shares = epilogue == RF_EPILOGUE_SWIGLU_INT8;
     if (deterministic)
-        return (struct rf_matmul_shape){RF_MATMUL_TILE, TILE_LOCAL, DETERMINISTIC_ROWS};
+        return (struct rf_matmul_shape){RF_MATMUL_TILE, TILE_LOCAL, DETERMINISTIC_ROWS, 1};
     if (shape.kind == RF_MATMUL_TILE && (reduce || shares) && shape.local < TILE_LOCAL)
         shape.local = TILE_LOCAL;
     if (shape.kind == RF_MATMUL_FEW && reduce && shape.rows > FEW_REDUCE_ROWS)

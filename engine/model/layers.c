@@ -7,6 +7,11 @@
 #include "engine/model/int8.h"
 #include "engine/model/matmul.h"
 
+enum {
+    NORM_LOCAL = 64,
+    NORM_LOCAL_MOST = 256 /* RF_GROUP_MOST of rmsnorm.comp, and what every device has */
+};
+
 /* Keys that attention is taken to go over when a forward is cut into parts. It makes as many products for
  * NOMINAL_KEYS keys as a matmul with 2 * NOMINAL_KEYS * heads * head_dim weights. */
 enum { NOMINAL_KEYS = 512 };
@@ -17,36 +22,70 @@ static const char *by_path(const struct rf_forward *f, const char *portable, con
     return f->fp16 ? fp16 : portable;
 }
 
-/* `to`: the matrix that reads the rows, in one form or two. */
-static void plan_rmsnorm(const struct rf_forward *f, struct forward_plan *plan, int layer, const char *name,
-                         struct rf_span weight, const struct rf_matrix *to, bool gather)
+/* A row is one workgroup's: on a GPU as many invocations as have a quad, so that its loads are on their way
+ * together. */
+static uint32_t norm_local(const struct rf_forward *f, uint32_t hidden)
+{
+    uint32_t local = NORM_LOCAL;
+    while (!rf_gpu_get_caps(f->gpu)->cpu && local < NORM_LOCAL_MOST && 4 * local < hidden)
+        local *= 2;
+    return local;
+}
+
+void rf_plan_norm(const struct rf_forward *f, struct forward_plan *plan, const struct rf_norm_call *call)
 {
     const struct forward_spans *s = &f->spans;
-    const struct rf_int8_inputs inputs = rf_int8_inputs(f, to);
+    bool split = call->splits > 1;
+    const struct rf_int8_inputs inputs =
+        call->to ? rf_int8_inputs(f, call->to) : (struct rf_int8_inputs){false, true};
+    const char *shader = inputs.blocks ? "rmsnorm_int8" : by_path(f, "rmsnorm", "rmsnorm_act16");
     struct rf_push_rmsnorm push = {.counts = s->counts.address,
                                    .outputs = s->outputs.address,
-                                   .h = s->h.address,
-                                   .weight = weight.address,
-                                   .x = inputs.blocks ? s->x8.address : s->x.address,
-                                   .quads = s->x.address,
-                                   .hidden = f->config.hidden,
+                                   .h = call->h.address,
+                                   .partials = s->split_partials.address,
+                                   .weight = call->weight.address,
+                                   .x = inputs.blocks ? s->x8.address : call->x.address,
+                                   .quads = call->x.address,
+                                   .hidden = call->hidden,
                                    .ld = plan->bucket,
                                    .eps = (float)f->config.rms_norm_eps};
-    const char *shader = inputs.blocks ? "rmsnorm_int8" : by_path(f, "rmsnorm", "rmsnorm_act16");
-    struct forward_op *op = RF_PLAN_ADD(plan, shader, layer, name, push,
-                                        rf_plan_grid(plan, 1, 1, gather ? RF_GRID_OUTPUTS : RF_GRID_ROWS));
-    rf_op_spec(op, gather);
+    struct forward_op *op =
+        RF_PLAN_ADD(plan, shader, call->layer, call->name, push,
+                    rf_plan_grid(plan, 1, 1, call->gather ? RF_GRID_OUTPUTS : RF_GRID_ROWS));
+    rf_op_spec(op, call->gather);
+    rf_op_spec(op, split ? call->splits : 1);
+    rf_op_spec(op, inputs.blocks ? NORM_LOCAL : norm_local(f, call->hidden));
     if (inputs.blocks)
         rf_op_spec(op, inputs.quads);
     rf_op_access(op, s->counts, RF_READ);
-    rf_op_access(op, s->h, RF_READ);
-    rf_op_access(op, weight, RF_READ);
+    rf_op_access(op, call->h, split ? RF_READ_WRITE : RF_READ);
+    rf_op_access(op, call->weight, RF_READ);
     if (inputs.blocks)
         rf_op_access(op, s->x8, RF_WRITE);
     if (inputs.quads)
-        rf_op_access(op, s->x, RF_WRITE);
-    if (gather)
+        rf_op_access(op, call->x, RF_WRITE);
+    if (call->gather)
         rf_op_access(op, s->outputs, RF_READ);
+    if (split)
+        rf_op_access(op, s->split_partials, RF_READ);
+}
+
+/* Of the residual stream, to which the product before it may have left partials to add. `to`: the matrix that
+ * reads the rows, in one form or two. */
+static void plan_rmsnorm(const struct rf_forward *f, struct forward_plan *plan, int layer, const char *name,
+                         struct rf_span weight, const struct rf_matrix *to, bool gather)
+{
+    const struct rf_norm_call call = {.layer = layer,
+                                      .name = name,
+                                      .weight = weight,
+                                      .h = f->spans.h,
+                                      .x = f->spans.x,
+                                      .to = to,
+                                      .hidden = f->config.hidden,
+                                      .splits = plan->pending,
+                                      .gather = gather};
+    rf_plan_norm(f, plan, &call);
+    plan->pending = 0;
 }
 
 static void plan_embed(const struct rf_forward *f, struct forward_plan *plan)
@@ -72,7 +111,8 @@ static void plan_embed(const struct rf_forward *f, struct forward_plan *plan)
     }
 }
 
-static void plan_head_rope(const struct rf_forward *f, struct forward_plan *plan, int layer)
+/* `splits` more than 1: of the qkv product. */
+static void plan_head_rope(const struct rf_forward *f, struct forward_plan *plan, int layer, uint32_t splits)
 {
     const struct forward_spans *s = &f->spans;
     const struct rf_model_config *c = &f->config;
@@ -81,6 +121,7 @@ static void plan_head_rope(const struct rf_forward *f, struct forward_plan *plan
                                      .rows = s->rows.address,
                                      .seqs = s->seqs.address,
                                      .qkv = s->qkv.address,
+                                     .partials = s->split_partials.address,
                                      .q_weight = w->q_norm.address,
                                      .k_weight = w->k_norm.address,
                                      .rope = f->weights->rope.address,
@@ -88,6 +129,7 @@ static void plan_head_rope(const struct rf_forward *f, struct forward_plan *plan
                                      .kv_heads = c->kv_heads,
                                      .head_dim = c->head_dim,
                                      .layer = (uint32_t)layer,
+                                     .ld = plan->bucket,
                                      .eps = (float)c->rms_norm_eps};
     struct forward_op *op =
         RF_PLAN_ADD(plan, by_path(f, "head_rope", "head_rope_act16"), layer, "head norm, RoPE, KV write",
@@ -95,7 +137,10 @@ static void plan_head_rope(const struct rf_forward *f, struct forward_plan *plan
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->seqs, RF_READ);
-    rf_op_access(op, s->qkv, RF_READ_WRITE);
+    rf_op_spec(op, splits);
+    rf_op_access(op, s->qkv, splits > 1 ? RF_WRITE : RF_READ_WRITE);
+    if (splits > 1)
+        rf_op_access(op, s->split_partials, RF_READ);
     rf_op_access(op, w->q_norm, RF_READ);
     rf_op_access(op, w->k_norm, RF_READ);
     rf_op_access(op, f->weights->rope, RF_READ);
@@ -166,22 +211,23 @@ static void plan_layer(const struct rf_forward *f, struct forward_plan *plan, in
     bool int8 = rf_int8_inputs(f, &w->down).blocks; /* then gate/up has int8 inputs too: rf_int8_check */
     bool scaled = f->fp16 && !int8;
     plan_rmsnorm(f, plan, layer, "input norm", w->input_norm, &w->qkv, false);
-    rf_plan_matmul(
-        f, plan,
-        &(struct rf_matmul_call){layer, "qkv", &w->qkv, RF_EPILOGUE_STORE, s->x, s->qkv, ld, qkv, 1.0f});
-    plan_head_rope(f, plan, layer);
+    uint32_t splits = rf_plan_matmul(f, plan,
+                                     &(struct rf_matmul_call){layer, "qkv", &w->qkv, RF_EPILOGUE_STORE,
+                                                              RF_SPLIT_QKV, s->x, s->qkv, ld, qkv, 1.0f});
+    plan_head_rope(f, plan, layer, splits);
     plan_attention(f, plan, layer);
-    rf_plan_matmul(
-        f, plan,
-        &(struct rf_matmul_call){layer, "o", &w->o, RF_EPILOGUE_RESIDUAL, s->x, s->h, ld, c->hidden, 1.0f});
+    plan->pending = rf_plan_matmul(f, plan,
+                                   &(struct rf_matmul_call){layer, "o", &w->o, RF_EPILOGUE_RESIDUAL,
+                                                            RF_SPLIT_O, s->x, s->h, ld, c->hidden, 1.0f});
     plan_rmsnorm(f, plan, layer, "post-attention norm", w->post_attention_norm, &w->gate_up, false);
     rf_plan_matmul(f, plan,
-                   &(struct rf_matmul_call){layer, "gate/up", &w->gate_up,
-                                            int8 ? RF_EPILOGUE_SWIGLU_INT8 : RF_EPILOGUE_SWIGLU, s->x, s->act,
-                                            ld, ld, scaled ? (float)RF_SWIGLU_SCALE : 1.0f});
-    rf_plan_matmul(f, plan,
-                   &(struct rf_matmul_call){layer, "down", &w->down, RF_EPILOGUE_RESIDUAL, s->act, s->h, ld,
-                                            c->hidden, scaled ? (float)RF_SWIGLU_UNSCALE : 1.0f});
+                   &(struct rf_matmul_call){
+                       layer, "gate/up", &w->gate_up, int8 ? RF_EPILOGUE_SWIGLU_INT8 : RF_EPILOGUE_SWIGLU,
+                       RF_SPLIT_NONE, s->x, s->act, ld, ld, scaled ? (float)RF_SWIGLU_SCALE : 1.0f});
+    plan->pending = rf_plan_matmul(f, plan,
+                                   &(struct rf_matmul_call){layer, "down", &w->down, RF_EPILOGUE_RESIDUAL,
+                                                            RF_SPLIT_DOWN, s->act, s->h, ld, c->hidden,
+                                                            scaled ? (float)RF_SWIGLU_UNSCALE : 1.0f});
 }
 
 static void plan_head(const struct rf_forward *f, struct forward_plan *plan)
@@ -192,13 +238,13 @@ static void plan_head(const struct rf_forward *f, struct forward_plan *plan)
     plan_rmsnorm(f, plan, -1, "final norm", f->weights->final_norm, head, true);
     if (plan->flags & RF_FORWARD_LOGITS) {
         rf_plan_matmul(f, plan,
-                       &(struct rf_matmul_call){-1, "lm_head", head, RF_EPILOGUE_LOGITS, s->x, s->logits, ld,
-                                                f->config.vocab, 1.0f});
+                       &(struct rf_matmul_call){-1, "lm_head", head, RF_EPILOGUE_LOGITS, RF_SPLIT_NONE, s->x,
+                                                s->logits, ld, f->config.vocab, 1.0f});
         return;
     }
     rf_plan_matmul(f, plan,
-                   &(struct rf_matmul_call){-1, "lm_head", head, RF_EPILOGUE_REDUCE, s->x, s->logit_partials,
-                                            ld, ld, 1.0f});
+                   &(struct rf_matmul_call){-1, "lm_head", head, RF_EPILOGUE_REDUCE, RF_SPLIT_NONE, s->x,
+                                            s->logit_partials, ld, ld, 1.0f});
     struct rf_push_logits_reduce push = {.counts = s->counts.address,
                                          .rows = s->rows.address,
                                          .outputs = s->outputs.address,

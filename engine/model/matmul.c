@@ -79,11 +79,11 @@ static struct rf_matmul_shape default_many(const struct rf_gpu_caps *caps, uint3
 {
     uint32_t lanes = caps->subgroup_size;
     if (lanes > SMALL_SUBGROUP)
-        return (struct rf_matmul_shape){RF_MATMUL_MANY, LOCAL, bucket <= LOCAL ? 1 : 2};
+        return (struct rf_matmul_shape){RF_MATMUL_MANY, LOCAL, bucket <= LOCAL ? 1 : 2, 1};
     uint32_t rows = 1;
     while (rows < MANY_ROWS && lanes * rows < bucket)
         rows *= 2;
-    return (struct rf_matmul_shape){RF_MATMUL_MANY, lanes, rows};
+    return (struct rf_matmul_shape){RF_MATMUL_MANY, lanes, rows, 1};
 }
 
 /* At most `rows` rows of the bucket and `columns` columns a workgroup, in whole fragments. */
@@ -94,7 +94,7 @@ static struct rf_matmul_shape coopmat_shape(const struct rf_gpu_caps *caps, uint
     const struct rf_coopmat_shape *fragment = rf_coopmat_fragment(caps, wanted);
     uint32_t subgroups = columns > fragment->n ? columns / fragment->n : 1;
     return (struct rf_matmul_shape){RF_MATMUL_COOPMAT, subgroups * caps->subgroup_size,
-                                    rf_divide_up(wanted, fragment->m) * fragment->m};
+                                    rf_divide_up(wanted, fragment->m) * fragment->m, 1};
 }
 
 /* Matrix units first; CPU drivers emulate them. */
@@ -102,7 +102,7 @@ static struct rf_matmul_shape default_shape(const struct rf_forward *f, uint32_t
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
     if (bucket <= FEW_ROWS)
-        return (struct rf_matmul_shape){RF_MATMUL_FEW, LOCAL, bucket};
+        return (struct rf_matmul_shape){RF_MATMUL_FEW, LOCAL, bucket, 1};
     if (has_coopmat(f, bucket) && !(caps->cpu && caps->plain_matmul)) {
         struct rf_matmul_shape shape = coopmat_shape(caps, bucket, COOPMAT_ROWS, COOPMAT_COLUMNS);
         if (is_legal(f, bucket, shape))
@@ -125,15 +125,22 @@ struct rf_matmul_shape rf_matmul_default(const struct rf_forward *f, enum rf_wei
                                     : default_shape(f, bucket);
 }
 
+static void add_new(struct rf_matmul_shape shape, struct rf_matmul_shape *shapes, uint32_t *count)
+{
+    if (*count == RF_MATMUL_CANDIDATES)
+        return;
+    for (uint32_t i = 0; i < *count; i++)
+        if (shapes[i].kind == shape.kind && shapes[i].local == shape.local && shapes[i].rows == shape.rows &&
+            shapes[i].splits == shape.splits)
+            return;
+    shapes[(*count)++] = shape;
+}
+
 static void add_shape(const struct rf_forward *f, uint32_t bucket, struct rf_matmul_shape shape,
                       struct rf_matmul_shape *shapes, uint32_t *count)
 {
-    if (*count == RF_MATMUL_CANDIDATES || !is_legal(f, bucket, shape))
-        return;
-    for (uint32_t i = 0; i < *count; i++)
-        if (shapes[i].kind == shape.kind && shapes[i].local == shape.local && shapes[i].rows == shape.rows)
-            return;
-    shapes[(*count)++] = shape;
+    if (is_legal(f, bucket, shape))
+        add_new(shape, shapes, count);
 }
 
 /* Columns decide how many workgroups there are, rows how often weights are read. */
@@ -157,9 +164,9 @@ uint32_t rf_matmul_candidates(const struct rf_forward *f, enum rf_weight_format 
     uint32_t count = 0, lanes = caps->subgroup_size;
     add_shape(f, bucket, default_shape(f, bucket), shapes, &count);
     uint32_t most = bucket < WIDE_ROWS ? bucket : WIDE_ROWS;
-    add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most}, shapes, &count);
+    add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most, 1}, shapes, &count);
     if (bucket > 1)
-        add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most / 2}, shapes, &count);
+        add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most / 2, 1}, shapes, &count);
     /* From 4 rows on, lanes that are rows can win over lanes that share a sum. */
     if (bucket >= 4)
         add_shape(f, bucket, default_many(caps, bucket), shapes, &count);
@@ -167,9 +174,9 @@ uint32_t rf_matmul_candidates(const struct rf_forward *f, enum rf_weight_format 
         return count;
     add_coopmat(f, bucket, shapes, &count);
     for (uint32_t local = LOCAL; local <= 256; local *= 2)
-        add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_FEW, local, bucket}, shapes, &count);
+        add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_FEW, local, bucket, 1}, shapes, &count);
     for (uint32_t rows = 1; rows <= 4; rows *= 2)
-        add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_MANY, LOCAL, rows}, shapes, &count);
+        add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_MANY, LOCAL, rows, 1}, shapes, &count);
     return count;
 }
 
@@ -187,7 +194,7 @@ static struct rf_matmul_shape pick_shape(const struct rf_forward *f, const struc
     if (plan->flags & RF_FORWARD_DETERMINISTIC) {
         struct rf_matmul_shape tuned = rf_tune_shape(f, format, 1u << RF_DETERMINISTIC_BUCKET);
         if (tuned.kind == RF_MATMUL_WIDE)
-            return (struct rf_matmul_shape){RF_MATMUL_WIDE, tuned.local, DETERMINISTIC_WIDE_ROWS};
+            return (struct rf_matmul_shape){RF_MATMUL_WIDE, tuned.local, DETERMINISTIC_WIDE_ROWS, 1};
         return default_many(caps, 1u << RF_DETERMINISTIC_BUCKET);
     }
     struct rf_matmul_shape shape = rf_tune_shape(f, format, plan->bucket);
@@ -221,32 +228,43 @@ static const char *matmul_shader(const struct rf_forward *f, enum rf_matmul_kind
 }
 
 /* Dispatch size for `columns` columns: x is theirs, y the rows'. */
+struct groups {
+    uint32_t x, y_per;  /* see struct rf_grid */
+    uint32_t subgroups; /* of a workgroup */
+};
+
+static struct groups matmul_groups(const struct rf_forward *f, struct rf_matmul_shape shape, uint32_t columns,
+                                   bool reduce)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    uint32_t unit = reduce ? RF_LOGIT_TILE : RF_COLUMNS, lanes = caps->subgroup_size;
+    uint32_t subgroups = lanes < shape.local ? shape.local / lanes : 1;
+    struct rf_coopmat_tiling tiling;
+    switch (shape.kind) {
+    case RF_MATMUL_WIDE: /* one invocation goes over all rows */
+        return (struct groups){rf_divide_up(columns, reduce ? RF_LOGIT_TILE : shape.local), RF_MAX_ROWS,
+                               subgroups};
+    case RF_MATMUL_FEW:
+        return (struct groups){rf_divide_up(rf_divide_up(columns, unit), subgroups), shape.rows, subgroups};
+    case RF_MATMUL_TILE:
+        return (struct groups){rf_divide_up(columns, shape.local / 2), shape.rows, subgroups};
+    case RF_MATMUL_COOPMAT:
+        rf_coopmat_divide(caps, shape.local, shape.rows, reduce, &tiling);
+        return (struct groups){rf_divide_up(columns, tiling.columns), tiling.rows, subgroups};
+    default:
+        return (struct groups){rf_divide_up(columns, unit), shape.local * shape.rows, subgroups};
+    }
+}
+
 static uint32_t matmul_grid(const struct rf_forward *f, struct forward_plan *plan,
                             struct rf_matmul_shape shape, uint32_t columns, uint32_t epilogue)
 {
     bool reduce = epilogue == RF_EPILOGUE_REDUCE, shares = epilogue == RF_EPILOGUE_SWIGLU_INT8;
     uint32_t source = reduce || epilogue == RF_EPILOGUE_LOGITS ? RF_GRID_OUTPUTS : RF_GRID_ROWS;
-    uint32_t unit = reduce ? RF_LOGIT_TILE : RF_COLUMNS, lanes = rf_gpu_get_caps(f->gpu)->subgroup_size;
-    switch (shape.kind) {
-    case RF_MATMUL_WIDE: /* one invocation goes over all rows */
-        return rf_plan_grid(plan, rf_divide_up(columns, reduce ? RF_LOGIT_TILE : shape.local), RF_MAX_ROWS,
-                            source);
-    case RF_MATMUL_FEW: {
-        uint32_t subgroups = lanes < shape.local ? shape.local / lanes : 1;
-        if (shares) /* a workgroup makes one tile */
-            return rf_plan_grid(plan, rf_divide_up(columns, RF_LOGIT_TILE), shape.rows, source);
-        return rf_plan_grid(plan, rf_divide_up(rf_divide_up(columns, unit), subgroups), shape.rows, source);
-    }
-    case RF_MATMUL_TILE:
-        return rf_plan_grid(plan, rf_divide_up(columns, shape.local / 2), shape.rows, source);
-    case RF_MATMUL_COOPMAT: {
-        struct rf_coopmat_tiling tiling;
-        rf_coopmat_divide(rf_gpu_get_caps(f->gpu), shape.local, shape.rows, reduce, &tiling);
-        return rf_plan_grid(plan, rf_divide_up(columns, tiling.columns), tiling.rows, source);
-    }
-    default:
-        return rf_plan_grid(plan, rf_divide_up(columns, unit), shape.local * shape.rows, source);
-    }
+    struct groups groups = matmul_groups(f, shape, columns, reduce);
+    if (shares && shape.kind == RF_MATMUL_FEW)
+        groups.x = rf_divide_up(columns, RF_LOGIT_TILE); /* a workgroup makes one tile */
+    return rf_plan_grid_z(plan, groups.x, groups.y_per, source, shape.splits);
 }
 
 static void add_specs(const struct rf_forward *f, struct forward_op *op, enum rf_weight_format format,
@@ -274,10 +292,13 @@ void rf_plan_chunk(const struct rf_forward *f, struct forward_plan *plan, const 
     const struct forward_spans *s = &f->spans;
     bool blocks = rf_int8_takes(f, chunk->format) && call->x.address == s->x.address;
     struct rf_span x = blocks ? s->x8 : call->x;
+    bool split = shape.splits > 1;
+    uint32_t epilogue = split ? RF_EPILOGUE_PARTIAL : call->epilogue;
     struct rf_push_matmul push = {.counts = s->counts.address,
                                   .x = x.address,
                                   .w = chunk->span.address,
                                   .y = call->y.address,
+                                  .partials = s->split_partials.address,
                                   .rows = s->rows.address,
                                   .outputs = s->outputs.address,
                                   .seqs = s->seqs.address,
@@ -286,27 +307,148 @@ void rf_plan_chunk(const struct rf_forward *f, struct forward_plan *plan, const 
                                   .column_first = chunk->first,
                                   .ldx = call->ldx,
                                   .ldy = call->ldy,
-                                  .scale = call->scale};
+                                  .scale = call->scale,
+                                  .split_octets = rf_split_octets(call->matrix->k, shape.splits)};
     struct forward_op *op =
         RF_PLAN_ADD(plan, matmul_shader(f, shape.kind, chunk->format), call->layer, call->name, push,
-                    matmul_grid(f, plan, shape, chunk->columns, call->epilogue));
-    add_specs(f, op, chunk->format, shape, call->epilogue);
+                    matmul_grid(f, plan, shape, chunk->columns, epilogue));
+    add_specs(f, op, chunk->format, shape, epilogue);
     rf_op_cost(op, chunk->span.size);
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, x, RF_READ);
     rf_op_access(op, chunk->span, RF_READ);
-    rf_op_access(op, call->y, call->epilogue == RF_EPILOGUE_RESIDUAL ? RF_READ_WRITE : RF_WRITE);
-    if (call->epilogue != RF_EPILOGUE_REDUCE)
+    if (split)
+        rf_op_access(op, s->split_partials, RF_WRITE);
+    else
+        rf_op_access(op, call->y, epilogue == RF_EPILOGUE_RESIDUAL ? RF_READ_WRITE : RF_WRITE);
+    if (epilogue != RF_EPILOGUE_REDUCE)
         return;
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->outputs, RF_READ);
     rf_op_access(op, s->seqs, RF_READ);
 }
 
-void rf_plan_matmul(const struct rf_forward *f, struct forward_plan *plan, const struct rf_matmul_call *call)
+/* ---- Splits over k ---------------------------------------------------------------------------------- */
+
+static const struct rf_chunk *largest_chunk(const struct rf_matrix *matrix)
 {
+    const struct rf_chunk *largest = &matrix->chunks[0];
+    for (uint32_t c = 1; c < matrix->chunk_count; c++)
+        if (matrix->chunks[c].columns > largest->columns)
+            largest = &matrix->chunks[c];
+    return largest;
+}
+
+enum rf_weight_format rf_split_format(const struct rf_matrix *matrix)
+{
+    return largest_chunk(matrix)->format;
+}
+
+/* As if all columns had the format of the largest chunk. */
+static struct rf_split_load split_load(const struct rf_forward *f, uint32_t bucket,
+                                       const struct rf_matrix *matrix, struct rf_matmul_shape shape)
+{
+    struct groups groups = matmul_groups(f, shape, matrix->columns, false);
+    uint32_t lanes = rf_gpu_get_caps(f->gpu)->subgroup_size, y = rf_divide_up(bucket, groups.y_per);
+    uint32_t subgroups = y * groups.subgroups;
+    if (shape.kind == RF_MATMUL_MANY && rf_divide_up(bucket, lanes) < subgroups)
+        subgroups = rf_divide_up(bucket, lanes); /* those without a row leave at once */
+    return (struct rf_split_load){.rows = bucket,
+                                  .k = matrix->k,
+                                  .columns = matrix->columns,
+                                  .subgroups = groups.x * subgroups,
+                                  .weight_bytes = rf_divide_up(matrix->columns, RF_COLUMNS) *
+                                                  rf_weight_block_bytes(rf_split_format(matrix), matrix->k)};
+}
+
+bool rf_matmul_splits_legal(const struct rf_forward *f, uint32_t bucket, const struct rf_matrix *matrix,
+                            struct rf_matmul_shape shape)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    struct rf_split_load load = split_load(f, bucket, matrix, shape);
+    if (shape.splits == 1)
+        return true;
+    if (rf_int8_inputs(f, matrix).blocks)
+        return false;
+    for (uint32_t c = 0; c < matrix->chunk_count; c++) {
+        enum rf_weight_format format = matrix->chunks[c].format;
+        if (matrix->chunks[c].columns % RF_COLUMNS ||
+            (format != rf_split_format(matrix) && rf_tune_shape(f, format, bucket).kind == RF_MATMUL_WIDE))
+            return false;
+    }
+    return shape.kind != RF_MATMUL_WIDE && rf_split_legal(caps, &load, shape.splits);
+}
+
+uint32_t rf_matmul_default_splits(const struct rf_forward *f, uint32_t bucket, const struct rf_matrix *matrix,
+                                  struct rf_matmul_shape shape)
+{
+    struct rf_split_load load = split_load(f, bucket, matrix, shape);
+    shape.splits = rf_split_default(rf_gpu_get_caps(f->gpu), &load);
+    return rf_matmul_splits_legal(f, bucket, matrix, shape) ? shape.splits : 1;
+}
+
+uint32_t rf_matmul_split_candidates(const struct rf_forward *f, uint32_t bucket,
+                                    const struct rf_matrix *matrix, struct rf_matmul_shape whole,
+                                    struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES])
+{
+    struct rf_matmul_shape others[RF_MATMUL_CANDIDATES];
+    uint32_t count = 0, other_count = rf_matmul_candidates(f, rf_split_format(matrix), bucket, others);
+    uint32_t splits = rf_matmul_default_splits(f, bucket, matrix, whole);
+    const uint32_t neighbours[] = {splits, 2 * splits, splits / 2};
+    add_new(whole, shapes, &count);
+    for (int i = 0; i < 3; i++) {
+        struct rf_matmul_shape shape = whole;
+        shape.splits = neighbours[i];
+        if (shape.splits > 1 && rf_matmul_splits_legal(f, bucket, matrix, shape))
+            add_new(shape, shapes, &count);
+    }
+    for (uint32_t i = 0; count > 1 && i < other_count; i++) {
+        if (others[i].kind != whole.kind)
+            continue;
+        others[i].splits = rf_matmul_default_splits(f, bucket, matrix, others[i]);
+        add_new(others[i], shapes, &count);
+    }
+    return count;
+}
+
+/* A deterministic forward splits nothing: how many splits are worth it depends on the number of rows. */
+static struct rf_matmul_shape pick_split(const struct rf_forward *f, const struct forward_plan *plan,
+                                         const struct rf_matmul_call *call)
+{
+    enum rf_weight_format format = rf_split_format(call->matrix);
+    struct rf_matmul_shape choice = pick_shape(f, plan, format, call->epilogue), tuned;
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    if (call->product == RF_SPLIT_NONE || (plan->flags & RF_FORWARD_DETERMINISTIC) ||
+        !rf_split_possible(caps))
+        return choice;
+    if (caps->whole_k && rf_tune_product(f, call->product, format, plan->bucket, &tuned))
+        choice = tuned;
+    else
+        choice.splits = rf_matmul_default_splits(f, plan->bucket, call->matrix, choice);
+    /* The choice is that of a layer with the same format, whose other chunks may differ. */
+    if (!rf_matmul_splits_legal(f, plan->bucket, call->matrix, choice))
+        choice.splits = 1;
+    return choice;
+}
+
+void rf_plan_split(const struct rf_forward *f, struct forward_plan *plan, const struct rf_matmul_call *call,
+                   struct rf_matmul_shape choice)
+{
+    enum rf_weight_format format = rf_split_format(call->matrix);
     for (uint32_t c = 0; c < call->matrix->chunk_count; c++) {
         const struct rf_chunk *chunk = &call->matrix->chunks[c];
-        rf_plan_chunk(f, plan, call, chunk, pick_shape(f, plan, chunk->format, call->epilogue));
+        struct rf_matmul_shape shape = choice;
+        if (chunk->format != format)
+            shape = pick_shape(f, plan, chunk->format, call->epilogue);
+        shape.splits = choice.splits;
+        rf_plan_chunk(f, plan, call, chunk, shape);
     }
+}
+
+uint32_t rf_plan_matmul(const struct rf_forward *f, struct forward_plan *plan,
+                        const struct rf_matmul_call *call)
+{
+    struct rf_matmul_shape choice = pick_split(f, plan, call);
+    rf_plan_split(f, plan, call, choice);
+    return choice.splits;
 }

@@ -3,6 +3,7 @@
 #define RF_MODEL_MATMUL_H
 
 #include "engine/model/forward_internal.h"
+#include "engine/model/split.h"
 
 /* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE: lanes
  * are columns, for CPUs (matmul_wide.comp). COOPMAT: matrix units, for more than 8 rows on the fp16 path
@@ -20,15 +21,17 @@ enum rf_matmul_kind {
 struct rf_matmul_shape {
     enum rf_matmul_kind kind;
     uint32_t local, rows; /* specialization constants RF_SPEC_LOCAL and RF_SPEC_ROWS */
+    uint32_t splits;      /* of k: 1, or see split.h */
 };
 
-/* y = epilogue(x W^T) with a matrix of the model; see struct rf_push_matmul. Where x is spans.x, chunks with int8
- * inputs read spans.x8. */
+/* y = epilogue(x W^T) with a matrix of the model; see struct rf_push_matmul. Split over k, partials are
+ * written instead of y. Where x is spans.x, chunks with int8 inputs read spans.x8. */
 struct rf_matmul_call {
     int layer;
     const char *name;
     const struct rf_matrix *matrix;
     uint32_t epilogue;
+    enum rf_split_product product;
     struct rf_span x, y;
     uint32_t ldx, ldy;
     float scale;
@@ -48,25 +51,44 @@ enum { RF_DETERMINISTIC_BUCKET = 5 };
 
 /* "int8", "fp16" or "portable": the inputs that products with this format have. */
 const char *rf_matmul_path(const struct rf_forward *forward, enum rf_weight_format format);
-/* Whether products with a format on a forward's path can use a shape at all; bucket: rows, a power of two. */
+/* Whether products with a format on a forward's path can use a shape at all, splits aside; bucket: rows, a power
+ * of two. */
 bool rf_matmul_legal(const struct rf_forward *forward, enum rf_weight_format format, uint32_t bucket,
                      struct rf_matmul_shape shape);
-/* What an untuned device gets. */
+/* What an untuned device gets, whole. */
 struct rf_matmul_shape rf_matmul_default(const struct rf_forward *forward, enum rf_weight_format format,
                                          uint32_t bucket);
-/* Legal shapes worth a trial, the default first; at most RF_MATMUL_CANDIDATES. Returns how many. */
+/* Legal shapes worth a trial, the default first, all whole; at most RF_MATMUL_CANDIDATES. Returns how many. */
 enum { RF_MATMUL_CANDIDATES = 8 };
 uint32_t rf_matmul_candidates(const struct rf_forward *forward, enum rf_weight_format format, uint32_t bucket,
                               struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);
+
+/* Products that can be split have a choice of their own, shape and splits, by the format of most of their
+ * columns; chunks of other formats take their format's shape and as many splits. */
+enum rf_weight_format rf_split_format(const struct rf_matrix *matrix);
+/* The matrix' product with this shape as rf_split_default wants it: what an untuned device gets. */
+uint32_t rf_matmul_default_splits(const struct rf_forward *forward, uint32_t bucket,
+                                  const struct rf_matrix *matrix, struct rf_matmul_shape shape);
+/* Whether every chunk can be split so; what has int8 inputs cannot. */
+bool rf_matmul_splits_legal(const struct rf_forward *forward, uint32_t bucket, const struct rf_matrix *matrix,
+                            struct rf_matmul_shape shape);
+/* Worth a trial, `whole` first: neighbours in splits, and other shapes of its kind with their default splits.
+ * At most RF_MATMUL_CANDIDATES; 1: nothing to try. */
+uint32_t rf_matmul_split_candidates(const struct rf_forward *forward, uint32_t bucket,
+                                    const struct rf_matrix *matrix, struct rf_matmul_shape whole,
+                                    struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);
 const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "few", "wide", "coopmat", "tile" */
 
 /* Whether products with this format go to RF_MATMUL_WIDE; what suits them suits attention
  * (attention_wide.comp). */
 bool rf_plan_is_wide(const struct rf_forward *forward, const struct forward_plan *plan,
                      enum rf_weight_format format);
-/* One op for each chunk. */
-void rf_plan_matmul(const struct rf_forward *forward, struct forward_plan *plan,
-                    const struct rf_matmul_call *call);
+/* One op for each chunk. Returns the splits: more than 1: partials were written instead of y. */
+uint32_t rf_plan_matmul(const struct rf_forward *forward, struct forward_plan *plan,
+                        const struct rf_matmul_call *call);
+/* The same with a given choice for the format of most columns. */
+void rf_plan_split(const struct rf_forward *forward, struct forward_plan *plan,
+                   const struct rf_matmul_call *call, struct rf_matmul_shape choice);
 /* One op for one chunk, with a given shape. */
 void rf_plan_chunk(const struct rf_forward *forward, struct forward_plan *plan,
                    const struct rf_matmul_call *call, const struct rf_chunk *chunk,

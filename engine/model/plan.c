@@ -6,14 +6,20 @@
 
 uint32_t rf_plan_grid(struct forward_plan *plan, uint32_t x, uint32_t y_per, uint32_t source)
 {
+    return rf_plan_grid_z(plan, x, y_per, source, 1);
+}
+
+uint32_t rf_plan_grid_z(struct forward_plan *plan, uint32_t x, uint32_t y_per, uint32_t source, uint32_t z)
+{
     for (uint32_t g = 0; g < plan->grid_count; g++)
-        if (plan->grids[g].x == x && plan->grids[g].y_per == y_per && plan->grids[g].source == source)
+        if (plan->grids[g].x == x && plan->grids[g].y_per == y_per && plan->grids[g].source == source &&
+            plan->grids[g].z == z)
             return g;
     if (plan->grid_count == RF_MAX_GRIDS) {
         plan->failed = true;
         return 0;
     }
-    plan->grids[plan->grid_count] = (struct rf_grid){.x = x, .y_per = y_per, .source = source};
+    plan->grids[plan->grid_count] = (struct rf_grid){.x = x, .y_per = y_per, .source = source, .z = z};
     return plan->grid_count++;
 }
 

@@ -17,6 +17,7 @@ struct forward_op {
 
 struct forward_plan {
     uint32_t bucket, flags; /* rows that it is for */
+    uint32_t pending;       /* more than 1: so many partials wait to be added to h, by the next norm */
     struct forward_op *ops; /* owned: free() */
     uint32_t op_count, op_capacity;
     struct rf_grid grids[RF_MAX_GRIDS];
@@ -24,8 +25,9 @@ struct forward_plan {
     bool failed; /* no host memory, or too many grids */
 };
 
-/* Index of a dispatch size, see struct rf_grid. */
+/* Index of a dispatch size, see struct rf_grid; z is 1, or what is given. */
 uint32_t rf_plan_grid(struct forward_plan *plan, uint32_t x, uint32_t y_per, uint32_t source);
+uint32_t rf_plan_grid_z(struct forward_plan *plan, uint32_t x, uint32_t y_per, uint32_t source, uint32_t z);
 /* A new op with its push constants, valid until the next one; NULL when the host is out of memory
  * (plan->failed). `layer` -1: none. The functions below take that NULL. */
 struct forward_op *rf_plan_add(struct forward_plan *plan, const char *shader, int layer, const char *name,

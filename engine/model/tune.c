@@ -24,6 +24,7 @@ struct choice {
 
 /* One line of the file: what the choice depends on beside device, driver and shaders. */
 struct key {
+    enum rf_split_product product; /* RF_SPLIT_NONE: the shape for everything else of the format */
     enum rf_weight_format format;
     const char *path; /* rf_matmul_path */
     uint32_t rows, k, columns;
@@ -31,6 +32,7 @@ struct key {
 
 struct rf_tune {
     struct choice choices[RF_WEIGHT_FORMATS][FORWARD_BUCKETS];
+    struct choice products[RF_SPLIT_PRODUCTS][RF_WEIGHT_FORMATS][FORWARD_BUCKETS];
     char *lines; /* the file's content: choices of other models too */
     size_t size;
 };
@@ -42,12 +44,23 @@ static double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* The product that is tried: chunks of one format and shape, or with key.product whole matrices, of as many
+ * layers as there are. */
+struct subject {
+    struct key key;
+    const struct rf_matrix *matrices[MOST_MATRICES];
+    const struct rf_chunk *chunks[MOST_MATRICES];
+    uint32_t count;
+};
+
 /* ---- The file --------------------------------------------------------------------------------------- */
 
 static int format_key(char *line, const struct key *key)
 {
-    return snprintf(line, LINE_ROOM, "%s %s rows %u k %u columns %u:", rf_weight_format_name(key->format),
-                    key->path, key->rows, key->k, key->columns);
+    bool whole = key->product == RF_SPLIT_NONE;
+    return snprintf(
+        line, LINE_ROOM, "%s%s%s %s rows %u k %u columns %u:", whole ? "" : rf_split_name(key->product),
+        whole ? "" : " ", rf_weight_format_name(key->format), key->path, key->rows, key->k, key->columns);
 }
 
 static void read_lines(const struct rf_forward *f, struct rf_tune *tune)
@@ -66,24 +79,32 @@ static void read_lines(const struct rf_forward *f, struct rf_tune *tune)
     fclose(file);
 }
 
+static bool is_legal(const struct rf_forward *f, const struct subject *subject, struct rf_matmul_shape shape)
+{
+    if (!rf_matmul_legal(f, subject->key.format, subject->key.rows, shape))
+        return false;
+    return subject->key.product == RF_SPLIT_NONE
+               ? shape.splits == 1
+               : rf_matmul_splits_legal(f, subject->key.rows, subject->matrices[0], shape);
+}
+
 /* The newest line with this key, if it names a shape that is legal here. A damaged file costs new trials
  * only. */
-static bool find_line(const struct rf_forward *f, const struct rf_tune *tune, const struct key *key,
+static bool find_line(const struct rf_forward *f, const struct rf_tune *tune, const struct subject *subject,
                       struct rf_matmul_shape *shape)
 {
     char wanted[LINE_ROOM];
-    int length = format_key(wanted, key);
+    int length = format_key(wanted, &subject->key);
     bool found = false;
     for (const char *at = tune->lines; at && *at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL) {
         char kind[8];
-        unsigned local, rows;
+        unsigned local, rows, splits;
         if (strncmp(at, wanted, (size_t)length) != 0 ||
-            sscanf(at + length, " %7s local %u rows %u", kind, &local, &rows) != 3)
+            sscanf(at + length, " %7s local %u rows %u splits %u", kind, &local, &rows, &splits) != 4)
             continue;
         for (int i = 0; i < RF_MATMUL_KINDS; i++) {
-            struct rf_matmul_shape have = {(enum rf_matmul_kind)i, local, rows};
-            if (strcmp(kind, rf_matmul_kind_name(have.kind)) == 0 &&
-                rf_matmul_legal(f, key->format, key->rows, have)) {
+            struct rf_matmul_shape have = {(enum rf_matmul_kind)i, local, rows, splits};
+            if (strcmp(kind, rf_matmul_kind_name(have.kind)) == 0 && is_legal(f, subject, have)) {
                 *shape = have;
                 found = true;
             }
@@ -104,8 +125,9 @@ static void write_line(const struct rf_forward *f, struct rf_tune *tune, const s
     tune->size = 0;
     read_lines(f, tune);
     int length = format_key(line, key);
-    length += snprintf(line + length, sizeof line - (size_t)length, " %s local %u rows %u (%.1f us)\n",
-                       rf_matmul_kind_name(shape.kind), shape.local, shape.rows, seconds * 1e6);
+    length +=
+        snprintf(line + length, sizeof line - (size_t)length, " %s local %u rows %u splits %u (%.1f us)\n",
+                 rf_matmul_kind_name(shape.kind), shape.local, shape.rows, shape.splits, seconds * 1e6);
     if (tune->size + (size_t)length > MOST_FILE_BYTES)
         tune->size = 0; /* begin anew rather than grow */
     if (!rf_cache_write(f->gpu, path, tune->lines ? tune->lines : "", tune->size, line, (size_t)length))
@@ -113,14 +135,6 @@ static void write_line(const struct rf_forward *f, struct rf_tune *tune, const s
 }
 
 /* ---- Trials ----------------------------------------------------------------------------------------- */
-
-/* The product that is tried: chunks of one format and shape, of as many layers as there are. */
-struct subject {
-    struct key key;
-    const struct rf_matrix *matrices[MOST_MATRICES];
-    const struct rf_chunk *chunks[MOST_MATRICES];
-    uint32_t count;
-};
 
 static void consider(const struct rf_forward *f, struct subject *subject, const struct rf_matrix *matrix)
 {
@@ -142,7 +156,8 @@ static void consider(const struct rf_forward *f, struct subject *subject, const 
 static struct subject find_subject(const struct rf_forward *f, enum rf_weight_format format, uint32_t rows)
 {
     const struct rf_weights *w = f->weights;
-    struct subject subject = {.key = {.format = format, .path = rf_matmul_path(f, format), .rows = rows}};
+    struct subject subject = {
+        .key = {.product = RF_SPLIT_NONE, .format = format, .path = rf_matmul_path(f, format), .rows = rows}};
     for (uint32_t l = 0; l < w->layer_count; l++)
         consider(f, &subject, &w->layers[l].qkv);
     for (uint32_t l = 0; l < w->layer_count && !subject.count; l++)
@@ -156,16 +171,38 @@ static struct subject find_subject(const struct rf_forward *f, enum rf_weight_fo
     return subject;
 }
 
+static const struct rf_matrix *product_matrix(const struct rf_layer_weights *w, enum rf_split_product product)
+{
+    return product == RF_SPLIT_QKV ? &w->qkv : product == RF_SPLIT_O ? &w->o : &w->down;
+}
+
+/* The layers whose matrix mostly has the format. */
+static struct subject find_product(const struct rf_forward *f, enum rf_split_product product,
+                                   enum rf_weight_format format, uint32_t rows)
+{
+    struct subject subject = {
+        .key = {.product = product, .format = format, .path = rf_matmul_path(f, format), .rows = rows}};
+    for (uint32_t l = 0; l < f->weights->layer_count && subject.count < MOST_MATRICES; l++) {
+        const struct rf_matrix *matrix = product_matrix(&f->weights->layers[l], product);
+        if (rf_split_format(matrix) != format)
+            continue;
+        subject.key.k = matrix->k;
+        subject.key.columns = matrix->columns;
+        subject.matrices[subject.count++] = matrix;
+    }
+    return subject;
+}
+
 /* The products of one shape as a command buffer each, so that they can be submitted together or apart. */
 struct trial_cmds {
     struct rf_cmd *parts[MOST_MATRICES];
     uint32_t count;
 };
 
-static enum rf_status record_product(struct rf_forward *f, const struct subject *subject, uint32_t index,
-                                     struct rf_matmul_shape shape, struct rf_cmd *cmd, struct rf_error *err)
+/* One chunk's product. */
+static void plan_shape(const struct rf_forward *f, struct forward_plan *plan, const struct subject *subject,
+                       uint32_t index, struct rf_matmul_shape shape)
 {
-    struct forward_plan plan = {.bucket = subject->key.rows};
     uint64_t x_bytes = (uint64_t)subject->key.k * subject->key.rows * (f->fp16 ? 2 : 4);
     struct rf_chunk chunk = *subject->chunks[index];
     chunk.columns = subject->key.columns;
@@ -174,26 +211,65 @@ static enum rf_status record_product(struct rf_forward *f, const struct subject 
                                         .name = "trial",
                                         .matrix = subject->matrices[index],
                                         .epilogue = RF_EPILOGUE_STORE,
+                                        .product = RF_SPLIT_NONE,
                                         .x = x_bytes <= f->spans.x.size ? f->spans.x : f->spans.act,
                                         .y = f->spans.qkv,
                                         .ldx = subject->key.rows,
                                         .ldy = subject->key.columns,
                                         .scale = 1.0f};
-    rf_plan_chunk(f, &plan, &call, &chunk, shape);
-    if (plan.failed) {
-        free(plan.ops);
-        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a trial");
+    rf_plan_chunk(f, plan, &call, &chunk, shape);
+}
+
+/* A product, and behind it a norm that adds its splits up and normalises, as in a forward. Behind qkv there is
+ * head_rope, but it needs sessions: a norm as long as qkv reads as much. */
+static void plan_product(const struct rf_forward *f, struct forward_plan *plan, const struct subject *subject,
+                         uint32_t index, struct rf_matmul_shape shape)
+{
+    const struct forward_spans *s = &f->spans;
+    bool qkv = subject->key.product == RF_SPLIT_QKV, down = subject->key.product == RF_SPLIT_DOWN;
+    const struct rf_matmul_call call = {.layer = -1,
+                                        .name = "trial",
+                                        .matrix = subject->matrices[index],
+                                        .epilogue = qkv ? RF_EPILOGUE_STORE : RF_EPILOGUE_RESIDUAL,
+                                        .product = subject->key.product,
+                                        .x = down ? s->act : s->x,
+                                        .y = qkv ? s->qkv : s->h,
+                                        .ldx = subject->key.rows,
+                                        .ldy = subject->key.columns,
+                                        .scale = 1.0f};
+    const struct rf_norm_call norm = {.layer = -1,
+                                      .name = "trial",
+                                      .weight = qkv ? s->h : f->weights->final_norm,
+                                      .h = call.y,
+                                      .x = down ? s->x : s->act,
+                                      .hidden = subject->key.columns,
+                                      .splits = shape.splits};
+    rf_plan_split(f, plan, &call, shape);
+    rf_plan_norm(f, plan, &norm);
+}
+
+static enum rf_status record_product(struct rf_forward *f, const struct subject *subject, uint32_t index,
+                                     struct rf_matmul_shape shape, struct rf_cmd *cmd, struct rf_error *err)
+{
+    struct forward_plan plan = {.bucket = subject->key.rows};
+    if (subject->key.product == RF_SPLIT_NONE)
+        plan_shape(f, &plan, subject, index, shape);
+    else
+        plan_product(f, &plan, subject, index, shape);
+    enum rf_status status =
+        plan.failed ? rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a trial") : RF_OK;
+    for (uint32_t i = 0; !status && i < plan.op_count; i++) {
+        struct forward_op *op = &plan.ops[i];
+        const struct rf_grid *grid = &plan.grids[op->grid];
+        op->dispatch.label = op->label;
+        op->dispatch.push = op->push;
+        op->dispatch.groups[0] = grid->x;
+        op->dispatch.groups[1] = rf_divide_up(subject->key.rows, grid->y_per);
+        op->dispatch.groups[2] = grid->z;
+        status = rf_kernels_get(f->gpu, &op->kernel, 1, &op->dispatch.kernel, err);
+        if (!status)
+            status = rf_cmd_dispatch(cmd, &op->dispatch, err);
     }
-    struct forward_op *op = &plan.ops[0];
-    const struct rf_grid *grid = &plan.grids[op->grid];
-    op->dispatch.label = op->label;
-    op->dispatch.push = op->push;
-    op->dispatch.groups[0] = grid->x;
-    op->dispatch.groups[1] = rf_divide_up(subject->key.rows, grid->y_per);
-    op->dispatch.groups[2] = 1;
-    enum rf_status status = rf_kernels_get(f->gpu, &op->kernel, 1, &op->dispatch.kernel, err);
-    if (!status)
-        status = rf_cmd_dispatch(cmd, &op->dispatch, err);
     free(plan.ops);
     return status;
 }
@@ -274,6 +350,8 @@ static enum rf_status prepare(struct rf_forward *f, uint32_t rows, struct rf_err
         status = rf_gpu_fill(f->gpu, f->spans.act, 0x3f003f00, err);
     if (!status && f->int8)
         status = rf_gpu_fill(f->gpu, f->spans.x8, 0x3f003f00, err);
+    if (!status)
+        status = rf_gpu_fill(f->gpu, f->spans.h, 0, err);
     return status;
 }
 
@@ -281,7 +359,10 @@ static enum rf_status try_all(struct rf_forward *f, const struct subject *subjec
                               rf_trial_fn visit, void *user, struct rf_error *err)
 {
     struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES];
-    uint32_t count = rf_matmul_candidates(f, subject->key.format, subject->key.rows, shapes);
+    uint32_t count =
+        subject->key.product == RF_SPLIT_NONE
+            ? rf_matmul_candidates(f, subject->key.format, subject->key.rows, shapes)
+            : rf_matmul_split_candidates(f, subject->key.rows, subject->matrices[0], best->shape, shapes);
     enum rf_status status = count > 1 ? prepare(f, subject->key.rows, err) : RF_OK;
     for (uint32_t i = 0; !status && count > 1 && i < count; i++) {
         struct rf_trial trial = *best;
@@ -297,22 +378,21 @@ static enum rf_status try_all(struct rf_forward *f, const struct subject *subjec
     return status;
 }
 
-static enum rf_status tune_format(struct rf_forward *f, enum rf_weight_format format, uint32_t bucket,
-                                  rf_trial_fn visit, void *user, struct rf_error *err)
+/* `first`: the shape that is tried first, and stays when there is nothing else to try. */
+static enum rf_status tune_subject(struct rf_forward *f, const struct subject *subject,
+                                   struct rf_matmul_shape first, struct choice *choice, rf_trial_fn visit,
+                                   void *user, struct rf_error *err)
 {
-    struct choice *choice = &f->tuned->choices[format][bucket];
-    struct subject subject = find_subject(f, format, 1u << bucket);
-    if (choice->known || !subject.count)
-        return RF_OK;
-    struct rf_trial best = {.format = format,
-                            .rows = subject.key.rows,
-                            .k = subject.key.k,
-                            .columns = subject.key.columns,
-                            .shape = rf_matmul_default(f, format, subject.key.rows)};
+    struct rf_trial best = {.format = subject->key.format,
+                            .product = subject->key.product,
+                            .rows = subject->key.rows,
+                            .k = subject->key.k,
+                            .columns = subject->key.columns,
+                            .shape = first};
     enum rf_status status = RF_OK;
-    best.from_file = find_line(f, f->tuned, &subject.key, &best.shape);
+    best.from_file = find_line(f, f->tuned, subject, &best.shape);
     if (!best.from_file)
-        status = try_all(f, &subject, &best, visit, user, err);
+        status = try_all(f, subject, &best, visit, user, err);
     if (status)
         return status;
     best.chosen = true;
@@ -320,8 +400,34 @@ static enum rf_status tune_format(struct rf_forward *f, enum rf_weight_format fo
         visit(user, &best);
     *choice = (struct choice){true, best.shape};
     if (!best.from_file && best.seconds > 0.0)
-        write_line(f, f->tuned, &subject.key, best.shape, best.seconds);
+        write_line(f, f->tuned, &subject->key, best.shape, best.seconds);
     return RF_OK;
+}
+
+static enum rf_status tune_format(struct rf_forward *f, enum rf_weight_format format, uint32_t bucket,
+                                  rf_trial_fn visit, void *user, struct rf_error *err)
+{
+    struct choice *choice = &f->tuned->choices[format][bucket];
+    struct subject subject = find_subject(f, format, 1u << bucket);
+    if (choice->known || !subject.count)
+        return RF_OK;
+    return tune_subject(f, &subject, rf_matmul_default(f, format, subject.key.rows), choice, visit, user,
+                        err);
+}
+
+/* After all formats: what is tried first is the format's choice, whole. */
+static enum rf_status tune_product(struct rf_forward *f, enum rf_split_product product,
+                                   enum rf_weight_format format, uint32_t bucket, rf_trial_fn visit,
+                                   void *user, struct rf_error *err)
+{
+    struct choice *choice = &f->tuned->products[product][format][bucket];
+    const struct subject subject = find_product(f, product, format, 1u << bucket);
+    struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES], whole = rf_tune_shape(f, format, 1u << bucket);
+    uint64_t x_bytes = (uint64_t)subject.key.columns * subject.key.rows * (f->fp16 ? 2 : 4);
+    if (choice->known || !subject.count || x_bytes > f->spans.act.size ||
+        rf_matmul_split_candidates(f, 1u << bucket, subject.matrices[0], whole, shapes) < 2)
+        return RF_OK;
+    return tune_subject(f, &subject, whole, choice, visit, user, err);
 }
 
 enum rf_status rf_tune_bucket(struct rf_forward *f, uint32_t bucket, rf_trial_fn visit, void *user,
@@ -338,14 +444,37 @@ enum rf_status rf_tune_bucket(struct rf_forward *f, uint32_t bucket, rf_trial_fn
     enum rf_status status = RF_OK;
     for (int format = 0; !status && format < RF_WEIGHT_FORMATS; format++)
         status = tune_format(f, (enum rf_weight_format)format, bucket, visit, user, err);
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    if (!rf_split_possible(caps) || !caps->whole_k)
+        return status;
+    for (int product = 0; product < RF_SPLIT_PRODUCTS; product++)
+        for (int format = 0; !status && format < RF_WEIGHT_FORMATS; format++)
+            status = tune_product(f, (enum rf_split_product)product, (enum rf_weight_format)format, bucket,
+                                  visit, user, err);
     return status;
 }
 
-struct rf_matmul_shape rf_tune_shape(const struct rf_forward *f, enum rf_weight_format format, uint32_t rows)
+static uint32_t bucket_of(uint32_t rows)
 {
     uint32_t bucket = 0;
     while ((1u << bucket) < rows)
         bucket++;
+    return bucket;
+}
+
+bool rf_tune_product(const struct rf_forward *f, enum rf_split_product product, enum rf_weight_format format,
+                     uint32_t rows, struct rf_matmul_shape *shape)
+{
+    const struct choice *choice = f->tuned ? &f->tuned->products[product][format][bucket_of(rows)] : NULL;
+    if (!choice || !choice->known)
+        return false;
+    *shape = choice->shape;
+    return true;
+}
+
+struct rf_matmul_shape rf_tune_shape(const struct rf_forward *f, enum rf_weight_format format, uint32_t rows)
+{
+    uint32_t bucket = bucket_of(rows);
     if (f->tuned && f->tuned->choices[format][bucket].known)
         return f->tuned->choices[format][bucket].shape;
     return rf_matmul_default(f, format, rows);

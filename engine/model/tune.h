@@ -1,7 +1,10 @@
 /* Choice of matmul shapes by trial: when a row bucket is recorded for the first time, each candidate makes
  * the same product with the model's own weights, and the fastest is kept for that device, format and bucket.
  * The choices stand in a text file beside the pipeline cache, named by device, driver and shaders, so that a
- * device is tried once. A trial that fails or is switched off leaves rf_matmul_default. */
+ * device is tried once. A trial that fails or is switched off leaves rf_matmul_default.
+ *
+ * Products that can be split over k are tried once more, each by itself and together with a norm that adds the
+ * partials up, so that what a split costs is in its time. */
 #ifndef RF_MODEL_TUNE_H
 #define RF_MODEL_TUNE_H
 
@@ -13,6 +16,7 @@ struct rf_tune;
  * for the device; the activations are overwritten. `visit` (may be NULL) is told every trial. */
 struct rf_trial {
     enum rf_weight_format format;
+    enum rf_split_product product; /* RF_SPLIT_NONE: a shape; else a product and what adds its splits up */
     uint32_t rows, k, columns;
     struct rf_matmul_shape shape;
     double seconds; /* of one product: the least of several */
@@ -21,6 +25,9 @@ struct rf_trial {
 typedef void (*rf_trial_fn)(void *user, const struct rf_trial *trial);
 enum rf_status rf_tune_bucket(struct rf_forward *forward, uint32_t bucket, rf_trial_fn visit, void *user,
                               struct rf_error *err);
+/* The choice for a product that can be split; false: nothing was tried. */
+bool rf_tune_product(const struct rf_forward *forward, enum rf_split_product product,
+                     enum rf_weight_format format, uint32_t rows, struct rf_matmul_shape *shape);
 /* The choice, or the default. */
 struct rf_matmul_shape rf_tune_shape(const struct rf_forward *forward, enum rf_weight_format format,
                                      uint32_t rows);

@@ -1,5 +1,6 @@
-/* The matmul shaders with the epilogues that leave numbers: STORE, RESIDUAL, SWIGLU, LOGITS. */
+/* The matmul shaders with the epilogues that leave numbers: STORE, RESIDUAL, SWIGLU, LOGITS, PARTIAL. */
 #include "engine/arithmetic.h"
+#include "engine/model/split.h"
 #include "engine/selftest/product.h"
 
 static double silu(double g)
@@ -26,6 +27,19 @@ static void expect_columns(struct rf_case *c, const struct rf_product *p, size_t
     bool rounded = p->kind == RF_PRODUCT_COOPMAT && p->data != RF_DATA_EXACT && p->weights != RF_WEIGHT_F16;
     bool random = p->data == RF_DATA_RANDOM || p->data == RF_DATA_ROUNDED;
     c->tolerance = random || residual || rounded ? rf_product_tolerance(p) : 0.0;
+}
+
+/* PARTIAL: [split][ldx][ldy], each with the sum over its part of k. */
+static void expect_partials(struct rf_case *c, const struct rf_product *p, size_t y)
+{
+    for (uint32_t z = 0; z < rf_product_splits(p); z++)
+        for (uint32_t m = 0; m < p->rows; m++)
+            for (uint32_t n = 0; n < p->columns; n++)
+                rf_case_expect(c, y + (((size_t)z * p->ldx + m) * p->ldy + p->column_first + n) * 4,
+                               RF_NUMBER_F32,
+                               (double)p->scale * p->y[((size_t)z * p->rows + m) * p->columns + n]);
+    c->floors[0] = p->term_rms * (double)p->scale / sqrt(rf_product_splits(p));
+    c->tolerance = p->data == RF_DATA_EXACT ? 0.0 : rf_product_tolerance(p);
 }
 
 /* Columns come as 4 gates, then their 4 ups. f16 saturates at its largest finite number. */
@@ -69,13 +83,17 @@ static void run_alone(struct rf_case *c, const struct rf_product *p, size_t coun
     rf_product_move_last(c, p);
     rf_patch_counts(c, counts, p->epilogue == RF_EPILOGUE_LOGITS);
     size_t row = y + p->column_first * 4, row_bytes = p->columns * 4;
+    for (uint32_t z = 0; p->epilogue == RF_EPILOGUE_PARTIAL && z < rf_product_splits(p); z++) {
+        size_t split = row + (size_t)z * p->ldx * p->ldy * 4;
+        rf_alone_expect(c, split + (size_t)last * p->ldy * 4, split, row_bytes);
+    }
     for (uint32_t i = p->column_first / 2;
          p->epilogue == RF_EPILOGUE_SWIGLU && i < (p->column_first + p->columns) / 2; i += 4)
         rf_alone_expect(c, rf_quad_at(y, p->act, p->ldy, last, i), rf_quad_at(y, p->act, p->ldy, 0, i),
                         4 * rf_number_bytes(p->act));
     if (p->epilogue == RF_EPILOGUE_RESIDUAL)
         rf_alone_move(c, row + (size_t)last * p->ldy * 4, row, row_bytes);
-    if (p->epilogue != RF_EPILOGUE_SWIGLU)
+    if (p->epilogue != RF_EPILOGUE_SWIGLU && p->epilogue != RF_EPILOGUE_PARTIAL)
         rf_alone_expect(c, row + (size_t)last * p->ldy * 4, row, row_bytes);
     rf_alone_run(c);
 }
@@ -86,6 +104,7 @@ static void run_product(struct rf_suite *suite, struct rf_product p)
     struct rf_kernel_id id = rf_product_kernel(suite, &p);
     char shape[RF_SHAPE_LENGTH];
     bool quads = p.epilogue == RF_EPILOGUE_SWIGLU, logits = p.epilogue == RF_EPILOGUE_LOGITS;
+    bool partial = p.epilogue == RF_EPILOGUE_PARTIAL;
     p.ldx = p.rows + p.rows % 3; /* with and without room for more rows */
     p.ldy = quads ? p.rows + 2 : p.column_first + p.columns + 8 - p.columns % 8;
     if (p.scale == 0.0f)
@@ -95,14 +114,17 @@ static void run_product(struct rf_suite *suite, struct rf_product p)
     if (rf_product_place(&c, &p)) {
         size_t counts = rf_put_counts(&c, logits ? UINT32_MAX : p.rows, logits ? p.rows : UINT32_MAX);
         struct rf_push_matmul push = rf_product_push(&c, &p, counts);
-        size_t y_size = quads ? (size_t)p.ldy * (p.column_first + p.columns) / 2 * rf_number_bytes(p.act)
-                              : (size_t)p.rows * p.ldy * 4;
+        size_t y_size = quads     ? (size_t)p.ldy * (p.column_first + p.columns) / 2 * rf_number_bytes(p.act)
+                        : partial ? (size_t)rf_product_splits(&p) * p.ldx * p.ldy * 4
+                                  : (size_t)p.rows * p.ldy * 4;
         size_t y = rf_case_alloc(&c, "y", y_size);
-        push.y = rf_case_address(&c, y);
+        *(partial ? &push.partials : &push.y) = rf_case_address(&c, y);
         rf_case_set_push(&c, &push, sizeof push);
         rf_product_set_groups(&c, &p);
         if (quads)
             expect_swiglu(&c, &p, y);
+        else if (partial)
+            expect_partials(&c, &p, y);
         else
             expect_columns(&c, &p, y);
         if (rf_case_run(&c) && !rf_product_is_few(&p) && p.rows > 1)
@@ -269,6 +291,38 @@ static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t 
     run_product(suite, p);
 }
 
+/* Split over k, every kind that can be, with weights of each format: even and uneven parts, a last part that is
+ * no whole step, as many parts as there are, and one. Quick: one case of each shader. */
+static void run_splits(struct rf_suite *suite, struct rf_product p, uint32_t turn)
+{
+    static const struct {
+        uint32_t k, splits;
+    } divisions[] = {{4096, 8}, {768, 3}, {1000, 4}, {200, 4}, {72, 2}, {24, 1}, {1280, 7}};
+    enum { DIVISIONS = sizeof divisions / sizeof divisions[0] };
+    static const uint32_t columns[] = {64, 8, 136, 520};
+    uint32_t unit = rf_weights_unit(p.weights);
+    if (p.kind == RF_PRODUCT_WIDE || !rf_product_runs(suite, p.kind, p.act))
+        return;
+    rf_product_set_kind(suite, &p, p.kind);
+    p.epilogue = RF_EPILOGUE_PARTIAL;
+    if (p.kind == RF_PRODUCT_FEW)
+        p.rows_at_once = 4;
+    for (uint32_t i = 0; i < (suite->thorough ? DIVISIONS : 2u); i++) {
+        uint32_t t = turn + i + (uint32_t)p.kind;
+        p.k = rf_divide_up(divisions[i].k, unit) * unit;
+        p.splits = divisions[i].splits;
+        /* 256 numbers a block are four units of RF_SPLIT_K, which are fewer parts than the k above has. */
+        while (rf_split_octets(p.k, p.splits) == 0)
+            p.splits--;
+        p.rows = p.kind == RF_PRODUCT_FEW ? all_rows[t % FEW_ROW_COUNT] : all_rows[(3 * t) % ROW_COUNT];
+        p.columns = columns[t % 4];
+        p.column_first = t % 3 == 2 ? RF_COLUMN_PAD : 0;
+        p.scale = t % 2 ? (float)RF_SWIGLU_UNSCALE : 1.0f;
+        p.data = rf_weights_exact(p.weights) && i == 1 ? RF_DATA_EXACT : RF_DATA_RANDOM;
+        run_product(suite, p);
+    }
+}
+
 /* The published vocabulary. */
 static void run_vocabulary(struct rf_suite *suite, struct rf_product p)
 {
@@ -343,6 +397,10 @@ void rf_selftest_matmul(struct rf_suite *suite)
             struct rf_product p = {.act = (enum rf_number)act, .weights = (enum rf_weight_format)weights};
             run_store(suite, p, turn);
             run_store_coopmat(suite, p, turn);
+            for (int kind = 0; kind < RF_PRODUCT_KINDS; kind++) {
+                p.kind = (enum rf_product_kind)kind;
+                run_splits(suite, p, turn);
+            }
             for (int kind = 0; rf_weights_exact(p.weights) && kind < RF_PRODUCT_KINDS; kind++) {
                 p.kind = (enum rf_product_kind)kind;
                 run_epilogues(suite, p, turn);

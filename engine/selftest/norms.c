@@ -63,117 +63,183 @@ struct rmsnorm_shape {
     bool gather;
     uint32_t rows, hidden;
     double amplitude;
+    uint32_t splits, local;
 };
 
-static void expect_rmsnorm(struct rf_case *c, const struct rmsnorm_shape *s, size_t h_row, size_t weight,
-                           size_t x, uint32_t ld, uint32_t m, double eps)
+/* `count` numbers of a product that was split over k: random partials, split_bytes apart. Their sums are added
+ * to `sums`. */
+static void put_partials(struct rf_case *c, size_t at, size_t split_bytes, uint32_t splits, uint32_t count,
+                         double amplitude, double *sums)
 {
-    double squares = 0.0;
+    for (uint32_t z = 0; z < splits; z++)
+        for (uint32_t i = 0; i < count; i++) {
+            size_t number = at + z * split_bytes + i * 4;
+            rf_case_put_number(c, number, RF_NUMBER_F32, rf_random_signed(&c->random) * amplitude);
+            sums[i] += rf_case_get_number(c, number, RF_NUMBER_F32);
+        }
+}
+
+enum { MOST_HIDDEN = 4096 };
+
+/* Where things are in the pool; partials [split][partial_rows][hidden]. */
+struct rmsnorm_places {
+    size_t h, weight, x, partials;
+    uint32_t ld, partial_rows;
+};
+
+/* Row `row` of h goes to row m of x. Part 0: x; part 1: h, where partials are added to it. */
+static void place_rmsnorm_row(struct rf_case *c, const struct rmsnorm_shape *s,
+                              const struct rmsnorm_places *at, uint32_t row, uint32_t m, double eps)
+{
+    size_t row_bytes = (size_t)s->hidden * 4, h = at->h + row * row_bytes;
+    double value[MOST_HIDDEN], squares = 0.0;
     for (uint32_t i = 0; i < s->hidden; i++) {
-        double value = rf_case_get_number(c, h_row + i * 4, RF_NUMBER_F32);
-        squares += value * value;
+        rf_case_put_number(c, h + i * 4, RF_NUMBER_F32,
+                           m % 9 == 4 ? i == m % s->hidden : rf_random_signed(&c->random) * s->amplitude);
+        value[i] = rf_case_get_number(c, h + i * 4, RF_NUMBER_F32);
     }
-    double factor = 1.0 / sqrt(squares / s->hidden + eps);
+    if (s->splits > 1)
+        put_partials(c, at->partials + row * row_bytes, at->partial_rows * row_bytes, s->splits, s->hidden,
+                     s->amplitude, value);
     for (uint32_t i = 0; i < s->hidden; i++)
-        rf_case_expect(c, rf_quad_at(x, s->act, ld, m, i), s->act,
-                       rf_case_get_number(c, h_row + i * 4, RF_NUMBER_F32) * factor *
-                           rf_case_get_number(c, weight + i * 4, RF_NUMBER_F32));
+        squares += value[i] * value[i];
+    double factor = 1.0 / sqrt(squares / s->hidden + eps);
+    for (uint32_t i = 0; i < s->hidden; i++) {
+        c->part = 0;
+        rf_case_expect(c, rf_quad_at(at->x, s->act, at->ld, m, i), s->act,
+                       value[i] * factor * rf_case_get_number(c, at->weight + i * 4, RF_NUMBER_F32));
+        c->part = 1;
+        if (s->splits > 1)
+            rf_case_expect(c, h + i * 4, RF_NUMBER_F32, value[i]);
+    }
+}
+
+/* `row`: of h, that the last row of x came from. */
+static void run_rmsnorm_alone(struct rf_case *c, const struct rmsnorm_shape *s,
+                              const struct rmsnorm_places *at, size_t counts, size_t list, uint32_t row)
+{
+    uint32_t last = s->rows - 1, to = s->gather ? row : 0;
+    size_t row_bytes = (size_t)s->hidden * 4;
+    rf_alone_begin(c);
+    rf_patch_counts(c, counts, s->gather);
+    if (s->gather)
+        rf_alone_move(c, list + last * sizeof last, list, sizeof last);
+    else
+        rf_alone_move(c, at->h + row * row_bytes, at->h, row_bytes);
+    for (uint32_t z = 0; !s->gather && s->splits > 1 && z < s->splits; z++) {
+        size_t split = at->partials + z * at->partial_rows * row_bytes;
+        rf_alone_move(c, split + row * row_bytes, split, row_bytes);
+    }
+    if (s->splits > 1)
+        rf_alone_expect(c, at->h + row * row_bytes, at->h + to * row_bytes, row_bytes);
+    for (uint32_t i = 0; i < s->hidden; i += 4)
+        rf_alone_expect(c, rf_quad_at(at->x, s->act, at->ld, last, i),
+                        rf_quad_at(at->x, s->act, at->ld, 0, i), 4 * rf_number_bytes(s->act));
+    rf_case_set_groups(c, 1, 1, 1);
+    rf_alone_run(c);
 }
 
 static void run_rmsnorm(struct rf_suite *suite, struct rmsnorm_shape s)
 {
-    struct rf_kernel_id id = {
-        .shader = s.act == RF_NUMBER_F16 ? "rmsnorm_act16" : "rmsnorm", .spec_count = 1, .specs = {s.gather}};
+    struct rf_kernel_id id = {.shader = s.act == RF_NUMBER_F16 ? "rmsnorm_act16" : "rmsnorm",
+                              .spec_count = 3,
+                              .specs = {s.gather, s.splits, s.local}};
     struct rf_case c;
-    uint32_t ld = s.rows + s.rows % 4, outputs[RF_MAX_ROWS], next = 0;
-    if (!rf_case_begin(suite->h, &c, &id, "rows=%u hidden=%u%s amplitude=%g", s.rows, s.hidden,
-                       s.gather ? " gather" : "", s.amplitude))
+    struct rmsnorm_places at = {.ld = s.rows + s.rows % 4};
+    uint32_t outputs[RF_MAX_ROWS], next = 0;
+    if (!rf_case_begin(suite->h, &c, &id, "rows=%u hidden=%u%s amplitude=%g splits=%u local=%u", s.rows,
+                       s.hidden, s.gather ? " gather" : "", s.amplitude, s.splits, s.local))
         return;
-    size_t weight = rf_case_alloc(&c, "weight", s.hidden * 4);
+    at.weight = rf_case_alloc(&c, "weight", s.hidden * 4);
     for (uint32_t i = 0; i < s.hidden; i++)
-        rf_case_put_number(&c, weight + i * 4, RF_NUMBER_F32, rf_random_signed(&c.random) * 2.0);
+        rf_case_put_number(&c, at.weight + i * 4, RF_NUMBER_F32, rf_random_signed(&c.random) * 2.0);
     for (uint32_t m = 0; m < s.rows; m++) { /* with GATHER some rows of h lie between those that are wanted */
         next += s.gather ? rf_random_below(&c.random, 3) : 0;
         outputs[m] = next++;
     }
-    size_t h = rf_case_alloc(&c, "h", (size_t)next * s.hidden * 4);
-    size_t x = rf_case_alloc(&c, "x", (size_t)ld * s.hidden * rf_number_bytes(s.act));
+    if (next > at.ld)
+        at.ld = next; /* a forward's rows, of which some are wanted */
+    at.partial_rows = at.ld;
+    at.h = rf_case_alloc(&c, "h", (size_t)next * s.hidden * 4);
+    at.x = rf_case_alloc(&c, "x", (size_t)at.ld * s.hidden * rf_number_bytes(s.act));
+    if (s.splits > 1)
+        at.partials = rf_case_alloc(&c, "partials", (size_t)s.splits * at.partial_rows * s.hidden * 4);
     size_t list = rf_case_alloc(&c, "outputs", sizeof outputs);
-    struct rf_push_rmsnorm push = {.hidden = s.hidden, .ld = ld, .eps = 1e-6f};
-    for (uint32_t m = 0; m < s.rows; m++) {
-        size_t row = h + (size_t)outputs[m] * s.hidden * 4;
-        for (uint32_t i = 0; i < s.hidden; i++)
-            rf_case_put_number(&c, row + i * 4, RF_NUMBER_F32,
-                               m % 9 == 4 ? i == m % s.hidden : rf_random_signed(&c.random) * s.amplitude);
-        expect_rmsnorm(&c, &s, row, weight, x, ld, m, (double)push.eps);
-    }
+    struct rf_push_rmsnorm push = {.hidden = s.hidden, .ld = at.ld, .eps = 1e-6f};
+    for (uint32_t m = 0; m < s.rows; m++)
+        place_rmsnorm_row(&c, &s, &at, outputs[m], m, (double)push.eps);
     if (s.gather)
         rf_case_put(&c, list, outputs, s.rows * sizeof outputs[0]);
     size_t counts = s.gather ? rf_put_counts(&c, UINT32_MAX, s.rows) : rf_put_counts(&c, s.rows, UINT32_MAX);
     push.counts = rf_case_address(&c, counts);
     push.outputs = rf_case_address(&c, list);
-    push.h = rf_case_address(&c, h);
-    push.weight = rf_case_address(&c, weight);
-    push.x = rf_case_address(&c, x);
+    push.h = rf_case_address(&c, at.h);
+    push.partials = rf_case_address(&c, at.partials);
+    push.weight = rf_case_address(&c, at.weight);
+    push.x = rf_case_address(&c, at.x);
     rf_case_set_push(&c, &push, sizeof push);
     rf_case_set_groups(&c, 1, s.rows, 1);
     /* The sum of squares has positive terms only: a few 2^-24, as have inversesqrt (2 ulp) and the two
-     * products. Stored as f16: 2^-11 at most, half of that in the norm. */
-    c.tolerance = s.act == RF_NUMBER_F16 ? ldexp(1.0, -11) : 8.0 * ldexp(1.0, -24);
-    if (!rf_case_run(&c) || s.rows == 1)
-        return;
-    rf_alone_begin(&c);
-    rf_patch_counts(&c, counts, s.gather);
-    if (s.gather)
-        rf_alone_move(&c, list + (s.rows - 1) * sizeof outputs[0], list, sizeof outputs[0]);
-    else
-        rf_alone_move(&c, h + (size_t)(s.rows - 1) * s.hidden * 4, h, s.hidden * 4);
-    for (uint32_t i = 0; i < s.hidden; i += 4)
-        rf_alone_expect(&c, rf_quad_at(x, s.act, ld, s.rows - 1, i), rf_quad_at(x, s.act, ld, 0, i),
-                        4 * rf_number_bytes(s.act));
-    rf_case_set_groups(&c, 1, 1, 1);
-    rf_alone_run(&c);
+     * products; a sum of partials rounds up to eight times. Stored as f16: 2^-11 at most, half of that in the
+     * norm. */
+    c.tolerance = s.act == RF_NUMBER_F16 ? ldexp(1.0, -11) : (s.splits > 1 ? 10.0 : 8.0) * ldexp(1.0, -24);
+    if (rf_case_run(&c) && s.rows > 1)
+        run_rmsnorm_alone(&c, &s, &at, counts, list, outputs[s.rows - 1]);
 }
 
 /* Into int8 blocks, and with `both` into f16 quads too. Row 1 is zeros; in row 2 one number is infinite, which makes
  * it a NaN and the others zeros: its block says so, no other does. */
-static void run_int8_rmsnorm(struct rf_suite *suite, bool gather, bool both, uint32_t rows, uint32_t hidden)
+static void run_int8_rmsnorm(struct rf_suite *suite, bool gather, bool both, uint32_t splits, uint32_t rows,
+                             uint32_t hidden)
 {
-    struct rf_kernel_id id = {.shader = "rmsnorm_int8", .spec_count = 2, .specs = {gather, both}};
-    struct rmsnorm_shape s = {RF_NUMBER_F16, gather, rows, hidden, 1.0};
+    struct rf_kernel_id id = {.shader = "rmsnorm_int8", .spec_count = 4, .specs = {gather, splits, 64, both}};
     struct rf_case c;
     struct rf_int8_rows out;
-    uint32_t ld = rows + rows % 4, outputs[RF_MAX_ROWS];
-    if (!rf_case_begin(suite->h, &c, &id, "rows=%u hidden=%u%s%s", rows, hidden, gather ? " gather" : "",
-                       both ? " both" : ""))
+    uint32_t ld = rows + 1 + rows % 4, outputs[RF_MAX_ROWS];
+    double value[MOST_HIDDEN];
+    if (!rf_case_begin(suite->h, &c, &id, "rows=%u hidden=%u splits=%u%s%s", rows, hidden, splits,
+                       gather ? " gather" : "", both ? " both" : ""))
         return;
     size_t weight = rf_case_alloc(&c, "weight", hidden * 4);
     for (uint32_t i = 0; i < hidden; i++)
         rf_case_put_number(&c, weight + i * 4, RF_NUMBER_F32, rf_random_signed(&c.random) * 2.0);
     size_t h = rf_case_alloc(&c, "h", (size_t)(rows + 1) * hidden * 4);
+    size_t partials = rf_case_alloc(&c, "partials", (size_t)splits * ld * hidden * 4);
     size_t quads = both ? rf_case_alloc(&c, "quads", (size_t)ld * hidden * 2) : 0;
     size_t list = rf_case_alloc(&c, "outputs", sizeof outputs);
     bool ready = rf_int8_begin(&c, &out, rows, ld, hidden);
     struct rf_push_rmsnorm push = {.hidden = hidden, .ld = ld, .eps = 1e-6f};
     for (uint32_t m = 0; ready && m < rows; m++) {
         outputs[m] = m + gather;
-        size_t row = h + (size_t)outputs[m] * hidden * 4;
+        size_t row = (size_t)outputs[m] * hidden * 4;
         double squares = 0.0;
         for (uint32_t i = 0; i < hidden; i++) {
-            double value = m == 1 ? 0.0 : rf_random_signed(&c.random) * (i / 32 % 3 ? 1.0 : 1e-3);
-            rf_case_put_number(&c, row + i * 4, RF_NUMBER_F32, m == 2 && i == 5 ? (double)INFINITY : value);
-            value = rf_case_get_number(&c, row + i * 4, RF_NUMBER_F32);
-            squares += value * value;
+            value[i] = m == 1 ? 0.0 : rf_random_signed(&c.random) * (i / 32 % 3 ? 1.0 : 1e-3);
+            rf_case_put_number(&c, h + row + i * 4, RF_NUMBER_F32,
+                               m == 2 && i == 5 ? (double)INFINITY : value[i]);
+            value[i] = rf_case_get_number(&c, h + row + i * 4, RF_NUMBER_F32);
         }
+        if (splits > 1)
+            put_partials(&c, partials + row, (size_t)ld * hidden * 4, splits, hidden, m == 1 ? 0.0 : 1.0,
+                         value);
         for (uint32_t i = 0; i < hidden; i++)
-            rf_int8_expect(&c, &out, m, i,
-                           rf_case_get_number(&c, row + i * 4, RF_NUMBER_F32) /
-                               sqrt(squares / hidden + (double)push.eps) *
-                               rf_case_get_number(&c, weight + i * 4, RF_NUMBER_F32));
-        if (both && m != 2)
-            expect_rmsnorm(&c, &s, row, weight, quads, ld, m, (double)push.eps);
-        for (uint32_t i = 0; both && m == 2 && i < hidden; i++)
-            rf_case_mark(&c, rf_quad_at(quads, RF_NUMBER_F16, ld, m, i), 2, RF_MARK_ANY);
+            squares += value[i] * value[i];
+        for (uint32_t i = 0; i < hidden; i++) {
+            double x = value[i] / sqrt(squares / hidden + (double)push.eps) *
+                       rf_case_get_number(&c, weight + i * 4, RF_NUMBER_F32);
+            size_t quad = rf_quad_at(quads, RF_NUMBER_F16, ld, m, i);
+            rf_int8_expect(&c, &out, m, i, x);
+            c.part = 0;
+            if (both && m != 2)
+                rf_case_expect(&c, quad, RF_NUMBER_F16, x);
+            else if (both)
+                rf_case_mark(&c, quad, 2, RF_MARK_ANY);
+            c.part = 1;
+            if (splits > 1 && m != 2)
+                rf_case_expect(&c, h + row + i * 4, RF_NUMBER_F32, value[i]);
+            else if (splits > 1)
+                rf_case_mark(&c, h + row + i * 4, 4, RF_MARK_ANY);
+        }
     }
     if (ready && gather)
         rf_case_put(&c, list, outputs, rows * sizeof outputs[0]);
@@ -181,13 +247,14 @@ static void run_int8_rmsnorm(struct rf_suite *suite, bool gather, bool both, uin
                                              : rf_put_counts(&c, rows, UINT32_MAX));
     push.outputs = rf_case_address(&c, list);
     push.h = rf_case_address(&c, h);
+    push.partials = rf_case_address(&c, partials);
     push.weight = rf_case_address(&c, weight);
     push.x = rf_case_address(&c, out.at);
     push.quads = rf_case_address(&c, quads);
     rf_case_set_push(&c, &push, sizeof push);
     rf_case_set_groups(&c, 1, rows, 1);
     /* As rmsnorm; 127 / max and what is multiplied by it are off by 4 ulp more. The f16 copy is judged apart. */
-    c.tolerance = 16.0 * ldexp(1.0, -24);
+    c.tolerance = 32.0 * ldexp(1.0, -24);
     if (ready && rf_int8_run(&c, &out) && both) {
         c.tolerance = ldexp(1.0, -11);
         rf_case_run(&c);
@@ -199,7 +266,7 @@ static void run_int8_rmsnorm(struct rf_suite *suite, bool gather, bool both, uin
 
 struct rope_shape {
     enum rf_number act;
-    uint32_t rows, heads, kv_heads, head_dim;
+    uint32_t rows, heads, kv_heads, head_dim, splits;
 };
 
 struct rope_case {
@@ -207,7 +274,7 @@ struct rope_case {
     struct rope_shape s;
     struct rf_kv kv;
     struct rf_row rows[RF_MAX_ROWS];
-    size_t qkv, weights[2], table;
+    size_t qkv, partials, split_bytes, weights[2], table;
 };
 
 static void place_rope(struct rope_case *r)
@@ -232,17 +299,15 @@ static void place_rope(struct rope_case *r)
     }
 }
 
-/* One q or k head of a row, normalised and rotated, in f64. */
-static void rope_reference(struct rope_case *r, uint32_t m, size_t head_at, bool is_k, double eps,
+/* One q or k head of a row, normalised and rotated, in f64. `normal`: as it comes, and afterwards normalised. */
+static void rope_reference(struct rope_case *r, uint32_t m, bool is_k, double eps, double *normal,
                            double *out)
 {
     struct rf_case *c = &r->c;
     uint32_t dim = r->s.head_dim, half = dim / 2;
-    double normal[512], squares = 0.0;
-    for (uint32_t d = 0; d < dim; d++) {
-        normal[d] = rf_case_get_number(c, head_at + d * 4, RF_NUMBER_F32);
+    double squares = 0.0;
+    for (uint32_t d = 0; d < dim; d++)
         squares += normal[d] * normal[d];
-    }
     for (uint32_t d = 0; d < dim; d++)
         normal[d] *=
             rf_case_get_number(c, r->weights[is_k] + d * 4, RF_NUMBER_F32) / sqrt(squares / dim + eps);
@@ -255,30 +320,44 @@ static void rope_reference(struct rope_case *r, uint32_t m, size_t head_at, bool
     }
 }
 
-/* Part 0: q in place; part 1: K in its page; part 2: V in its page, converted only. */
+/* One head of a row as the qkv product leaves it: in one piece, or as partials. */
+static void put_head(struct rope_case *r, size_t head_bytes, double *value)
+{
+    struct rf_case *c = &r->c;
+    for (uint32_t d = 0; d < r->s.head_dim; d++) {
+        size_t at = r->qkv + head_bytes + d * 4;
+        value[d] = 0.0;
+        if (r->s.splits > 1)
+            continue;
+        rf_case_put_number(c, at, RF_NUMBER_F32, rf_random_signed(&c->random) * 3.0);
+        value[d] = rf_case_get_number(c, at, RF_NUMBER_F32);
+    }
+    if (r->s.splits > 1)
+        put_partials(c, r->partials + head_bytes, r->split_bytes, r->s.splits, r->s.head_dim, 3.0, value);
+}
+
+/* Part 0: q in its place; part 1: K in its page; part 2: V in its page, converted only. */
 static void expect_rope(struct rope_case *r, double eps)
 {
     struct rf_case *c = &r->c;
     uint32_t dim = r->s.head_dim, heads = r->s.heads + 2 * r->s.kv_heads;
-    double out[512];
+    double value[512], out[512];
     for (uint32_t m = 0; m < r->s.rows; m++)
         for (uint32_t head = 0; head < heads; head++) {
             const struct rf_row *row = &r->rows[m];
-            size_t at = r->qkv + ((size_t)m * heads + head) * dim * 4;
+            size_t head_bytes = ((size_t)m * heads + head) * dim * 4;
             bool is_q = head < r->s.heads, is_v = head >= r->s.heads + r->s.kv_heads;
             uint32_t kv_head = (head - r->s.heads) % r->s.kv_heads;
-            for (uint32_t d = 0; d < dim; d++)
-                rf_case_put_number(c, at + d * 4, RF_NUMBER_F32, rf_random_signed(&c->random) * 3.0);
+            put_head(r, head_bytes, value);
             c->part = is_q ? 0 : is_v ? 2 : 1;
             if (!is_v)
-                rope_reference(r, m, at, !is_q, eps, out);
+                rope_reference(r, m, !is_q, eps, value, out);
             for (uint32_t d = 0; d < dim; d++) {
-                double value = is_v ? rf_case_get_number(c, at + d * 4, RF_NUMBER_F32) : out[d];
                 if (is_q)
-                    rf_case_expect(c, at + d * 4, RF_NUMBER_F32, value);
+                    rf_case_expect(c, r->qkv + head_bytes + d * 4, RF_NUMBER_F32, out[d]);
                 else
                     rf_case_expect(c, rf_kv_at(&r->kv, row->seq, r->kv.layer, kv_head, row->kv_row, d, is_v),
-                                   r->s.act, value);
+                                   r->s.act, is_v ? value[d] : out[d]);
             }
         }
 }
@@ -292,7 +371,11 @@ static void run_rope_alone(struct rope_case *r, size_t counts, size_t rows)
     rf_alone_begin(c);
     rf_patch_counts(c, counts, false);
     rf_alone_move(c, rows + last * sizeof *row, rows, sizeof *row);
-    rf_alone_move(c, at, r->qkv, row_bytes);
+    if (r->s.splits == 1)
+        rf_alone_move(c, at, r->qkv, row_bytes);
+    for (uint32_t z = 0; r->s.splits > 1 && z < r->s.splits; z++)
+        rf_alone_move(c, r->partials + z * r->split_bytes + last * row_bytes,
+                      r->partials + z * r->split_bytes, row_bytes);
     rf_alone_expect(c, at, r->qkv, (size_t)r->s.heads * r->s.head_dim * 4);
     for (uint32_t e = 0; e < r->s.kv_heads * r->s.head_dim * 2; e++) {
         size_t kv = rf_kv_at(&r->kv, row->seq, r->kv.layer, e / (r->s.head_dim * 2), row->kv_row,
@@ -306,12 +389,14 @@ static void run_rope_alone(struct rope_case *r, size_t counts, size_t rows)
 /* Rows of two sequences in turn, each sequence's KV rows in descending order over shuffled pages. */
 static void run_rope(struct rf_suite *suite, struct rope_shape s)
 {
-    struct rf_kernel_id id = {.shader = s.act == RF_NUMBER_F16 ? "head_rope_act16" : "head_rope"};
+    struct rf_kernel_id id = {.shader = s.act == RF_NUMBER_F16 ? "head_rope_act16" : "head_rope",
+                              .spec_count = 1,
+                              .specs = {s.splits}};
     struct rope_case r = {.s = s};
     struct rf_case *c = &r.c;
     uint32_t last[2] = {70 + s.rows, 10 + s.rows}, heads = s.heads + 2 * s.kv_heads;
-    if (!rf_case_begin(suite->h, c, &id, "rows=%u heads=%u kv_heads=%u head_dim=%u", s.rows, s.heads,
-                       s.kv_heads, s.head_dim))
+    if (!rf_case_begin(suite->h, c, &id, "rows=%u heads=%u kv_heads=%u head_dim=%u splits=%u", s.rows,
+                       s.heads, s.kv_heads, s.head_dim, s.splits))
         return;
     r.kv = (struct rf_kv){.layers = 2,
                           .layer = s.rows % 2,
@@ -329,13 +414,18 @@ static void run_rope(struct rf_suite *suite, struct rope_shape s)
     rf_declare_field(c, rows, s.rows, rf_row, position);
     rf_declare_field(c, rows, s.rows, rf_row, kv_row);
     rf_declare_field(c, rows, s.rows, rf_row, seq);
+    uint32_t ld = s.rows + s.rows % 4;
+    r.split_bytes = (size_t)ld * heads * s.head_dim * 4;
     r.qkv = rf_case_alloc(c, "qkv", (size_t)s.rows * heads * s.head_dim * 4);
+    if (s.splits > 1)
+        r.partials = rf_case_alloc(c, "partials", s.splits * r.split_bytes);
     size_t counts = rf_put_counts(c, s.rows, UINT32_MAX);
     struct rf_push_head_rope push = {
         .counts = rf_case_address(c, counts),
         .rows = rf_case_address(c, rows),
         .seqs = rf_case_address(c, r.kv.seqs),
         .qkv = rf_case_address(c, r.qkv),
+        .partials = rf_case_address(c, r.partials),
         .q_weight = rf_case_address(c, r.weights[0]),
         .k_weight = rf_case_address(c, r.weights[1]),
         .rope = rf_case_address(c, r.table),
@@ -343,6 +433,7 @@ static void run_rope(struct rf_suite *suite, struct rope_shape s)
         .kv_heads = s.kv_heads,
         .head_dim = s.head_dim,
         .layer = r.kv.layer,
+        .ld = ld,
         .eps = 1e-6f,
     };
     expect_rope(&r, (double)push.eps);
@@ -360,16 +451,20 @@ static void run_act(struct rf_suite *suite, enum rf_number act)
 {
     static const uint32_t hiddens[] = {8, 24, 256, 768, 4096};
     static const struct rope_shape ropes[] = {
-        {0, 0, 8, 2, 64}, {0, 0, 4, 4, 128}, {0, 0, 8, 1, 128},
-        {0, 0, 2, 1, 40}, {0, 0, 2, 2, 256}, {0, 0, 16, 1, 64},
+        {0, 0, 8, 2, 64, 1}, {0, 0, 4, 4, 128, 3}, {0, 0, 8, 1, 128, 1},
+        {0, 0, 2, 1, 40, 4}, {0, 0, 2, 2, 256, 8}, {0, 0, 16, 1, 64, 2},
     };
+    static const uint32_t splits[] = {1, 3, 1, 8, 2}, locals[] = {64, 256, 128, 64};
     uint32_t step = suite->thorough ? 1 : 3;
     for (uint32_t i = 0; i < ROW_COUNT; i += step) {
         for (uint32_t j = i % 2; j < 5; j += suite->thorough ? 2 : 3)
             run_rmsnorm(suite, (struct rmsnorm_shape){act, (i + j) % 3 == 1, all_rows[i], hiddens[j],
                                                       j == 2   ? 1e4
                                                       : j == 4 ? 1e-3
-                                                               : 1.0});
+                                                               : 1.0,
+                                                      hiddens[j] * all_rows[i] > 65536 ? splits[(i + j) % 3]
+                                                                                       : splits[(i + j) % 5],
+                                                      locals[(i + 2 * j) % 4]});
         struct rope_shape rope = ropes[i % 6];
         rope.act = act;
         rope.rows = all_rows[i];
@@ -395,10 +490,10 @@ void rf_selftest_norms(struct rf_suite *suite)
         run_act(suite, RF_NUMBER_F16);
     if (!rf_int8_runs(suite))
         return;
-    run_int8_rmsnorm(suite, false, false, 9, 256);
-    run_int8_rmsnorm(suite, true, true, 4, 96);
+    run_int8_rmsnorm(suite, false, false, 1, 9, 256);
+    run_int8_rmsnorm(suite, true, true, 2, 4, 96);
     if (!suite->thorough)
         return;
-    run_int8_rmsnorm(suite, false, true, 65, 768);
-    run_int8_rmsnorm(suite, true, false, 3, 4096);
+    run_int8_rmsnorm(suite, false, true, 1, 65, 768);
+    run_int8_rmsnorm(suite, true, false, 8, 3, 4096);
 }

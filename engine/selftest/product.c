@@ -5,6 +5,7 @@
 
 #include "engine/arithmetic.h"
 #include "engine/model/coopmat.h"
+#include "engine/model/split.h"
 
 bool rf_product_is_few(const struct rf_product *p)
 {
@@ -90,16 +91,26 @@ struct rf_kernel_id rf_product_kernel(const struct rf_suite *suite, const struct
     return id;
 }
 
+uint32_t rf_product_splits(const struct rf_product *p)
+{
+    return p->epilogue == RF_EPILOGUE_PARTIAL && p->splits > 1 ? p->splits : 1;
+}
+
 const char *rf_product_shape(const struct rf_product *p, char *text, size_t size)
 {
-    static const char *const epilogues[] = {
-        [RF_EPILOGUE_STORE] = "store",   [RF_EPILOGUE_RESIDUAL] = "residual",
-        [RF_EPILOGUE_SWIGLU] = "swiglu", [RF_EPILOGUE_REDUCE] = "reduce",
-        [RF_EPILOGUE_LOGITS] = "logits", [RF_EPILOGUE_SWIGLU_INT8] = "swiglu int8"};
+    static const char *const epilogues[] = {[RF_EPILOGUE_STORE] = "store",
+                                            [RF_EPILOGUE_RESIDUAL] = "residual",
+                                            [RF_EPILOGUE_SWIGLU] = "swiglu",
+                                            [RF_EPILOGUE_REDUCE] = "reduce",
+                                            [RF_EPILOGUE_LOGITS] = "logits",
+                                            [RF_EPILOGUE_PARTIAL] = "partial",
+                                            [RF_EPILOGUE_SWIGLU_INT8] = "swiglu int8"};
     static const char *const data[] = {"",           " exact", " one-hot", " offset",
                                        " same rows", " huge",  " rounded"};
     int length = snprintf(text, size, "rows=%u k=%u columns=%u %s rows at once=%u local=%u%s", p->rows, p->k,
                           p->columns, epilogues[p->epilogue], p->rows_at_once, p->local, data[p->data]);
+    if (rf_product_splits(p) > 1 && length > 0)
+        length += snprintf(text + length, size - (size_t)length, " splits=%u", p->splits);
     if (p->column_first && length > 0)
         length += snprintf(text + length, size - (size_t)length, " first=%u", p->column_first);
     if (p->amplitude != 0.0 && length > 0)
@@ -198,6 +209,7 @@ static double sum_of_squared_terms(const double *a, const double *b, uint32_t k)
 static void place_w(struct rf_case *c, struct rf_product *p, const double *x, double *column)
 {
     double squares = 0.0, sampled = 0.0;
+    uint32_t splits = rf_product_splits(p), part = 8 * rf_split_octets(p->k, splits);
     p->w_at = rf_weights_alloc(c, p->weights, p->columns, p->k);
     for (uint32_t n = 0; n < p->columns; n++) {
         for (uint32_t i = 0; i < p->k; i++)
@@ -205,8 +217,10 @@ static void place_w(struct rf_case *c, struct rf_product *p, const double *x, do
         rf_weights_put(c, p->w_at, p->weights, p->k, n, column);
         for (uint32_t i = 0; p->data == RF_DATA_HUGE && i < p->k; i++)
             column[i] = fmax(-65504.0, fmin(65504.0, column[i]));
-        for (uint32_t m = 0; m < p->rows; m++)
-            p->y[(size_t)m * p->columns + n] = dot(x + (size_t)m * p->k, column, p->k);
+        for (uint32_t first = 0, z = 0; z < splits; first += part, z++)
+            for (uint32_t m = 0; m < p->rows; m++)
+                p->y[((size_t)z * p->rows + m) * p->columns + n] = dot(
+                    x + (size_t)m * p->k + first, column + first, p->k - first < part ? p->k - first : part);
         if (n < 64) {
             squares += sum_of_squared_terms(x + (size_t)(n % p->rows) * p->k, column, p->k);
             sampled += 1.0;
@@ -218,7 +232,7 @@ static void place_w(struct rf_case *c, struct rf_product *p, const double *x, do
 bool rf_product_place(struct rf_case *c, struct rf_product *p)
 {
     double *x = malloc((size_t)p->rows * p->k * sizeof *x), *column = malloc(p->k * sizeof *column);
-    p->y = malloc((size_t)p->rows * p->columns * sizeof *p->y);
+    p->y = malloc((size_t)rf_product_splits(p) * p->rows * p->columns * sizeof *p->y);
     if (x && column && p->y) {
         if (p->kind >= RF_PRODUCT_KINDS)
             place_int8(c, p, x);
@@ -251,6 +265,7 @@ struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product
         .ldx = p->ldx,
         .ldy = p->ldy,
         .scale = p->scale,
+        .split_octets = rf_split_octets(p->k, rf_product_splits(p)),
     };
 }
 
@@ -265,20 +280,20 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
     uint32_t units = rf_divide_up(p->columns, reduce || shares ? RF_LOGIT_TILE : RF_COLUMNS);
     uint32_t subgroups = shares ? 1 : p->local / rf_gpu_get_caps(c->h->gpu)->subgroup_size;
     struct rf_coopmat_tiling tiling;
-    uint32_t steps = (p->columns + p->k / 8) % 3 == 0 ? 3 : 1;
+    uint32_t steps = (p->columns + p->k / 8) % 3 == 0 ? 3 : 1, z = rf_product_splits(p);
     if (p->kind == RF_PRODUCT_INT8)
         rf_case_set_groups(c, rf_divide_up(p->columns, p->local / 2), rf_divide_up(p->rows, p->rows_at_once),
                            1);
     else if (rf_product_is_few(p))
-        rf_case_set_groups(c, rf_divide_up(units, steps * (subgroups ? subgroups : 1)), 1, 1);
+        rf_case_set_groups(c, rf_divide_up(units, steps * (subgroups ? subgroups : 1)), 1, z);
     else if (p->kind == RF_PRODUCT_COOPMAT) {
         if (rf_coopmat_divide(rf_gpu_get_caps(c->h->gpu), p->local, p->rows_at_once, reduce, &tiling))
             rf_case_set_groups(c, rf_divide_up(p->columns, tiling.columns),
-                               rf_divide_up(p->rows, tiling.rows), 1);
+                               rf_divide_up(p->rows, tiling.rows), z);
     } else if (p->kind == RF_PRODUCT_WIDE)
         rf_case_set_groups(c, rf_divide_up(p->columns, reduce ? RF_LOGIT_TILE : p->local), 1, 1);
     else
-        rf_case_set_groups(c, units, rf_divide_up(p->rows, p->local * p->rows_at_once), 1);
+        rf_case_set_groups(c, units, rf_divide_up(p->rows, p->local * p->rows_at_once), z);
 }
 
 /* A sum of k terms rounds k times, by 2^-24 of a partial sum that grows like a random walk: the norm of the

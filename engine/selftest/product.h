@@ -35,6 +35,7 @@ struct rf_product {
     enum rf_weight_format weights;
     uint32_t epilogue, local, rows_at_once; /* COOPMAT, INT8: rows of a workgroup */
     uint32_t lane_columns;                  /* FEW */
+    uint32_t splits;                        /* PARTIAL: of k, which must be divisible so; 0 is 1 */
     /* The shape: M rows, buffers with room for ldx (x) and ldy (partials, quads) rows or of ldy columns (y).
      */
     uint32_t rows, ldx, k, columns, column_first, ldy;
@@ -43,7 +44,7 @@ struct rf_product {
     enum rf_product_data data;
     /* Filled by rf_product_place. */
     size_t x_at, w_at;
-    double *y;       /* [rows][columns] x w^T, owned: rf_product_free */
+    double *y;       /* [rows][columns] x w^T, with PARTIAL [splits][rows][columns]; owned: rf_product_free */
     double term_rms; /* rms over y's elements of sqrt(sum of squared terms): what rounding errors are related
                         to */
 };
@@ -63,7 +64,8 @@ const char *rf_product_shape(const struct rf_product *p, char *text, size_t size
 /* Puts x and w into the pool and multiplies; false when memory ran out. */
 bool rf_product_place(struct rf_case *c, struct rf_product *p);
 void rf_product_free(struct rf_product *p);
-/* Push constants without y, rows, outputs, seqs; and the grid. */
+uint32_t rf_product_splits(const struct rf_product *p);
+/* Push constants without y, partials, rows, outputs, seqs; and the grid. */
 struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product *p, size_t counts);
 void rf_product_set_groups(struct rf_case *c, const struct rf_product *p);
 /* For rf_alone_run: x of the last row becomes that of row 0, and the grid that of one row. */

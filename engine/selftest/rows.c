@@ -75,7 +75,7 @@ static uint32_t expect_grids(struct gather_case *g, size_t grids, size_t indirec
     uint32_t count = 0;
     for (uint32_t i = 0; i < RF_MAX_GRIDS; i++, count++) {
         static const uint32_t heights[] = {1, 8, 64, 128};
-        struct rf_grid grid = {.x = 3 + i, .y_per = heights[i % 4], .source = (i / 2) % 3};
+        struct rf_grid grid = {.x = 3 + i, .y_per = heights[i % 4], .source = (i / 2) % 3, .z = 1 + i % 7};
         if (i % 5 == 1)
             grid.source |= RF_GRID_SPLITS;
         if (i % 5 == 3)
@@ -84,12 +84,12 @@ static uint32_t expect_grids(struct gather_case *g, size_t grids, size_t indirec
         uint32_t y = (grid.source & 3) == RF_GRID_FIXED ? grid.y_per : rf_divide_up(of, grid.y_per);
         if ((grid.source & RF_GRID_REDUCE) && g->counts.max_keys <= RF_SPLIT_KEYS)
             y = 0;
-        rf_case_put(c, grids + i * sizeof grid, &grid, offsetof(struct rf_grid, pad));
+        rf_case_put(c, grids + i * sizeof grid, &grid, sizeof grid);
         rf_case_expect_word(c, indirect + i * 12, y ? grid.x : 0);
         rf_case_expect_word(c, indirect + i * 12 + 4, y);
         rf_case_expect_word(c, indirect + i * 12 + 8,
                             grid.source & RF_GRID_SPLITS ? rf_divide_up(g->counts.max_keys, RF_SPLIT_KEYS)
-                                                         : 1);
+                                                         : grid.z);
     }
     return count;
 }

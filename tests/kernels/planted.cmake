@@ -127,3 +127,38 @@ plant(NAME int8_swiglu_shares_too_early SHADER matmul_int8_few_q8_0 SOURCE matmu
 plant(NAME int8_tile_repeats_the_last_row SHADER matmul_int8_q6_k SOURCE matmul_int8.comp
     DEFINES WEIGHT_Q6_K=1 ${int8}
     FROM "if (m < count && n < push.columns)" TO "if (n < push.columns)" REASON "writes what it does not declare")
+
+# Splits over k: one left out, parts that overlap or leave something out, a place that is not theirs.
+plant(NAME norm_drops_a_split SHADER rmsnorm SOURCE rmsnorm.comp
+    FROM "s < SPLITS" TO "s + 1 < SPLITS" REASON "splits=")
+plant(NAME norm_keeps_the_sum SHADER rmsnorm_act16 SOURCE rmsnorm.comp DEFINES ACT_F16=1
+    FROM "push.h.x[first + q] = h" TO "h = h" REASON "splits=")
+plant(NAME norm_misplaces_splits SHADER rmsnorm SOURCE rmsnorm.comp
+    FROM "s * push.ld * quads" TO "s * (push.ld - 1) * quads" REASON "splits=")
+plant(NAME rope_repeats_a_split SHADER head_rope SOURCE head_rope.comp
+    FROM "s * split_quads + at" TO "at" REASON "splits=")
+plant(NAME split_reaches_too_far SHADER matmul_few_q8_0 SOURCE matmul_few.comp FILE matmul.glsl DEFINES WEIGHT_Q8_0=1
+    FROM "min((gl_WorkGroupID.z + 1) * push.split_octets, octets)"
+    TO "min((gl_WorkGroupID.z + 1) * push.split_octets + 1, octets)" REASON "splits=")
+plant(NAME split_ends_too_early SHADER matmul_few_f16 SOURCE matmul_few.comp FILE matmul.glsl DEFINES WEIGHT_F16=1
+    FROM "min((gl_WorkGroupID.z + 1) * push.split_octets, octets)"
+    TO "min((gl_WorkGroupID.z + 1) * push.split_octets - 1, octets)" REASON "splits=")
+plant(NAME splits_all_begin_at_0 SHADER matmul_f32 SOURCE matmul.comp FILE matmul.glsl DEFINES WEIGHT_F32=1
+    FROM "? gl_WorkGroupID.z * push.split_octets : 0" TO "? 0 : 0" REASON "splits=")
+plant(NAME splits_too_far_apart SHADER matmul_few_f32 SOURCE matmul_few.comp FILE matmul_sums.glsl
+    DEFINES WEIGHT_F32=1
+    FROM "gl_WorkGroupID.z * push.ldx + m" TO "gl_WorkGroupID.z * (push.ldx + 1) + m"
+    REASON "writes what it does not declare")
+plant(NAME split_without_scale SHADER matmul_bf16_act16 SOURCE matmul.comp FILE matmul_sums.glsl
+    DEFINES WEIGHT_BF16=1 ACT_F16=1
+    FROM "push.scale * s.low" TO "s.low" REASON "partial")
+plant(NAME gather_ignores_splits SHADER rows_gather SOURCE rows_gather.comp
+    FROM ": grid.z" TO ": 1" REASON "")
+if(RF_COOPMAT_SHADERS)
+    plant(NAME coopmat_split_never_ends SHADER matmul_coopmat_q8_0_act16 SOURCE matmul_coopmat.comp
+        FILE matmul.glsl DEFINES WEIGHT_Q8_0=1 ACT_F16=1
+        FROM "min((gl_WorkGroupID.z + 1) * push.split_octets, octets)" TO "octets" REASON "splits=")
+    plant(NAME coopmat_split_begins_late SHADER matmul_coopmat_f16_act16 SOURCE matmul_coopmat.comp
+        DEFINES WEIGHT_F16=1 ACT_F16=1
+        FROM "first = octet_first(), end" TO "first = octet_first() + OCTETS, end" REASON "splits=")
+endif()

@@ -1,12 +1,14 @@
 /* The forward as it is recorded and as it computes: logits against the original network, barriers against the
  * hazard checker, dispatches against the architecture's budget, red zones and memory limits.
  * RF_PRECISION=f32|f16|int8 picks the path, int8 with RF_TEST_WEIGHTS=q8_0. */
+#include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -14,6 +16,7 @@
 #include "engine/gpu/internal.h"
 #include "engine/model/forward_internal.h"
 #include "engine/model/int8.h"
+#include "engine/model/tune.h"
 #include "tests/decode/engine.h"
 #include "tests/decode/golden.h"
 #include "tests/reference/ref_model.h"
@@ -288,6 +291,135 @@ static void a_layer_is_eight_dispatches_and_the_reduce(void **state)
     assert_int_equal(layers, engine.model->config.layers * FORWARD_BUCKETS * RF_FORWARD_VARIANTS);
 }
 
+/* Trials of kernels record command buffers of their own, which these faults are not for. */
+static const struct rf_model_desc untuned = {.no_tune = true};
+
+/* Products of a plan that are split over k. Whatever follows one must add up as many partials as it leaves. */
+static uint32_t split_products(const struct rf_forward *f, uint32_t bucket, uint32_t flags)
+{
+    struct forward_plan plan = {.bucket = bucket, .flags = flags};
+    uint32_t count = 0, pending = 1;
+    rf_plan_forward(f, &plan);
+    assert_false(plan.failed);
+    for (uint32_t i = 0; i < plan.op_count; i++) {
+        const struct rf_kernel_id *kernel = &plan.ops[i].kernel;
+        uint32_t z = plan.grids[plan.ops[i].grid].z;
+        if (strncmp(kernel->shader, "matmul", 6) == 0) {
+            assert_int_equal(z > 1, kernel->specs[RF_SPEC_EPILOGUE] == RF_EPILOGUE_PARTIAL);
+            assert_int_equal(pending, 1);
+            count += z > 1;
+            pending = z;
+        } else {
+            assert_int_equal(z, 1);
+        }
+        bool is_norm = strncmp(kernel->shader, "rmsnorm", 7) == 0;
+        if (is_norm || strncmp(kernel->shader, "head_rope", 9) == 0) {
+            assert_int_equal(kernel->specs[is_norm ? 1 : 0], pending);
+            pending = 1;
+        }
+    }
+    assert_int_equal(pending, 1);
+    free(plan.ops);
+    return count;
+}
+
+/* CPU devices split only where RF_DISABLE=wholeK asks for it; then qkv, o and down of every layer, as long as
+ * the partials hold as many rows. What is deterministic is never split. */
+static void splits_are_added_up(void **state)
+{
+    (void)state;
+    const struct rf_forward *f = engine.model->forward;
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    if (!caps->cpu)
+        skip();
+    for (uint32_t bucket = 1; bucket <= RF_MAX_ROWS; bucket *= 2)
+        for (uint32_t flags = 0; flags < RF_FORWARD_VARIANTS; flags++) {
+            bool forced =
+                !caps->whole_k && !(flags & RF_FORWARD_DETERMINISTIC) && 2 * bucket <= RF_SPLIT_ROWS;
+            assert_int_equal(split_products(f, bucket, flags), forced ? 3 * engine.model->config.layers : 0);
+        }
+}
+
+struct trials {
+    uint32_t split, whole, chosen, from_file;
+    struct rf_matmul_shape choice;
+};
+
+static void count_trial(void *user, const struct rf_trial *trial)
+{
+    if (trial->product == RF_SPLIT_NONE)
+        return;
+    struct trials *trials = (struct trials *)user + trial->product;
+    assert_true(trial->from_file || trial->seconds > 0.0);
+    trials->split += !trial->chosen && trial->shape.splits > 1;
+    trials->whole += !trial->chosen && trial->shape.splits == 1;
+    trials->chosen += trial->chosen;
+    trials->from_file += trial->from_file;
+    if (trial->chosen)
+        trials->choice = trial->shape;
+}
+
+static void remove_folder(const char *path)
+{
+    char file[512];
+    DIR *folder = opendir(path);
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+        remove(file);
+    }
+    closedir(folder);
+    assert_int_equal(rmdir(path), 0);
+}
+
+/* Splits by trial, or from the file that trials left. */
+static void tune_splits(rf_context *context, struct trials trials[RF_SPLIT_PRODUCTS])
+{
+    rf_model *model = NULL;
+    uint32_t want = 0;
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
+    require_ok(rf_tune_bucket(model->forward, 3, count_trial, trials, err));
+    for (int p = 0; p < RF_SPLIT_PRODUCTS; p++) {
+        assert_int_equal(trials[p].chosen, 1);
+        want += trials[p].choice.splits > 1 ? model->config.layers : 0;
+    }
+    assert_int_equal(split_products(model->forward, 8, 0), want);
+    rf_model_destroy(model);
+}
+
+/* This device, taken for a GPU with a thousand cores. Of the tiny model's products down alone is long enough to
+ * be split by default. Trials go further, and the next model finds what they chose. */
+static void large_devices_split(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/refusion-splits-XXXXXX";
+    rf_context *context = NULL;
+    rf_model *model = NULL;
+    struct trials first[RF_SPLIT_PRODUCTS] = {0}, next[RF_SPLIT_PRODUCTS] = {0};
+    assert_non_null(mkdtemp(folder));
+    require_ok(rf_context_create(&context,
+                                 &(struct rf_context_desc){.cache_dir = folder, .debug_checks = true}, err));
+    struct rf_gpu_caps *caps = &rf_context_gpu(context)->probe.caps;
+    caps->cpu = caps->wide = false;
+    caps->splits = caps->whole_k = true;
+    caps->cores = 1000;
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", &untuned, err));
+    assert_int_equal(split_products(model->forward, 8, 0), model->config.layers);
+    rf_model_destroy(model);
+    tune_splits(context, first);
+    tune_splits(context, next);
+    for (int p = 0; p < RF_SPLIT_PRODUCTS; p++) {
+        assert_true(first[p].whole >= 1 && first[p].split >= (p == RF_SPLIT_DOWN ? 2 : 1));
+        assert_int_equal(first[p].from_file, 0);
+        assert_int_equal(next[p].split + next[p].whole, 0);
+        assert_int_equal(next[p].from_file, 1);
+        assert_memory_equal(&first[p].choice, &next[p].choice, sizeof first[p].choice);
+    }
+    assert_int_equal(rf_context_complaints(context), 0);
+    rf_context_destroy(context);
+    remove_folder(folder);
+}
+
 static void a_replay_records_nothing(void **state)
 {
     (void)state;
@@ -300,9 +432,6 @@ static void a_replay_records_nothing(void **state)
     assert_ptr_equal(first.items[1], again.items[1]);
     assert_int_equal(rf_gpu_recorded_count(engine.model->gpu), recorded);
 }
-
-/* Trials of kernels record command buffers of their own, which these faults are not for. */
-static const struct rf_model_desc untuned = {.no_tune = true};
 
 /* A device that takes fewer workgroups than a forward may want is refused before anything is recorded, and
  * tries that failed leave nothing behind. */
@@ -405,6 +534,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(mixed_weights_get_the_inputs_that_they_need),
         cmocka_unit_test(every_barrier_is_needed_and_none_is_missing),
         cmocka_unit_test(a_layer_is_eight_dispatches_and_the_reduce),
+        cmocka_unit_test(splits_are_added_up),
+        cmocka_unit_test(large_devices_split),
         cmocka_unit_test(a_replay_records_nothing),
         cmocka_unit_test(dispatches_fit_the_device),
         cmocka_unit_test(failed_recordings_leave_nothing),

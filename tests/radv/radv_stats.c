@@ -25,8 +25,18 @@ struct spec_set {
 /* Every specialization that engine/model/layers.c chooses; of the bench's ceilings one each. */
 // clang-format off
 static const struct spec_set spec_sets[] = {
-    { "rmsnorm", 1, { 0 } },
-    { "rmsnorm", 1, { 1 } },
+    { "rmsnorm", 3, { 0, 1, 256 } },
+    { "rmsnorm", 3, { 1, 1, 256 } },
+    { "rmsnorm", 3, { 0, 2, 256 } },
+    { "rmsnorm", 3, { 0, 4, 256 } },
+    { "rmsnorm", 3, { 0, 8, 256 } },
+    { "rmsnorm", 3, { 1, 8, 256 } },
+    { "rmsnorm", 3, { 0, 16, 256 } },
+    { "head_rope", 1, { 1 } },
+    { "head_rope", 1, { 2 } },
+    { "head_rope", 1, { 4 } },
+    { "head_rope", 1, { 8 } },
+    { "head_rope", 1, { 16 } },
     { "matmul", 3, { RF_EPILOGUE_STORE, 64, 1 } },
     { "matmul", 3, { RF_EPILOGUE_STORE, 64, 2 } },
     { "matmul", 3, { RF_EPILOGUE_RESIDUAL, 64, 1 } },
@@ -37,6 +47,8 @@ static const struct spec_set spec_sets[] = {
     { "matmul", 3, { RF_EPILOGUE_REDUCE, 64, 2 } },
     { "matmul", 3, { RF_EPILOGUE_LOGITS, 64, 1 } },
     { "matmul", 3, { RF_EPILOGUE_LOGITS, 64, 2 } },
+    { "matmul", 3, { RF_EPILOGUE_PARTIAL, 64, 1 } },
+    { "matmul", 3, { RF_EPILOGUE_PARTIAL, 64, 2 } },
     { "matmul_few", 4, { RF_EPILOGUE_STORE, 64, 1, 4 } },
     { "matmul_few", 4, { RF_EPILOGUE_STORE, 64, 2, 4 } },
     { "matmul_few", 4, { RF_EPILOGUE_STORE, 64, 4, 4 } },
@@ -56,9 +68,13 @@ static const struct spec_set spec_sets[] = {
     { "matmul_few", 4, { RF_EPILOGUE_LOGITS, 64, 2, 4 } },
     { "matmul_few", 4, { RF_EPILOGUE_LOGITS, 64, 4, 4 } },
     { "matmul_few", 4, { RF_EPILOGUE_LOGITS, 64, 8, 4 } },
+    { "matmul_few", 4, { RF_EPILOGUE_PARTIAL, 64, 1, 4 } },
+    { "matmul_few", 4, { RF_EPILOGUE_PARTIAL, 64, 2, 4 } },
+    { "matmul_few", 4, { RF_EPILOGUE_PARTIAL, 64, 4, 4 } },
+    { "matmul_few", 4, { RF_EPILOGUE_PARTIAL, 64, 8, 4 } },
     { "matmul_wide", 3, { RF_EPILOGUE_STORE, 64, 1 } }, /* for CPUs; compiled, never chosen on a GPU */
-    { "rmsnorm_int8", 2, { 0, 0 } },
-    { "rmsnorm_int8", 2, { 1, 1 } },
+    { "rmsnorm_int8", 4, { 0, 1, 64, 0 } },
+    { "rmsnorm_int8", 4, { 1, 8, 64, 1 } },
     { "matmul_int8", 3, { RF_EPILOGUE_STORE, 64, 16 } },
     { "matmul_int8", 3, { RF_EPILOGUE_STORE, 128, 16 } },
     { "matmul_int8", 3, { RF_EPILOGUE_STORE, 64, 32 } },
@@ -339,7 +355,7 @@ static int check_coopmat(const struct chip *chip, const struct rf_shader_blob *b
                                       .coopmat_shapes = { { 16, 16, 16 } } };
     int failures = 0;
     for (size_t i = 0; i < sizeof workgroups / sizeof workgroups[0]; i++)
-        for (uint32_t epilogue = RF_EPILOGUE_STORE; epilogue <= RF_EPILOGUE_LOGITS; epilogue++) {
+        for (uint32_t epilogue = RF_EPILOGUE_STORE; epilogue <= RF_EPILOGUE_PARTIAL; epilogue++) {
             struct rf_coopmat_tiling tiling;
             uint32_t local = workgroups[i].columns / 16 * caps.subgroup_size, rows = workgroups[i].rows;
             struct spec_set set = { .count = 3 + RF_COOPMAT_SPECS, .values = { epilogue, local, rows } };
