@@ -131,8 +131,8 @@ RF_API void rf_context_device(const rf_context *context, struct rf_device_info *
 /* Validation messages of warning level or above seen so far (0 unless desc.validation), plus failed debug
  * checks. */
 RF_API uint64_t rf_context_complaints(const rf_context *context);
-/* How often each shader was dispatched on this context so far, trials of kernel shapes left out; a shader comes
- * once for each of its specializations. Thread-safe; `visit` must not call into the context. */
+/* How often each shader was dispatched on this context so far, trials of kernel shapes left out; a shader
+ * comes once for each of its specializations. Thread-safe; `visit` must not call into the context. */
 typedef void (*rf_dispatch_fn)(void *user, const char *shader, uint64_t dispatches);
 RF_API void rf_context_visit_dispatches(const rf_context *context, rf_dispatch_fn visit, void *user);
 
@@ -178,9 +178,9 @@ enum rf_precision {
             * int8 dot products are accelerated and there are no matrix units; else f16 */
     RF_PRECISION_F32, /* portable path: f32 activations and KV */
     RF_PRECISION_F16, /* fp16 path: f16 matmul inputs and KV, f32 accumulation and residual */
-    /* int8 path: the fp16 path, but inputs of products with quantized weights (Q8_0, Q4_0, Q4_K, Q6_K) are int8
-     * with a scale per 32 of them, for any number of rows. Refused where nothing is quantized, on devices
-     * without integer dot products, and for heads that are no multiple of 32. */
+    /* int8 path: the fp16 path, but inputs of products with quantized weights (Q8_0, Q4_0, Q4_K, Q6_K) are
+     * int8 with a scale per 32 of them, for any number of rows. Refused where nothing is quantized, on
+     * devices without integer dot products, and for heads that are no multiple of 32. */
     RF_PRECISION_INT8
 };
 

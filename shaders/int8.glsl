@@ -1,7 +1,7 @@
 // Activations as int8 blocks of 32 (layout: shared.h), written by whatever precedes a product: rmsnorm,
 // attention, SwiGLU. scale = max |x| / 127, numbers rounded to nearest. A block whose largest number is below
-// 1e-30 is zeros. A block with an infinity or a NaN gets a scale of NaN, and so does every sum of its row that
-// it enters; other rows never see it. Included after refs.glsl.
+// 1e-30 is zeros. A block with an infinity or a NaN gets a scale of NaN, and so does every sum of its row
+// that it enters; other rows never see it. Included after refs.glsl.
 
 const uint INT8_INFINITE = 0x7f800000u;
 const uint INT8_LEAST = 0x0da24260u; // 1e-30: 127 / x is still finite

@@ -1,18 +1,18 @@
-// y = epilogue(x w^T) for any number of rows of int8 activations: x int8 blocks [k / 32] of M rows (shared.h), w
-// [columns][k] quantized, in blocks of 8 columns (weights.glsl); exact integer sums over 16 or 32 of k, f32 sums
-// of these in ascending order of k.
+// y = epilogue(x w^T) for any number of rows of int8 activations: x int8 blocks [k / 32] of M rows
+// (shared.h), w [columns][k] quantized, in blocks of 8 columns (weights.glsl); exact integer sums over 16 or
+// 32 of k, f32 sums of these in ascending order of k.
 //
 // A workgroup makes ROWS rows (16, 32, 64) of LOCAL / 2 columns, so up to ROWS rows every byte of weights is
-// read from memory once, as 128-bit words, and once made int8. Both factors go through shared memory, 64 of k a
-// step; while a step is multiplied the words of the next are on their way into registers, and two buffers leave
-// one barrier a step. An invocation has four columns of every eighth row: words of w stand in shared memory as
-// in memory, one of four columns a uvec4, and what is loaded for a block of 32 serves ROWS / 8 rows. Sums go
-// through shared memory to the epilogues.
+// read from memory once, as 128-bit words, and once made int8. Both factors go through shared memory, 64 of
+// k a step; while a step is multiplied the words of the next are on their way into registers, and two
+// buffers leave one barrier a step. An invocation has four columns of every eighth row: words of w stand in
+// shared memory as in memory, one of four columns a uvec4, and what is loaded for a block of 32 serves ROWS
+// / 8 rows. Sums go through shared memory to the epilogues.
 //
 // Rows past the last repeat it and are not written; columns past the chunk's are made from its last block or
 // its padding and are not written; k past the last repeats the last octets of w, times zero. A row's result
-// depends neither on its index nor on the other rows. Grid: (columns / (LOCAL / 2), rows / ROWS), both rounded
-// up; REDUCE and SWIGLU_INT8 need 64 columns.  -D: WEIGHT_Q..., ACT_F16, ACT_INT8
+// depends neither on its index nor on the other rows. Grid: (columns / (LOCAL / 2), rows / ROWS), both
+// rounded up; REDUCE and SWIGLU_INT8 need 64 columns.  -D: WEIGHT_Q..., ACT_F16, ACT_INT8
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -35,8 +35,8 @@ const uint BLOCKS = 2; // of 32 of k a step
 const uint OCTETS = 4 * BLOCKS;
 
 // A buffer in shared memory, in uvec4: words of w [2 OCTETS][W_STRIDE], its factors [BLOCKS][2][QUADS], x
-// [2 BLOCKS][ROWS], its {scale, scale * sum} [BLOCKS][ROWS / 2]. W_STRIDE spreads what neighbours write, which
-// is neighbouring octets, over the banks.
+// [2 BLOCKS][ROWS], its {scale, scale * sum} [BLOCKS][ROWS / 2]. W_STRIDE spreads what neighbours write,
+// which is neighbouring octets, over the banks.
 const uint W_STRIDE = QUADS + 2;
 const uint FACTORS_FIRST = 2 * OCTETS * W_STRIDE;
 const uint X_FIRST = FACTORS_FIRST + BLOCKS * 2 * QUADS;

@@ -22,8 +22,8 @@ struct int8_block {
     vec4 minimum;
 };
 
-// The octet's numbers, k 0..3 and 4..7. Where a format takes 8 or 32 off, the numbers less that are brought to
-// the top of their bytes, 16 or 4 times as large, which the factors undo: exactly, and for an xor.
+// The octet's numbers, k 0..3 and 4..7. Where a format takes 8 or 32 off, the numbers less that are brought
+// to the top of their bytes, 16 or 4 times as large, which the factors undo: exactly, and for an xor.
 void octet_int8(WORDS u[OCTET_WORDS], out uvec4 low, out uvec4 high)
 {
 #if defined(WEIGHT_Q8_0)

@@ -1,11 +1,11 @@
 // y = epilogue(x w^T) for at most 8 rows of int8 activations: x int8 blocks [k / 32] of M rows (shared.h), w
-// [columns][k] quantized, in blocks of 8 columns (weights.glsl); exact integer sums over 16 or 32 of k, f32 sums
-// of these by lane over k and then over the lanes. What matmul_few.comp is to f16 activations: each weight is
-// read once, a subgroup makes RF_COLUMNS columns of ROWS rows, its lanes stride over k in blocks of 32, four
-// columns a lane (even lanes the first), columns are strided over all subgroups of the grid, in tiles of
-// RF_LOGIT_TILE with REDUCE. With SWIGLU_INT8 the subgroups of a workgroup share such a tile, whose products
-// meet in shared memory, because all 32 of them have one scale. Grid: (any, any): rows are strided over y in
-// blocks of ROWS.  -D: WEIGHT_Q..., ACT_F16, ACT_INT8
+// [columns][k] quantized, in blocks of 8 columns (weights.glsl); exact integer sums over 16 or 32 of k, f32
+// sums of these by lane over k and then over the lanes. What matmul_few.comp is to f16 activations: each
+// weight is read once, a subgroup makes RF_COLUMNS columns of ROWS rows, its lanes stride over k in blocks
+// of 32, four columns a lane (even lanes the first), columns are strided over all subgroups of the grid, in
+// tiles of RF_LOGIT_TILE with REDUCE. With SWIGLU_INT8 the subgroups of a workgroup share such a tile, whose
+// products meet in shared memory, because all 32 of them have one scale. Grid: (any, any): rows are strided
+// over y in blocks of ROWS.  -D: WEIGHT_Q..., ACT_F16, ACT_INT8
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require

@@ -1,8 +1,8 @@
 // x = h * weight / sqrt(mean(h^2) + eps), one row of h f32 [row][hidden] per workgroup, into activation quads
 // [hidden / 4][ld]; f32 sums. Before attention, before the feed-forward part, and (GATHER) before lm_head on
 // the rows that need logits. Where the product before it was split over k (SPLITS) its partials are added to
-// h on the way, in the order of the splits. With ACT_INT8 into int8 blocks, one an invocation, and with BOTH into
-// f16 quads as well, where a fused matrix has plain weights beside quantized ones. Grid: (1, rows), or
+// h on the way, in the order of the splits. With ACT_INT8 into int8 blocks, one an invocation, and with BOTH
+// into f16 quads as well, where a fused matrix has plain weights beside quantized ones. Grid: (1, rows), or
 // (1, outputs) with GATHER.  -D: ACT_F16, ACT_INT8
 #version 460
 #extension GL_GOOGLE_include_directive : require

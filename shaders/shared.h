@@ -8,7 +8,8 @@
  *   h, qkv      f32 [row][column], row-major
  *   activation  matmul input in quads: quad q of row m, elements 4q..4q+3, at index q * ld + m; f32, or f16
  *               with ACT_F16
- *   int8 activation  (ACT_INT8) input of products with quantized weights of a model on the int8 path: blocks of
+ *   int8 activation  (ACT_INT8) input of products with quantized weights of a model on the int8 path: blocks
+ * of
  *               32 elements; block b of all rows begins at uvec4 b * RF_INT8_BLOCK(ld): two planes [ld] of 16
  *               int8, element 16 h + i of row m in byte i of uvec4 h * ld + m, then [ld] {f32 scale, f32
  *               scale * sum of the 32 int8}, rounded up to a uvec4. value = scale * int8, see int8.glsl
@@ -349,7 +350,8 @@ RF_CONST(RF_FILL_SCALES,
          5) /* f16, two a word: uniform in (amplitude / 2, amplitude), the upper times ratio */
 
 /* Word w of what is filled is word first + w / part * stride + w % part / run * step + w % run of the target:
- * blocks of `stride` words, in each `part` words in runs of `run`, one every `step`. Any grid of one dimension. */
+ * blocks of `stride` words, in each `part` words in runs of `run`, one every `step`. Any grid of one
+ * dimension. */
 struct rf_push_synthetic {
     RF_REF(RfBits) words;
     uint begin, end; /* words w */

@@ -3,11 +3,11 @@
 //
 // A matrix is a row of blocks of 8 columns. In a block, words of the 8 columns lie side by side: "word i" is
 // 8 words of 32 bits (32 bytes, two uvec4), one a column. So four columns are one 128-bit load wherever lanes
-// go over k, and a CPU driver makes one vector load of what 8 lanes read, each its own column. Numbers of 8 to
-// 32 bits stand in a word in order of k, the first in the lowest bits; of 4 bits, byte b of a word has k = b in
-// its low bits and k = b + 4 in its high ones, and of 2 bits k = b, b + 4, b + 8, b + 12, so that a shift and a
-// mask make four int8 (matmul_int8.glsl). K is a multiple of 8; of 32 for Q8_0 and Q4_0, of 256 for Q4_K and
-// Q6_K.
+// go over k, and a CPU driver makes one vector load of what 8 lanes read, each its own column. Numbers of 8
+// to 32 bits stand in a word in order of k, the first in the lowest bits; of 4 bits, byte b of a word has k
+// = b in its low bits and k = b + 4 in its high ones, and of 2 bits k = b, b + 4, b + 8, b + 12, so that a
+// shift and a mask make four int8 (matmul_int8.glsl). K is a multiple of 8; of 32 for Q8_0 and Q4_0, of 256
+// for Q4_K and Q6_K.
 //   F32           word k
 //   F16, BF16     word k / 2
 //   Q8_0          word k / 4: int8; then, per 32 of k, one uvec4 of 8 f16 scales

@@ -15,8 +15,8 @@ enum {
 
 /* Root mean square differences over the rows' logits, as parts of the distance from the largest logit to an
  * average one, which is some 4 standard deviations of them. f32 sums in another order; f16 inputs (4.9e-4
- * each, a random walk over up to 36 layers); int8 inputs (5e-3 each). A single row may be off by ROW_TOLERANCE times
- * that. */
+ * each, a random walk over up to 36 layers); int8 inputs (5e-3 each). A single row may be off by
+ * ROW_TOLERANCE times that. */
 static const double TOLERANCE_F32 = 1e-4, TOLERANCE_F16 = 1e-2, TOLERANCE_INT8 = 1e-1, ROW_TOLERANCE = 5.0;
 static const double WARM_UP = 0.05; /* of the time for a cell */
 

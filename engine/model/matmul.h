@@ -7,8 +7,8 @@
 
 /* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE: lanes
  * are columns, for CPUs (matmul_wide.comp). COOPMAT: matrix units, for more than 8 rows on the fp16 path
- * (matmul_coopmat.comp). Where inputs are int8 (int8.h): FEW (matmul_int8_few.comp) and TILE, with shared memory,
- * for any number of rows (matmul_int8.comp). */
+ * (matmul_coopmat.comp). Where inputs are int8 (int8.h): FEW (matmul_int8_few.comp) and TILE, with shared
+ * memory, for any number of rows (matmul_int8.comp). */
 enum rf_matmul_kind {
     RF_MATMUL_MANY,
     RF_MATMUL_FEW,
@@ -51,14 +51,15 @@ enum { RF_DETERMINISTIC_BUCKET = 5 };
 
 /* "int8", "fp16" or "portable": the inputs that products with this format have. */
 const char *rf_matmul_path(const struct rf_forward *forward, enum rf_weight_format format);
-/* Whether products with a format on a forward's path can use a shape at all, splits aside; bucket: rows, a power
- * of two. */
+/* Whether products with a format on a forward's path can use a shape at all, splits aside; bucket: rows, a
+ * power of two. */
 bool rf_matmul_legal(const struct rf_forward *forward, enum rf_weight_format format, uint32_t bucket,
                      struct rf_matmul_shape shape);
 /* What an untuned device gets, whole. */
 struct rf_matmul_shape rf_matmul_default(const struct rf_forward *forward, enum rf_weight_format format,
                                          uint32_t bucket);
-/* Legal shapes worth a trial, the default first, all whole; at most RF_MATMUL_CANDIDATES. Returns how many. */
+/* Legal shapes worth a trial, the default first, all whole; at most RF_MATMUL_CANDIDATES. Returns how many.
+ * */
 enum { RF_MATMUL_CANDIDATES = 8 };
 uint32_t rf_matmul_candidates(const struct rf_forward *forward, enum rf_weight_format format, uint32_t bucket,
                               struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);

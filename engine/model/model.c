@@ -35,8 +35,8 @@ static enum rf_status check_desc(struct rf_model *model, const struct rf_model_d
     return RF_OK;
 }
 
-/* Once the weights are there. Unasked, where it is clearly right: dot products that the device accelerates, and no
- * matrix units, which multiply f16 faster. */
+/* Once the weights are there. Unasked, where it is clearly right: dot products that the device accelerates,
+ * and no matrix units, which multiply f16 faster. */
 static enum rf_status choose_int8(struct rf_model *model, const struct rf_model_desc *desc,
                                   struct rf_error *err)
 {

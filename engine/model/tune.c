@@ -220,8 +220,8 @@ static void plan_shape(const struct rf_forward *f, struct forward_plan *plan, co
     rf_plan_chunk(f, plan, &call, &chunk, shape);
 }
 
-/* A product, and behind it a norm that adds its splits up and normalises, as in a forward. Behind qkv there is
- * head_rope, but it needs sessions: a norm as long as qkv reads as much. */
+/* A product, and behind it a norm that adds its splits up and normalises, as in a forward. Behind qkv there
+ * is head_rope, but it needs sessions: a norm as long as qkv reads as much. */
 static void plan_product(const struct rf_forward *f, struct forward_plan *plan, const struct subject *subject,
                          uint32_t index, struct rf_matmul_shape shape)
 {
@@ -338,8 +338,8 @@ static enum rf_status time_trial(struct rf_forward *f, const struct subject *sub
     return status;
 }
 
-/* Activations of 0.5 (f32, scales of int8) or 1.75 (f16): what is in memory could be anything, and subnormals are
- * slow. */
+/* Activations of 0.5 (f32, scales of int8) or 1.75 (f16): what is in memory could be anything, and
+ * subnormals are slow. */
 static enum rf_status prepare(struct rf_forward *f, uint32_t rows, struct rf_error *err)
 {
     const struct rf_counts counts = {.rows = rows, .outputs = rows};

@@ -92,8 +92,8 @@ static void pack_q8_0(const unsigned char *from, uint32_t k, struct plane q, str
     }
 }
 
-/* Eight numbers of 4 bits, nibble `high` of bytes at[0..7]: four in the low nibbles of a word, four in the high
- * ones. */
+/* Eight numbers of 4 bits, nibble `high` of bytes at[0..7]: four in the low nibbles of a word, four in the
+ * high ones. */
 static uint32_t nibbles(const unsigned char *at, bool high)
 {
     uint32_t word = 0;

@@ -89,8 +89,8 @@ static double larger(double a, double b)
     return b > a || isnan(b) ? b : a;
 }
 
-/* How far a block is from what it should be, see rf_int8_run. A block of zeros has scale 0; a number that is not
- * finite makes its scale a NaN. */
+/* How far a block is from what it should be, see rf_int8_run. A block of zeros has scale 0; a number that is
+ * not finite makes its scale a NaN. */
 static double block_error(const struct rf_case *c, const struct rf_int8_rows *out, uint32_t row,
                           uint32_t block)
 {

@@ -161,8 +161,8 @@ static void run_reduces(struct rf_suite *suite, struct rf_product p, uint32_t tu
     }
 }
 
-/* Int8 inputs of -1, 0 and 1, and weights whose scales are f16 of one binade: sums over up to 64 of k are exact.
- * Quick: a case of each kernel. */
+/* Int8 inputs of -1, 0 and 1, and weights whose scales are f16 of one binade: sums over up to 64 of k are
+ * exact. Quick: a case of each kernel. */
 static void run_int8_reduces(struct rf_suite *suite, struct rf_product p)
 {
     static const uint32_t rows[2][3] = {{33, 9, 65}, {7, 1, 8}}, columns[] = {65, 8, 513};

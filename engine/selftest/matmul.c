@@ -291,8 +291,8 @@ static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t 
     run_product(suite, p);
 }
 
-/* Split over k, every kind that can be, with weights of each format: even and uneven parts, a last part that is
- * no whole step, as many parts as there are, and one. Quick: one case of each shader. */
+/* Split over k, every kind that can be, with weights of each format: even and uneven parts, a last part that
+ * is no whole step, as many parts as there are, and one. Quick: one case of each shader. */
 static void run_splits(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
     static const struct {
@@ -335,9 +335,9 @@ static void run_vocabulary(struct rf_suite *suite, struct rf_product p)
     run_product(suite, p);
 }
 
-/* Products with int8 inputs: every epilogue but REDUCE (logits.c), every number of rows at once and workgroup that
- * the engine chooses, with Q8_0; the first INT8_MOST with the other formats. Quick: the first. Then one beside what
- * the inputs were before they were rounded. */
+/* Products with int8 inputs: every epilogue but REDUCE (logits.c), every number of rows at once and
+ * workgroup that the engine chooses, with Q8_0; the first INT8_MOST with the other formats. Quick: the
+ * first. Then one beside what the inputs were before they were rounded. */
 enum { INT8_MOST = 2, INT8_COUNT = 7 };
 struct int8_case {
     uint32_t epilogue, rows, rows_at_once, local, columns, k, column_first;

@@ -66,8 +66,8 @@ struct rmsnorm_shape {
     uint32_t splits, local;
 };
 
-/* `count` numbers of a product that was split over k: random partials, split_bytes apart. Their sums are added
- * to `sums`. */
+/* `count` numbers of a product that was split over k: random partials, split_bytes apart. Their sums are
+ * added to `sums`. */
 static void put_partials(struct rf_case *c, size_t at, size_t split_bytes, uint32_t splits, uint32_t count,
                          double amplitude, double *sums)
 {
@@ -187,8 +187,8 @@ static void run_rmsnorm(struct rf_suite *suite, struct rmsnorm_shape s)
         run_rmsnorm_alone(&c, &s, &at, counts, list, outputs[s.rows - 1]);
 }
 
-/* Into int8 blocks, and with `both` into f16 quads too. Row 1 is zeros; in row 2 one number is infinite, which makes
- * it a NaN and the others zeros: its block says so, no other does. */
+/* Into int8 blocks, and with `both` into f16 quads too. Row 1 is zeros; in row 2 one number is infinite,
+ * which makes it a NaN and the others zeros: its block says so, no other does. */
 static void run_int8_rmsnorm(struct rf_suite *suite, bool gather, bool both, uint32_t splits, uint32_t rows,
                              uint32_t hidden)
 {
@@ -253,7 +253,8 @@ static void run_int8_rmsnorm(struct rf_suite *suite, bool gather, bool both, uin
     push.quads = rf_case_address(&c, quads);
     rf_case_set_push(&c, &push, sizeof push);
     rf_case_set_groups(&c, 1, rows, 1);
-    /* As rmsnorm; 127 / max and what is multiplied by it are off by 4 ulp more. The f16 copy is judged apart. */
+    /* As rmsnorm; 127 / max and what is multiplied by it are off by 4 ulp more. The f16 copy is judged
+     * apart. */
     c.tolerance = 32.0 * ldexp(1.0, -24);
     if (ready && rf_int8_run(&c, &out) && both) {
         c.tolerance = ldexp(1.0, -11);
@@ -299,7 +300,8 @@ static void place_rope(struct rope_case *r)
     }
 }
 
-/* One q or k head of a row, normalised and rotated, in f64. `normal`: as it comes, and afterwards normalised. */
+/* One q or k head of a row, normalised and rotated, in f64. `normal`: as it comes, and afterwards
+ * normalised. */
 static void rope_reference(struct rope_case *r, uint32_t m, bool is_k, double eps, double *normal,
                            double *out)
 {

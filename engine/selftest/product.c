@@ -149,8 +149,8 @@ static double w_value(struct rf_case *c, const struct rf_product *p, uint32_t co
     return exact_value(&c->random);
 }
 
-/* x as int8 blocks, and as f64 [rows][k]: what stands there, or with RF_DATA_ROUNDED what was wanted. Exact ones
- * are -1, 0 and 1. */
+/* x as int8 blocks, and as f64 [rows][k]: what stands there, or with RF_DATA_ROUNDED what was wanted. Exact
+ * ones are -1, 0 and 1. */
 static void place_int8(struct rf_case *c, struct rf_product *p, double *x)
 {
     double values[RF_INT8_BLOCK_LENGTH];
@@ -301,7 +301,8 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
  * room. A quantized weight is itself rounded: scale times number, and a minimum taken off, which leaves a
  * number up to eight times smaller. COOPMAT makes weights f16, which costs 2e-4 in the norm, and how a matrix
  * unit adds is its own affair; a case with a single number may be five times off: 2^-10, half of what
- * quantized products may. Int8 inputs: sums of 16 or 32 are exact; beside what the inputs were before, 1e-2. */
+ * quantized products may. Int8 inputs: sums of 16 or 32 are exact; beside what the inputs were before, 1e-2.
+ * */
 double rf_product_tolerance(const struct rf_product *p)
 {
     if (p->kind == RF_PRODUCT_COOPMAT)

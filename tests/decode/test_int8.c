@@ -1,9 +1,9 @@
-/* Golden prompts decoded side by side by two models of the same Q8_0 weights, one on the fp16 path and one on the int8
- * path, submission by submission. As long as both have decided the same they forward the same rows, so what
- * they say of a row differs by the int8 path's error alone. Where that changes a token, the two best must have been
- * about as likely, and where it moves a probability over a threshold, by no more than the error.
- * The two halves of a COMPLETE turn are one submission, of whose first half the second leaves no results: where that
- * half fills in other tokens, the run is counted and not judged.
+/* Golden prompts decoded side by side by two models of the same Q8_0 weights, one on the fp16 path and one
+ * on the int8 path, submission by submission. As long as both have decided the same they forward the same
+ * rows, so what they say of a row differs by the int8 path's error alone. Where that changes a token, the
+ * two best must have been about as likely, and where it moves a probability over a threshold, by no more
+ * than the error. The two halves of a COMPLETE turn are one submission, of whose first half the second
+ * leaves no results: where that half fills in other tokens, the run is counted and not judged.
  * RF_TEST_STRIDE=n takes every n-th golden run. */
 #include <math.h>
 #include <setjmp.h>
@@ -21,8 +21,8 @@
 
 enum { RESULT_ROWS = 256, SUBMISSIONS = 400 };
 
-/* Measured over all 88 runs: a probability moves by up to 0.087, and no token changes whose probability is above
- * 0.54. Four runs change in the first half of a turn. */
+/* Measured over all 88 runs: a probability moves by up to 0.087, and no token changes whose probability is
+ * above 0.54. Four runs change in the first half of a turn. */
 static const double MOST_SHIFT = 0.12, MOST_TIE = 0.6, MOST_UNJUDGED = 0.1;
 
 static rf_session *stepping; /* is to stop after the submission under way */

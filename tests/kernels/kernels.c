@@ -69,8 +69,8 @@ static void print_line(void *user, enum rf_log_level level, const char *line)
         printf("log: %s\n", line);
 }
 
-/* The slot shaders run in tests/decode, against a second implementation of the decoding rules; those of the bench in
- * tests/bench. */
+/* The slot shaders run in tests/decode, against a second implementation of the decoding rules; those of the
+ * bench in tests/bench. */
 static bool is_tested_elsewhere(const char *shader)
 {
     return strncmp(shader, "slot_", 5) == 0 || strncmp(shader, "bench_", 6) == 0 ||
@@ -137,8 +137,7 @@ static int run(rf_context *context, const struct rf_selftest_desc *desc, const c
     timespec_get(&begin, TIME_UTC);
     enum rf_status status = run_names(context, *desc, names, name_count, tally, &err);
     timespec_get(&end, TIME_UTC);
-    unsigned missing =
-        name_count ? 0 : count_missing(tally, &info, rf_gpu_get_caps(rf_context_gpu(context)));
+    unsigned missing = name_count ? 0 : count_missing(tally, &info, rf_gpu_get_caps(rf_context_gpu(context)));
     print_summary(tally);
     uint64_t complaints = rf_context_complaints(context);
     printf("%u cases, %u shaders not run, %" PRIu64 " complaints, %.1f s\n", tally->cases, missing,

@@ -78,8 +78,9 @@ static double relative_error(const float *have, const double *want, size_t count
 }
 
 /* 1e-5: f32 sums of up to 768 products and a softmax, six layers deep, are measured at a tenth of that. 2e-3:
- * matmul inputs and KV rounded to 11 bits (4.9e-4 each) add up as a random walk over 6 layers. 1.5e-2: weights in
- * Q8_0 alone move the logits by 4e-3, and inputs rounded to 8 bits are off by 5e-3 each; measured 8e-3. */
+ * matmul inputs and KV rounded to 11 bits (4.9e-4 each) add up as a random walk over 6 layers. 1.5e-2:
+ * weights in Q8_0 alone move the logits by 4e-3, and inputs rounded to 8 bits are off by 5e-3 each; measured
+ * 8e-3. */
 static double tolerance(void)
 {
     if (engine.model->int8)
@@ -147,7 +148,8 @@ static void logits_at_the_end_of_the_context(void **state)
     free(have);
 }
 
-/* Takes the last 128 columns of qkv, which are v, from the f16 model, so that what precedes writes both forms. */
+/* Takes the last 128 columns of qkv, which are v, from the f16 model, so that what precedes writes both
+ * forms. */
 static void mix_qkv(struct rf_weights *int8, const struct rf_weights *f16, uint32_t v_columns)
 {
     for (uint32_t l = 0; l < int8->layer_count; l++) {
@@ -173,8 +175,9 @@ static void swap(struct rf_matrix *a, struct rf_matrix *b)
     *b = kept;
 }
 
-/* Files hold quantized and plain matrices side by side: v in f16 beside q and k, and down in f16 behind quantized
- * gates; o in f16 behind the attention. The other way round, gates in f16 before a quantized down, is refused. */
+/* Files hold quantized and plain matrices side by side: v in f16 beside q and k, and down in f16 behind
+ * quantized gates; o in f16 behind the attention. The other way round, gates in f16 before a quantized down,
+ * is refused. */
 static void mixed_weights_get_the_inputs_that_they_need(void **state)
 {
     (void)state;
@@ -294,7 +297,8 @@ static void a_layer_is_eight_dispatches_and_the_reduce(void **state)
 /* Trials of kernels record command buffers of their own, which these faults are not for. */
 static const struct rf_model_desc untuned = {.no_tune = true};
 
-/* Products of a plan that are split over k. Whatever follows one must add up as many partials as it leaves. */
+/* Products of a plan that are split over k. Whatever follows one must add up as many partials as it leaves.
+ * */
 static uint32_t split_products(const struct rf_forward *f, uint32_t bucket, uint32_t flags)
 {
     struct forward_plan plan = {.bucket = bucket, .flags = flags};
@@ -387,8 +391,8 @@ static void tune_splits(rf_context *context, struct trials trials[RF_SPLIT_PRODU
     rf_model_destroy(model);
 }
 
-/* This device, taken for a GPU with a thousand cores. Of the tiny model's products down alone is long enough to
- * be split by default. Trials go further, and the next model finds what they chose. */
+/* This device, taken for a GPU with a thousand cores. Of the tiny model's products down alone is long enough
+ * to be split by default. Trials go further, and the next model finds what they chose. */
 static void large_devices_split(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
-/* Packing: what rf_weight_pack makes of 8 encoded columns, taken apart by the layout that shaders/weights.glsl
- * tells, is what the loader decodes from the same columns. Every value is exact in f32, so the numbers are equal. */
+/* Packing: what rf_weight_pack makes of 8 encoded columns, taken apart by the layout that
+ * shaders/weights.glsl tells, is what the loader decodes from the same columns. Every value is exact in f32,
+ * so the numbers are equal. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
