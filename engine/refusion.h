@@ -131,8 +131,8 @@ RF_API void rf_context_device(const rf_context *context, struct rf_device_info *
 /* Validation messages of warning level or above seen so far (0 unless desc.validation), plus failed debug
  * checks. */
 RF_API uint64_t rf_context_complaints(const rf_context *context);
-/* How often each shader was dispatched on this context so far, trials of kernel shapes left out; a shader comes
- * once for each of its specializations. Thread-safe; `visit` must not call into the context. */
+/* How often each shader was dispatched on this context so far, trials of kernel shapes left out; a shader
+ * comes once for each of its specializations. Thread-safe; `visit` must not call into the context. */
 typedef void (*rf_dispatch_fn)(void *user, const char *shader, uint64_t dispatches);
 RF_API void rf_context_visit_dispatches(const rf_context *context, rf_dispatch_fn visit, void *user);
 
@@ -174,9 +174,14 @@ typedef struct rf_model rf_model;
 
 enum rf_precision {
     RF_PRECISION_AUTO =
-        0,            /* the fastest that the device has and that is not disabled: f32 on CPUs, else f16 */
+        0, /* the fastest that the device has and that is not disabled: f32 on CPUs; int8 for quantized weights where
+            * int8 dot products are accelerated and there are no matrix units; else f16 */
     RF_PRECISION_F32, /* portable path: f32 activations and KV */
-    RF_PRECISION_F16  /* fp16 path: f16 matmul inputs and KV, f32 accumulation and residual */
+    RF_PRECISION_F16, /* fp16 path: f16 matmul inputs and KV, f32 accumulation and residual */
+    /* int8 path: the fp16 path, but inputs of products with quantized weights (Q8_0, Q4_0, Q4_K, Q6_K) are
+     * int8 with a scale per 32 of them, for any number of rows. Refused where nothing is quantized, on
+     * devices without integer dot products, and for heads that are no multiple of 32. */
+    RF_PRECISION_INT8
 };
 
 /* done/total in bytes. Returning false stops the load (RF_ERROR_CANCELLED). */
@@ -203,7 +208,7 @@ struct rf_model_info {
     uint32_t eos_tokens[8], eos_count; /* [0] is the tokenizer's, the others are generation_config's */
     uint64_t parameters;
     uint64_t weight_bytes; /* on the device */
-    char precision[16];    /* "portable" or "fp16" */
+    char precision[16];    /* "portable", "fp16" or "int8" */
 };
 
 /* `folder`: a model folder in the Hugging Face layout, or a GGUF file (also a folder that holds one and no

@@ -3,7 +3,8 @@
 // f32 scores, online softmax, sums in f32. Once per layer, between head_rope and the o product (or
 // attention_reduce). Keys are taken in tiles of 64. Scores: one key per invocation. Values: an invocation
 // holds one quad of the head's dimensions for one of the groups into which the tile's keys are dealt. Grid:
-// (kv_heads * ceil(heads / kv_heads / GROUP), rows, splits of RF_SPLIT_KEYS keys).  -D: ACT_F16
+// (kv_heads * ceil(heads / kv_heads / GROUP), rows, splits of RF_SPLIT_KEYS keys). With ACT_INT8 y is int8
+// blocks, and HEAD_DIM a multiple of 32.  -D: ACT_F16, ACT_INT8
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -17,6 +18,9 @@
 #endif
 #include "refs.glsl"
 #include "attention.glsl"
+#ifdef ACT_INT8
+#include "int8.glsl"
+#endif
 
 layout(constant_id = 0) const uint GROUP = 1;     // 1..8
 layout(constant_id = 1) const uint HEAD_DIM = 64; // a multiple of 8 up to 256
@@ -153,8 +157,13 @@ void main()
             for (uint s = 1; s < DEALS; s++) {
                 total += outputs[(s * GROUP + g) * QUADS + lane];
             }
+#ifdef ACT_INT8
+            outputs[g * QUADS + lane] = total / sum[g]; // read by this invocation alone so far
+#endif
             if (whole) {
+#ifndef ACT_INT8
                 push.y.x[((head_first + g) * QUADS + lane) * push.ld + m] = to_act(total / sum[g]);
+#endif
             } else {
                 uint at = partial_at(gl_WorkGroupID.z, push.ld, m, push.heads, head_first + g, HEAD_DIM);
                 if (lane == 0) {
@@ -167,4 +176,10 @@ void main()
             }
         }
     }
+#ifdef ACT_INT8
+    barrier();
+    for (uint b = lane; whole && b < heads * (QUADS / 8); b += TILE) { // blocks of the heads, one behind the other
+        store_int8_quads(push.y, outputs, 8 * b, head_first * (QUADS / 8) + b, m, push.ld)
+    }
+#endif
 }

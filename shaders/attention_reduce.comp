@@ -1,6 +1,6 @@
 // y = sum_s exp(max_s - max) o_s / sum_s exp(max_s - max) sum_s over the splits s of one row and head:
 // combines what attention left of rows with more than RF_SPLIT_KEYS keys, in split order; f32. Once per layer
-// when there is such a row. Grid: (heads, rows).  -D: ACT_F16
+// when there is such a row. With ACT_INT8 into int8 blocks. Grid: (heads, rows).  -D: ACT_F16, ACT_INT8
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -12,6 +12,10 @@
 #endif
 #include "refs.glsl"
 #include "attention.glsl"
+#ifdef ACT_INT8
+#include "int8.glsl"
+shared vec4 outputs[64]; // quads of the head
+#endif
 
 layout(local_size_x = 32) in;
 
@@ -43,6 +47,16 @@ void main()
             acc = acc * decay + scale * values;
             top = new_top;
         }
+#ifdef ACT_INT8
+        outputs[q] = acc / sum;
+#else
         push.y.x[(head * quads + q) * push.ld + m] = to_act(acc / sum);
+#endif
     }
+#ifdef ACT_INT8
+    barrier();
+    for (uint b = gl_LocalInvocationID.x; b < quads / 8; b += gl_WorkGroupSize.x) {
+        store_int8_quads(push.y, outputs, 8 * b, head * (quads / 8) + b, m, push.ld)
+    }
+#endif
 }

@@ -65,10 +65,16 @@ void write_columns(sums s, uint m, uint n)
     FOR_COLUMNS(WRITE_COLUMN)
 }
 
-// SWIGLU: one activation quad. The exponent is bounded, so that exp stays finite for gates of any size.
+// silu(gates) * ups * scale. The exponent is bounded, so that exp stays finite for gates of any size.
+vec4 swiglu(sums s)
+{
+    return s.low / (1.0 + exp(-max(s.low, vec4(-80.0)))) * s.high * push.scale;
+}
+
+// SWIGLU: one activation quad.
 void write_swiglu(sums s, uint m, uint n)
 {
-    vec4 product = s.low / (1.0 + exp(-max(s.low, vec4(-80.0)))) * s.high * push.scale;
+    vec4 product = swiglu(s);
     uint quad = (push.column_first + n) / RF_COLUMNS * push.ldy + m;
 #ifdef ACT_F16
     product = clamp(product, vec4(-65504.0), vec4(65504.0));

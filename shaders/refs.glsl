@@ -1,6 +1,6 @@
 // Buffer reference types that shared.h names. Included by every shader, after the extensions and before
 // shared.h's users. Activations and KV are f16 with ACT_F16, else f32; weights are WEIGHT_BF16, WEIGHT_F16 or
-// WEIGHT_F32.
+// WEIGHT_F32. Inputs of matmuls are int8 blocks with ACT_INT8, which goes with ACT_F16.
 
 #ifdef ACT_F16
 #define ACT float16_t
@@ -15,7 +15,11 @@ layout(buffer_reference, scalar, buffer_reference_align = 4) coherent buffer RfW
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer RfBits { uint x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfFloats { float x[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfVec4s { vec4 x[]; };
+#ifdef ACT_INT8
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfQuads { uvec4 x[]; };
+#else
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer RfQuads { ACT4 x[]; };
+#endif
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfWeights { uvec4 x[]; };
 // Quads of K [head_dim / 4][row] and of V [row][head_dim / 4].
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer RfKv { ACT4 x[]; };

@@ -1,7 +1,9 @@
 // x = h * weight / sqrt(mean(h^2) + eps), one row of h f32 [row][hidden] per workgroup, into activation quads
 // [hidden / 4][ld]; f32 sums. Before attention, before the feed-forward part, and (GATHER) before lm_head on
 // the rows that need logits. Where the product before it was split over k (SPLITS) its partials are added to
-// h on the way, in the order of the splits. Grid: (1, rows), or (1, outputs) with GATHER.  -D: ACT_F16
+// h on the way, in the order of the splits. With ACT_INT8 into int8 blocks, one an invocation, and with BOTH
+// into f16 quads as well, where a fused matrix has plain weights beside quantized ones. Grid: (1, rows), or
+// (1, outputs) with GATHER.  -D: ACT_F16, ACT_INT8
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -17,6 +19,13 @@
 #include "activation.glsl"
 #define RF_GROUP_MOST 256
 #include "workgroup.glsl"
+#ifdef ACT_INT8
+#include "int8.glsl"
+layout(constant_id = 3) const uint BOTH = 0;
+const uint UNIT = 8; // quads that an invocation has in a row: a block
+#else
+const uint UNIT = 1;
+#endif
 
 layout(constant_id = 0) const uint GATHER = 0;
 layout(constant_id = 1) const uint SPLITS = 1;
@@ -38,21 +47,40 @@ void main()
     uint quads = push.hidden / 4;
     uint first = (GATHER != 0 ? push.outputs.x[m] : m) * quads;
     float squares = 0.0;
-    for (uint q = gl_LocalInvocationID.x; q < quads; q += step) {
-        vec4 h = push.h.x[first + q];
-        if (splits() > 1) {
-            vec4 sum = push.partials.x[first + q];
-            [[unroll]] for (uint s = 1; s < SPLITS; s++) {
-                sum += push.partials.x[s * push.ld * quads + first + q];
+    for (uint u = gl_LocalInvocationID.x; u < quads / UNIT; u += step) {
+        [[unroll]] for (uint i = 0; i < UNIT; i++) {
+            uint q = UNIT * u + i;
+            vec4 h = push.h.x[first + q];
+            if (splits() > 1) {
+                vec4 sum = push.partials.x[first + q];
+                [[unroll]] for (uint s = 1; s < SPLITS; s++) {
+                    sum += push.partials.x[s * push.ld * quads + first + q];
+                }
+                h += sum;
+                push.h.x[first + q] = h; // this invocation reads it again
             }
-            h += sum;
-            push.h.x[first + q] = h; // this invocation reads it again
+            squares += dot(h, h);
         }
-        squares += dot(h, h);
     }
     squares = workgroup_sum(squares);
     float scale = inversesqrt(squares / float(push.hidden) + push.eps);
+#ifdef ACT_INT8
+    for (uint b = gl_LocalInvocationID.x; b < quads / UNIT; b += step) {
+        vec4 v[8];
+        [[unroll]] for (uint i = 0; i < UNIT; i++) {
+            uint q = UNIT * b + i;
+            v[i] = push.h.x[first + q] * scale * push.weight.x[q];
+            if (BOTH != 0) {
+                vec4 half_ = clamp(v[i], vec4(-65504.0), vec4(65504.0));
+                push.quads.x[2 * (q * push.ld + m)] = packHalf2x16(half_.xy);
+                push.quads.x[2 * (q * push.ld + m) + 1] = packHalf2x16(half_.zw);
+            }
+        }
+        store_int8(push.x, v, b, m, push.ld);
+    }
+#else
     for (uint q = gl_LocalInvocationID.x; q < quads; q += step) {
         push.x.x[q * push.ld + m] = to_act(push.h.x[first + q] * scale * push.weight.x[q]);
     }
+#endif
 }

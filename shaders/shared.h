@@ -8,6 +8,11 @@
  *   h, qkv      f32 [row][column], row-major
  *   activation  matmul input in quads: quad q of row m, elements 4q..4q+3, at index q * ld + m; f32, or f16
  *               with ACT_F16
+ *   int8 activation  (ACT_INT8) input of products with quantized weights of a model on the int8 path: blocks
+ * of
+ *               32 elements; block b of all rows begins at uvec4 b * RF_INT8_BLOCK(ld): two planes [ld] of 16
+ *               int8, element 16 h + i of row m in byte i of uvec4 h * ld + m, then [ld] {f32 scale, f32
+ *               scale * sum of the 32 int8}, rounded up to a uvec4. value = scale * int8, see int8.glsl
  *   weights     blocks of 8 columns, see weights.glsl; columns are padded with zeros to a multiple of
  *               RF_COLUMN_PAD per chunk
  *   KV page     RF_PAGE_ROWS rows of all layers: [layer][kv_head]{K quads [head_dim/4][row][4], V
@@ -52,6 +57,8 @@ RF_CONST(RF_MAX_SEQS, 1024) /* sequences of a model */
  * 32) and beyond that they saturate; down_proj's epilogue multiplies by 2^5. Both are exact powers of two. */
 #define RF_SWIGLU_SCALE   0.03125
 #define RF_SWIGLU_UNSCALE 32.0
+
+#define RF_INT8_BLOCK(ld) (2 * (ld) + ((ld) + 1) / 2)
 
 /* ---- Rows ------------------------------------------------------------------------------------------- */
 
@@ -211,7 +218,8 @@ struct rf_push_rmsnorm { /* grid: (1, rows or outputs) */
     RF_REF(RfVec4s) h;        /* [row][hidden]; in/out with SPLITS */
     RF_REF(RfVec4s) partials; /* SPLITS: see RF_EPILOGUE_PARTIAL */
     RF_REF(RfVec4s) weight;   /* f32 [hidden] */
-    RF_REF(RfQuads) x;        /* out: activation quads [hidden / 4][ld] */
+    RF_REF(RfQuads) x;        /* out: activation quads [hidden / 4][ld]; int8 blocks with ACT_INT8 */
+    RF_REF(RfBits) quads;     /* ACT_INT8 with spec 3 BOTH: out, f16 activation quads, for plain weights */
     uint hidden, ld;
     float eps;
 };
@@ -238,6 +246,7 @@ RF_CONST(RF_EPILOGUE_RESIDUAL, 1)  /* the same, added to what is there, times `s
 RF_CONST(RF_EPILOGUE_SWIGLU,
          2) /* columns come as 4 gates then their 4 ups: y = activation quads, silu(g) * u * scale */
 RF_CONST(RF_EPILOGUE_REDUCE, 3) /* lm_head: partials [tile][ld]; M = counts.outputs, row = rows[outputs[m]] */
+RF_CONST(RF_EPILOGUE_SWIGLU_INT8, 8) /* SWIGLU into int8 blocks: a workgroup makes whole tiles of 64 columns */
 RF_CONST(RF_EPILOGUE_LOGITS, 4) /* lm_head: y f32 [m][ldy] with M = counts.outputs (tests, host sampling) */
 RF_CONST(RF_EPILOGUE_PARTIAL, 5) /* split over k: workgroups of one z have split_octets octets of k and write
                                   * f32 [z][ldx][ldy], times `scale`; what follows adds them up (rmsnorm,
@@ -245,10 +254,10 @@ RF_CONST(RF_EPILOGUE_PARTIAL, 5) /* split over k: workgroups of one z have split
 
 struct rf_push_matmul {
     RF_REF(RfCounts) counts;
-    RF_REF(RfQuads) x;   /* activation quads [k / 4][ldx] */
+    RF_REF(RfQuads) x;   /* activation quads [k / 4][ldx]; int8 blocks in the matmul_int8 shaders */
     RF_REF(RfWeights) w; /* this chunk */
     RF_REF(RfBits)
-    y; /* by epilogue: f32, activation quads or partials, written as words, because SwiftShader
+    y; /* by epilogue: f32, activation quads, int8 blocks or partials, written as words, because SwiftShader
         * cannot turn one reference into another */
     RF_REF(RfVec4s) partials; /* PARTIAL, instead of y */
     RF_REF(RfRows) rows;     /* REDUCE */
@@ -287,7 +296,7 @@ struct rf_push_attention {
     RF_REF(RfRows) rows;
     RF_REF(RfSeqs) seqs;
     RF_REF(RfVec4s) qkv;       /* q as head_rope left it */
-    RF_REF(RfQuads) y;         /* out: activation quads [heads * head_dim / 4][ld] */
+    RF_REF(RfQuads) y;         /* out: activation quads [heads * head_dim / 4][ld], or int8 blocks */
     RF_REF(RfFloats) partials; /* out [split][ld][head]{max, sum, o[head_dim]} */
     uint heads, kv_heads, layer, ld;
     float scale; /* head_dim^-0.5 */
@@ -341,7 +350,8 @@ RF_CONST(RF_FILL_SCALES,
          5) /* f16, two a word: uniform in (amplitude / 2, amplitude), the upper times ratio */
 
 /* Word w of what is filled is word first + w / part * stride + w % part / run * step + w % run of the target:
- * blocks of `stride` words, in each `part` words in runs of `run`, one every `step`. Any grid of one dimension. */
+ * blocks of `stride` words, in each `part` words in runs of `run`, one every `step`. Any grid of one
+ * dimension. */
 struct rf_push_synthetic {
     RF_REF(RfBits) words;
     uint begin, end; /* words w */

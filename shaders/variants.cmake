@@ -20,11 +20,20 @@ foreach(weight IN ITEMS bf16 f16 f32 q8_0 q4_0 q4_k q6_k)
     endforeach()
     rf_shader(NAME matmul_coopmat_${weight}_act16 SOURCE matmul_coopmat.comp PATH coopmat
         DEFINES ${define} ACT_F16=1)
+    if(weight MATCHES "^q")
+        foreach(matmul IN ITEMS matmul_int8 matmul_int8_few)
+            rf_shader(NAME ${matmul}_${weight} SOURCE ${matmul}.comp PATH int8dot DEFINES ${define} ACT_F16=1 ACT_INT8=1)
+        endforeach()
+    endif()
 endforeach()
 
 foreach(op IN ITEMS rmsnorm head_rope attention attention_wide attention_reduce)
     rf_shader(NAME ${op} SOURCE ${op}.comp)
     rf_shader(NAME ${op}_act16 SOURCE ${op}.comp PATH fp16 DEFINES ACT_F16=1)
+endforeach()
+
+foreach(op IN ITEMS rmsnorm attention attention_reduce)
+    rf_shader(NAME ${op}_int8 SOURCE ${op}.comp PATH int8dot DEFINES ACT_F16=1 ACT_INT8=1)
 endforeach()
 
 rf_shader(NAME logits_reduce SOURCE logits_reduce.comp)

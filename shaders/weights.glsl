@@ -3,8 +3,10 @@
 //
 // A matrix is a row of blocks of 8 columns. In a block, words of the 8 columns lie side by side: "word i" is
 // 8 words of 32 bits (32 bytes, two uvec4), one a column. So four columns are one 128-bit load wherever lanes
-// go over k, and a CPU driver makes one vector load of what 8 lanes read, each its own column. Numbers stand
-// in a word in order of k, the first in the lowest bits. K is a multiple of 8; of 32 for Q8_0 and Q4_0, of 256
+// go over k, and a CPU driver makes one vector load of what 8 lanes read, each its own column. Numbers of 8
+// to 32 bits stand in a word in order of k, the first in the lowest bits; of 4 bits, byte b of a word has k
+// = b in its low bits and k = b + 4 in its high ones, and of 2 bits k = b, b + 4, b + 8, b + 12, so that a
+// shift and a mask make four int8 (matmul_int8.glsl). K is a multiple of 8; of 32 for Q8_0 and Q4_0, of 256
 // for Q4_K and Q6_K.
 //   F32           word k
 //   F16, BF16     word k / 2
@@ -141,7 +143,7 @@ void load_octet_words(RfWeights w, uint base, uint k, uint o, uint half_, out WO
     uint at = base + o * OCTET_WORDS * 2;
 #if defined(WEIGHT_Q6_K)
     u[0] = load_words(w, base + 2 * o, half_);
-    u[1] = load_words(w, base + k / 4 + o / 2 * 2, half_) >> (o % 2 * 16);
+    u[1] = load_words(w, base + k / 4 + o / 2 * 2, half_) >> (o % 2 * 4);
 #else
     u[0] = load_words(w, at, half_);
 #if defined(WEIGHT_Q8_0) || defined(WEIGHT_F16) || defined(WEIGHT_BF16) || defined(WEIGHT_F32)
@@ -173,9 +175,11 @@ void unpack_octet(WORDS u[OCTET_WORDS], scale s, out NUMBERS v[8])
 #elif defined(WEIGHT_Q8_0)
 #define UNPACK(J) v[J] = NUMBERS(INTEGERS(u[J / 4] << (24 - J % 4 * 8)) >> 24) * s.a;
 #elif defined(WEIGHT_Q4_0) || defined(WEIGHT_Q4_K)
-#define UNPACK(J) v[J] = NUMBERS(INTEGERS(u[0] >> (4 * J) & 15u)) * s.a - s.b;
+#define UNPACK(J) v[J] = NUMBERS(INTEGERS(u[0] >> (J % 4 * 8 + J / 4 * 4) & 15u)) * s.a - s.b;
 #elif defined(WEIGHT_Q6_K)
-#define UNPACK(J) v[J] = NUMBERS(INTEGERS((u[0] >> (4 * J) & 15u) | (u[1] >> (2 * J) & 3u) << 4)) * s.a - s.b;
+#define UNPACK(J) \
+    v[J] = NUMBERS(INTEGERS((u[0] >> (J % 4 * 8 + J / 4 * 4) & 15u) | \
+                            (u[1] >> (J % 4 * 8 + J / 4 * 2) & 3u) << 4)) * s.a - s.b;
 #endif
     ALL(UNPACK)
 #undef UNPACK

@@ -303,9 +303,11 @@ const struct option option_table[] = {
      .group = GROUP_MODEL,
      .offset = AT(precision),
      .value = "WHICH",
-     .choices = {"auto", "f32", "f16"},
+     .choices = {"auto", "f32", "f16", "int8"},
      .fallback = "auto",
-     .help = "f32: portable path; f16: fp16 path; auto: the best that the device has"},
+     .help = "f32: portable path; f16: fp16 path; int8: fp16 path with int8 inputs where weights are "
+             "quantized; auto: the "
+             "best that the device has"},
     {.name = "type",
      .type = OPTION_TEXT,
      .commands = RUN | COMMAND_BENCH,

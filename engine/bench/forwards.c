@@ -15,8 +15,9 @@ enum {
 
 /* Root mean square differences over the rows' logits, as parts of the distance from the largest logit to an
  * average one, which is some 4 standard deviations of them. f32 sums in another order; f16 inputs (4.9e-4
- * each, a random walk over up to 36 layers). A single row may be off by ROW_TOLERANCE times that. */
-static const double TOLERANCE_F32 = 1e-4, TOLERANCE_F16 = 1e-2, ROW_TOLERANCE = 5.0;
+ * each, a random walk over up to 36 layers); int8 inputs (5e-3 each). A single row may be off by
+ * ROW_TOLERANCE times that. */
+static const double TOLERANCE_F32 = 1e-4, TOLERANCE_F16 = 1e-2, TOLERANCE_INT8 = 1e-1, ROW_TOLERANCE = 5.0;
 static const double WARM_UP = 0.05; /* of the time for a cell */
 
 static double larger(double a, double b)
@@ -149,7 +150,9 @@ static enum rf_status compare(const struct rf_bench *b, const struct rf_bench_fo
                               const struct rf_result *have, const struct rf_result *want, double *error,
                               struct rf_error *err)
 {
-    double tolerance = b->model->fp16 ? TOLERANCE_F16 : TOLERANCE_F32, worst;
+    double worst, tolerance = b->model->int8   ? TOLERANCE_INT8
+                              : b->model->fp16 ? TOLERANCE_F16
+                                               : TOLERANCE_F32;
     *error = difference(have, want, cell->rows, &worst);
     if (*error <= tolerance && worst <= ROW_TOLERANCE * tolerance) /* so that NaN fails */
         return RF_OK;
@@ -165,10 +168,10 @@ static enum rf_status compare(const struct rf_bench *b, const struct rf_bench_fo
 /* By the layers' own matmuls; lm_head may take fewer rows at once. */
 static void write_path(const struct rf_bench *b, struct rf_bench_forward *cell)
 {
+    enum rf_weight_format format = b->model->weights.layers[0].qkv.chunks[0].format;
     struct rf_matmul_shape shape =
-        rf_tune_shape(b->model->forward, b->model->weights.layers[0].qkv.chunks[0].format,
-                      1u << rf_bench_bucket(cell->rows));
-    snprintf(cell->path, sizeof cell->path, "%s %s %u", b->model->fp16 ? "fp16" : "portable",
+        rf_tune_shape(b->model->forward, format, 1u << rf_bench_bucket(cell->rows));
+    snprintf(cell->path, sizeof cell->path, "%s %s %u", rf_matmul_path(b->model->forward, format),
              rf_matmul_kind_name(shape.kind), shape.rows);
 }
 

@@ -329,8 +329,8 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
     struct rf_gpu_caps *caps = &out->caps;
     caps->fp16 =
         !rf_masked(mask, RF_CAP_FP16) && chain->v12.shaderFloat16 && chain->v11.storageBuffer16BitAccess;
-    caps->int8_dot = !rf_masked(mask, RF_CAP_INT8_DOT) && chain->v13.shaderIntegerDotProduct &&
-                     chain->p13.integerDotProduct4x8BitPackedSignedAccelerated;
+    caps->dot_product = !rf_masked(mask, RF_CAP_INT8_DOT) && chain->v13.shaderIntegerDotProduct;
+    caps->int8_dot = caps->dot_product && chain->p13.integerDotProduct4x8BitPackedSignedAccelerated;
     caps->coopmat = !rf_masked(mask, RF_CAP_COOPMAT) && caps->fp16 && chain->coopmat && out->memory_model &&
                     caps->coopmat_shape_count > 0;
     if (!caps->coopmat)
@@ -409,8 +409,9 @@ static void fill_info(struct rf_probe *out, uint32_t index, const char *driver)
     info->has_coopmat2 = caps->coopmat2;
     info->unified_memory = caps->unified_memory;
     if (!info->missing[0])
-        snprintf(info->tiers, sizeof info->tiers, "%s%sportable",
-                 caps->coopmat && RF_COOPMAT_SHADERS ? "coopmat, " : "", caps->fp16 ? "fp16, " : "");
+        snprintf(info->tiers, sizeof info->tiers, "%s%s%sportable",
+                 caps->coopmat && RF_COOPMAT_SHADERS ? "coopmat, " : "",
+                 caps->int8_dot && caps->fp16 ? "int8, " : "", caps->fp16 ? "fp16, " : "");
 }
 
 void rf_probe_device(struct rf_probe *out, const struct rf_instance *instance, VkPhysicalDevice physical,

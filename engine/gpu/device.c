@@ -174,7 +174,7 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
                                            .maintenance4 = VK_TRUE,
                                            .subgroupSizeControl = caps->subgroup_size_control,
                                            .computeFullSubgroups = caps->full_subgroups,
-                                           .shaderIntegerDotProduct = caps->int8_dot};
+                                           .shaderIntegerDotProduct = caps->dot_product};
     out->v12 = (VkPhysicalDeviceVulkan12Features){
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
         .pNext = &out->v13,

@@ -26,7 +26,8 @@ struct rf_gpu_caps {
     bool wide;      /* a CPU with subgroups of 8 or 16 lanes that can be shuffled: vector registers */
     bool unified_memory; /* no discrete GPU, every device-local heap is host-visible */
     bool fp16;           /* shaderFloat16 and 16-bit storage */
-    bool int8_dot;       /* accelerated 4x8 integer dot product */
+    bool dot_product;    /* shaderIntegerDotProduct, fast or not */
+    bool int8_dot;       /* and accelerated for packed 4x8 signed integers */
     bool coopmat, coopmat2;
     uint32_t coopmat_shape_count; /* at least 1 with coopmat, else 0 */
     struct rf_coopmat_shape coopmat_shapes[RF_COOPMAT_SHAPES];

@@ -44,6 +44,7 @@ enum {
     CapabilityStorageBuffer16BitAccess = 4433,
     CapabilityUniformAndStorageBuffer16BitAccess = 4434,
     CapabilityStorageBuffer8BitAccess = 4448,
+    CapabilityDotProduct = 6019,
     CapabilityCooperativeMatrixKHR = 6022,
     HEADER_WORDS = 5,
     MOST_IDS = 1 << 20,
@@ -133,6 +134,9 @@ static void read_capability(struct reader *r, uint32_t capability)
         break;
     case CapabilityStorageBuffer8BitAccess:
         r->out->storage8 = true;
+        break;
+    case CapabilityDotProduct:
+        r->out->dot_product = true;
         break;
     case CapabilityCooperativeMatrixKHR:
         r->out->cooperative_matrix = true;

@@ -47,15 +47,22 @@ static enum rf_status allocate(struct rf_forward *f, struct rf_error *err)
          "logit partials"},
         {&s->split_partials, f->device, RF_SPLIT_ROWS * split_columns * 4, "partials of split products"},
     };
+    enum rf_status status = RF_OK;
     size_t count = sizeof requests / sizeof *requests;
     if (!rf_split_possible(rf_gpu_get_caps(f->gpu)))
         count--;
     for (size_t i = 0; i < count; i++) {
-        enum rf_status status =
+        status =
             rf_arena_alloc(requests[i].arena, requests[i].span, requests[i].bytes, requests[i].label, err);
         if (status)
             return status;
     }
+    /* A block of 512 rows; smaller buckets round up to less. */
+    if (f->int8)
+        status = rf_arena_alloc(f->device, &s->x8, rf_divide_up((uint32_t)x, 32) * RF_INT8_BLOCK(rows) * 16,
+                                "int8 matmul input", err);
+    if (status)
+        return status;
     memset(s->seqs.host, 0, s->seqs.size);
     memset(s->active.host, 0, s->active.size);
     return RF_OK;
@@ -72,6 +79,7 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
     f->config = *desc->config;
     f->context_length = desc->context_length;
     f->fp16 = desc->fp16;
+    f->int8 = desc->int8;
     f->tune = desc->tune;
     uint32_t splits = rf_divide_up(desc->context_length + RF_MAX_ROWS, RF_SPLIT_KEYS);
     f->split_rows = splits > MIN_SPLIT_ROWS ? splits : MIN_SPLIT_ROWS;

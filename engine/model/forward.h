@@ -38,6 +38,7 @@ struct rf_forward_desc {
     const struct rf_model_config *config; /* copied */
     uint32_t context_length;
     bool fp16;
+    bool int8; /* see int8.h; with fp16 */
     bool tune; /* try matmul shapes when a bucket is first recorded, see tune.h */
 };
 

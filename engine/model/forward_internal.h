@@ -15,6 +15,7 @@ struct forward_spans {
     struct rf_span sessions, pages; /* stand-ins */
     struct rf_span rows, outputs, counts;
     struct rf_span h, x, qkv, act; /* see shared.h; x also takes the attention's output */
+    struct rf_span x8;             /* what x is to products with int8 inputs; act is either */
     struct rf_span attention_partials, logit_partials, logits;
     struct rf_span split_partials; /* [split][bucket][column]: qkv's, o's or down's; see split.h */
 };
@@ -38,6 +39,7 @@ struct rf_forward {
     struct rf_model_config config;
     uint32_t context_length;
     bool fp16;
+    bool int8; /* with fp16: inputs of products with quantized weights are int8 */
     bool tune;
     struct rf_tune *tuned; /* NULL until a bucket was tuned */
     uint32_t split_rows;   /* rows times splits that attention_partials has room for */
@@ -54,7 +56,8 @@ struct rf_norm_call {
     const char *name;
     struct rf_span weight, h, x;
     uint32_t hidden, splits;
-    bool gather; /* only rows that want a result */
+    bool gather;                /* only rows that want a result */
+    const struct rf_matrix *to; /* that reads x, or spans.x8 where its inputs are int8; NULL: x is quads */
 };
 void rf_plan_norm(const struct rf_forward *forward, struct forward_plan *plan,
                   const struct rf_norm_call *call);

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "engine/arithmetic.h"
+#include "engine/model/int8.h"
 #include "engine/model/matmul.h"
 
 enum {
@@ -35,40 +36,51 @@ void rf_plan_norm(const struct rf_forward *f, struct forward_plan *plan, const s
 {
     const struct forward_spans *s = &f->spans;
     bool split = call->splits > 1;
+    const struct rf_int8_inputs inputs =
+        call->to ? rf_int8_inputs(f, call->to) : (struct rf_int8_inputs){false, true};
+    const char *shader = inputs.blocks ? "rmsnorm_int8" : by_path(f, "rmsnorm", "rmsnorm_act16");
     struct rf_push_rmsnorm push = {.counts = s->counts.address,
                                    .outputs = s->outputs.address,
                                    .h = call->h.address,
                                    .partials = s->split_partials.address,
                                    .weight = call->weight.address,
-                                   .x = call->x.address,
+                                   .x = inputs.blocks ? s->x8.address : call->x.address,
+                                   .quads = call->x.address,
                                    .hidden = call->hidden,
                                    .ld = plan->bucket,
                                    .eps = (float)f->config.rms_norm_eps};
     struct forward_op *op =
-        RF_PLAN_ADD(plan, by_path(f, "rmsnorm", "rmsnorm_act16"), call->layer, call->name, push,
+        RF_PLAN_ADD(plan, shader, call->layer, call->name, push,
                     rf_plan_grid(plan, 1, 1, call->gather ? RF_GRID_OUTPUTS : RF_GRID_ROWS));
     rf_op_spec(op, call->gather);
     rf_op_spec(op, split ? call->splits : 1);
-    rf_op_spec(op, norm_local(f, call->hidden));
+    rf_op_spec(op, inputs.blocks ? NORM_LOCAL : norm_local(f, call->hidden));
+    if (inputs.blocks)
+        rf_op_spec(op, inputs.quads);
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, call->h, split ? RF_READ_WRITE : RF_READ);
     rf_op_access(op, call->weight, RF_READ);
-    rf_op_access(op, call->x, RF_WRITE);
+    if (inputs.blocks)
+        rf_op_access(op, s->x8, RF_WRITE);
+    if (inputs.quads)
+        rf_op_access(op, call->x, RF_WRITE);
     if (call->gather)
         rf_op_access(op, s->outputs, RF_READ);
     if (split)
         rf_op_access(op, s->split_partials, RF_READ);
 }
 
-/* Of the residual stream, to which the product before it may have left partials to add. */
+/* Of the residual stream, to which the product before it may have left partials to add. `to`: the matrix that
+ * reads the rows, in one form or two. */
 static void plan_rmsnorm(const struct rf_forward *f, struct forward_plan *plan, int layer, const char *name,
-                         struct rf_span weight, bool gather)
+                         struct rf_span weight, const struct rf_matrix *to, bool gather)
 {
     const struct rf_norm_call call = {.layer = layer,
                                       .name = name,
                                       .weight = weight,
                                       .h = f->spans.h,
                                       .x = f->spans.x,
+                                      .to = to,
                                       .hidden = f->config.hidden,
                                       .splits = plan->pending,
                                       .gather = gather};
@@ -142,20 +154,23 @@ static void plan_attention(const struct rf_forward *f, struct forward_plan *plan
     uint32_t ratio = c->heads / c->kv_heads, group = ratio;
     while (group > 8)
         group = rf_divide_up(group, 2); /* at most 8 heads share a workgroup's registers */
+    bool int8 = rf_int8_inputs(f, &f->weights->layers[layer].o).blocks; /* o is one tensor, of one format */
+    struct rf_span y = int8 ? s->x8 : s->x;
     struct rf_push_attention push = {.counts = s->counts.address,
                                      .rows = s->rows.address,
                                      .seqs = s->seqs.address,
                                      .qkv = s->qkv.address,
-                                     .y = s->x.address,
+                                     .y = y.address,
                                      .partials = s->attention_partials.address,
                                      .heads = c->heads,
                                      .kv_heads = c->kv_heads,
                                      .layer = (uint32_t)layer,
                                      .ld = plan->bucket,
                                      .scale = (float)(1.0 / sqrt(c->head_dim))};
-    bool wide = rf_plan_is_wide(f, plan, f->weights->layers[layer].qkv.chunks[0].format);
-    const char *shader = wide ? by_path(f, "attention_wide", "attention_wide_act16")
-                              : by_path(f, "attention", "attention_act16");
+    bool wide = !int8 && rf_plan_is_wide(f, plan, f->weights->layers[layer].qkv.chunks[0].format);
+    const char *shader = int8   ? "attention_int8"
+                         : wide ? by_path(f, "attention_wide", "attention_wide_act16")
+                                : by_path(f, "attention", "attention_act16");
     struct forward_op *op = RF_PLAN_ADD(
         plan, shader, layer, "attention", push,
         rf_plan_grid(plan, c->kv_heads * rf_divide_up(ratio, group), 1, RF_GRID_ROWS | RF_GRID_SPLITS));
@@ -169,22 +184,22 @@ static void plan_attention(const struct rf_forward *f, struct forward_plan *plan
     rf_op_access(op, s->seqs, RF_READ);
     rf_op_access(op, s->qkv, RF_READ);
     rf_op_access(op, s->pages, RF_READ);
-    rf_op_access(op, s->x, RF_WRITE);
+    rf_op_access(op, y, RF_WRITE);
     rf_op_access(op, s->attention_partials, RF_WRITE);
     struct rf_push_attention_reduce reduce = {.counts = s->counts.address,
                                               .rows = s->rows.address,
                                               .partials = s->attention_partials.address,
-                                              .y = s->x.address,
+                                              .y = y.address,
                                               .heads = c->heads,
                                               .head_dim = c->head_dim,
                                               .ld = plan->bucket};
-    op =
-        RF_PLAN_ADD(plan, by_path(f, "attention_reduce", "attention_reduce_act16"), layer, "attention reduce",
-                    reduce, rf_plan_grid(plan, c->heads, 1, RF_GRID_ROWS | RF_GRID_REDUCE));
+    shader = int8 ? "attention_reduce_int8" : by_path(f, "attention_reduce", "attention_reduce_act16");
+    op = RF_PLAN_ADD(plan, shader, layer, "attention reduce", reduce,
+                     rf_plan_grid(plan, c->heads, 1, RF_GRID_ROWS | RF_GRID_REDUCE));
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->attention_partials, RF_READ);
-    rf_op_access(op, s->x, RF_WRITE);
+    rf_op_access(op, y, RF_WRITE);
 }
 
 static void plan_layer(const struct rf_forward *f, struct forward_plan *plan, int layer)
@@ -193,7 +208,9 @@ static void plan_layer(const struct rf_forward *f, struct forward_plan *plan, in
     const struct rf_model_config *c = &f->config;
     const struct rf_layer_weights *w = &f->weights->layers[layer];
     uint32_t ld = plan->bucket, qkv = (c->heads + 2 * c->kv_heads) * c->head_dim;
-    plan_rmsnorm(f, plan, layer, "input norm", w->input_norm, false);
+    bool int8 = rf_int8_inputs(f, &w->down).blocks; /* then gate/up has int8 inputs too: rf_int8_check */
+    bool scaled = f->fp16 && !int8;
+    plan_rmsnorm(f, plan, layer, "input norm", w->input_norm, &w->qkv, false);
     uint32_t splits = rf_plan_matmul(f, plan,
                                      &(struct rf_matmul_call){layer, "qkv", &w->qkv, RF_EPILOGUE_STORE,
                                                               RF_SPLIT_QKV, s->x, s->qkv, ld, qkv, 1.0f});
@@ -202,14 +219,15 @@ static void plan_layer(const struct rf_forward *f, struct forward_plan *plan, in
     plan->pending = rf_plan_matmul(f, plan,
                                    &(struct rf_matmul_call){layer, "o", &w->o, RF_EPILOGUE_RESIDUAL,
                                                             RF_SPLIT_O, s->x, s->h, ld, c->hidden, 1.0f});
-    plan_rmsnorm(f, plan, layer, "post-attention norm", w->post_attention_norm, false);
+    plan_rmsnorm(f, plan, layer, "post-attention norm", w->post_attention_norm, &w->gate_up, false);
     rf_plan_matmul(f, plan,
-                   &(struct rf_matmul_call){layer, "gate/up", &w->gate_up, RF_EPILOGUE_SWIGLU, RF_SPLIT_NONE,
-                                            s->x, s->act, ld, ld, f->fp16 ? (float)RF_SWIGLU_SCALE : 1.0f});
+                   &(struct rf_matmul_call){
+                       layer, "gate/up", &w->gate_up, int8 ? RF_EPILOGUE_SWIGLU_INT8 : RF_EPILOGUE_SWIGLU,
+                       RF_SPLIT_NONE, s->x, s->act, ld, ld, scaled ? (float)RF_SWIGLU_SCALE : 1.0f});
     plan->pending = rf_plan_matmul(f, plan,
                                    &(struct rf_matmul_call){layer, "down", &w->down, RF_EPILOGUE_RESIDUAL,
                                                             RF_SPLIT_DOWN, s->act, s->h, ld, c->hidden,
-                                                            f->fp16 ? (float)RF_SWIGLU_UNSCALE : 1.0f});
+                                                            scaled ? (float)RF_SWIGLU_UNSCALE : 1.0f});
 }
 
 static void plan_head(const struct rf_forward *f, struct forward_plan *plan)
@@ -217,7 +235,7 @@ static void plan_head(const struct rf_forward *f, struct forward_plan *plan)
     const struct forward_spans *s = &f->spans;
     const struct rf_matrix *head = &f->weights->lm_head;
     uint32_t ld = plan->bucket;
-    plan_rmsnorm(f, plan, -1, "final norm", f->weights->final_norm, true);
+    plan_rmsnorm(f, plan, -1, "final norm", f->weights->final_norm, head, true);
     if (plan->flags & RF_FORWARD_LOGITS) {
         rf_plan_matmul(f, plan,
                        &(struct rf_matmul_call){-1, "lm_head", head, RF_EPILOGUE_LOGITS, RF_SPLIT_NONE, s->x,

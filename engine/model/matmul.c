@@ -2,6 +2,7 @@
 
 #include "engine/arithmetic.h"
 #include "engine/model/coopmat.h"
+#include "engine/model/int8.h"
 #include "engine/model/tune.h"
 
 enum {
@@ -20,8 +21,13 @@ enum {
 
 const char *rf_matmul_kind_name(enum rf_matmul_kind kind)
 {
-    static const char *const names[RF_MATMUL_KINDS] = {"many", "few", "wide", "coopmat"};
+    static const char *const names[RF_MATMUL_KINDS] = {"many", "few", "wide", "coopmat", "tile"};
     return names[kind];
+}
+
+const char *rf_matmul_path(const struct rf_forward *f, enum rf_weight_format format)
+{
+    return rf_int8_takes(f, format) ? "int8" : f->fp16 ? "fp16" : "portable";
 }
 
 static bool is_power_of_two(uint32_t n)
@@ -43,7 +49,8 @@ static bool can_divide(const struct rf_gpu_caps *caps, struct rf_matmul_shape sh
            rf_coopmat_divide(caps, shape.local, shape.rows, true, &tiling);
 }
 
-bool rf_matmul_legal(const struct rf_forward *f, uint32_t bucket, struct rf_matmul_shape shape)
+/* For inputs that are quads. */
+static bool is_legal(const struct rf_forward *f, uint32_t bucket, struct rf_matmul_shape shape)
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
     if (shape.kind == RF_MATMUL_COOPMAT)
@@ -91,17 +98,31 @@ static struct rf_matmul_shape coopmat_shape(const struct rf_gpu_caps *caps, uint
 }
 
 /* Matrix units first; CPU drivers emulate them. */
-struct rf_matmul_shape rf_matmul_default(const struct rf_forward *f, uint32_t bucket)
+static struct rf_matmul_shape default_shape(const struct rf_forward *f, uint32_t bucket)
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
     if (bucket <= FEW_ROWS)
         return (struct rf_matmul_shape){RF_MATMUL_FEW, LOCAL, bucket, 1};
     if (has_coopmat(f, bucket) && !(caps->cpu && caps->plain_matmul)) {
         struct rf_matmul_shape shape = coopmat_shape(caps, bucket, COOPMAT_ROWS, COOPMAT_COLUMNS);
-        if (rf_matmul_legal(f, bucket, shape))
+        if (is_legal(f, bucket, shape))
             return shape;
     }
     return default_many(caps, bucket);
+}
+
+bool rf_matmul_legal(const struct rf_forward *f, enum rf_weight_format format, uint32_t bucket,
+                     struct rf_matmul_shape shape)
+{
+    return rf_int8_takes(f, format) ? rf_int8_legal(rf_gpu_get_caps(f->gpu), bucket, shape)
+                                    : is_legal(f, bucket, shape);
+}
+
+struct rf_matmul_shape rf_matmul_default(const struct rf_forward *f, enum rf_weight_format format,
+                                         uint32_t bucket)
+{
+    return rf_int8_takes(f, format) ? rf_int8_default(rf_gpu_get_caps(f->gpu), bucket)
+                                    : default_shape(f, bucket);
 }
 
 static void add_new(struct rf_matmul_shape shape, struct rf_matmul_shape *shapes, uint32_t *count)
@@ -118,7 +139,7 @@ static void add_new(struct rf_matmul_shape shape, struct rf_matmul_shape *shapes
 static void add_shape(const struct rf_forward *f, uint32_t bucket, struct rf_matmul_shape shape,
                       struct rf_matmul_shape *shapes, uint32_t *count)
 {
-    if (rf_matmul_legal(f, bucket, shape))
+    if (is_legal(f, bucket, shape))
         add_new(shape, shapes, count);
 }
 
@@ -134,12 +155,14 @@ static void add_coopmat(const struct rf_forward *f, uint32_t bucket, struct rf_m
     add_shape(f, bucket, coopmat_shape(caps, bucket, 2 * COOPMAT_ROWS, 2 * COOPMAT_COLUMNS), shapes, count);
 }
 
-uint32_t rf_matmul_candidates(const struct rf_forward *f, uint32_t bucket,
+uint32_t rf_matmul_candidates(const struct rf_forward *f, enum rf_weight_format format, uint32_t bucket,
                               struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES])
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    if (rf_int8_takes(f, format))
+        return rf_int8_candidates(caps, bucket, shapes);
     uint32_t count = 0, lanes = caps->subgroup_size;
-    add_shape(f, bucket, rf_matmul_default(f, bucket), shapes, &count);
+    add_shape(f, bucket, default_shape(f, bucket), shapes, &count);
     uint32_t most = bucket < WIDE_ROWS ? bucket : WIDE_ROWS;
     add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most, 1}, shapes, &count);
     if (bucket > 1)
@@ -165,6 +188,9 @@ static struct rf_matmul_shape pick_shape(const struct rf_forward *f, const struc
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
     bool reduce = epilogue == RF_EPILOGUE_REDUCE;
+    if (rf_int8_takes(f, format))
+        return rf_int8_fit(caps, rf_tune_shape(f, format, plan->bucket), epilogue,
+                           (plan->flags & RF_FORWARD_DETERMINISTIC) != 0);
     if (plan->flags & RF_FORWARD_DETERMINISTIC) {
         struct rf_matmul_shape tuned = rf_tune_shape(f, format, 1u << RF_DETERMINISTIC_BUCKET);
         if (tuned.kind == RF_MATMUL_WIDE)
@@ -192,7 +218,12 @@ static const char *matmul_shader(const struct rf_forward *f, enum rf_matmul_kind
         {RF_BY_FORMAT("matmul_few", ""), RF_BY_FORMAT("matmul_few", "_act16")},
         {RF_BY_FORMAT("matmul_wide", ""), RF_BY_FORMAT("matmul_wide", "_act16")},
         {{NULL}, RF_BY_FORMAT("matmul_coopmat", "_act16")},
+        {{NULL}, {NULL}},
     };
+    static const char *const int8_names[2][RF_WEIGHT_FORMATS] = {RF_BY_FORMAT("matmul_int8", ""),
+                                                                 RF_BY_FORMAT("matmul_int8_few", "")};
+    if (rf_int8_takes(f, format))
+        return int8_names[kind == RF_MATMUL_FEW][format];
     return names[kind][f->fp16][format];
 }
 
@@ -215,6 +246,8 @@ static struct groups matmul_groups(const struct rf_forward *f, struct rf_matmul_
                                subgroups};
     case RF_MATMUL_FEW:
         return (struct groups){rf_divide_up(rf_divide_up(columns, unit), subgroups), shape.rows, subgroups};
+    case RF_MATMUL_TILE:
+        return (struct groups){rf_divide_up(columns, shape.local / 2), shape.rows, subgroups};
     case RF_MATMUL_COOPMAT:
         rf_coopmat_divide(caps, shape.local, shape.rows, reduce, &tiling);
         return (struct groups){rf_divide_up(columns, tiling.columns), tiling.rows, subgroups};
@@ -226,21 +259,23 @@ static struct groups matmul_groups(const struct rf_forward *f, struct rf_matmul_
 static uint32_t matmul_grid(const struct rf_forward *f, struct forward_plan *plan,
                             struct rf_matmul_shape shape, uint32_t columns, uint32_t epilogue)
 {
-    bool reduce = epilogue == RF_EPILOGUE_REDUCE;
+    bool reduce = epilogue == RF_EPILOGUE_REDUCE, shares = epilogue == RF_EPILOGUE_SWIGLU_INT8;
     uint32_t source = reduce || epilogue == RF_EPILOGUE_LOGITS ? RF_GRID_OUTPUTS : RF_GRID_ROWS;
     struct groups groups = matmul_groups(f, shape, columns, reduce);
+    if (shares && shape.kind == RF_MATMUL_FEW)
+        groups.x = rf_divide_up(columns, RF_LOGIT_TILE); /* a workgroup makes one tile */
     return rf_plan_grid_z(plan, groups.x, groups.y_per, source, shape.splits);
 }
 
-static void add_specs(const struct rf_forward *f, struct forward_op *op, struct rf_matmul_shape shape,
-                      uint32_t epilogue)
+static void add_specs(const struct rf_forward *f, struct forward_op *op, enum rf_weight_format format,
+                      struct rf_matmul_shape shape, uint32_t epilogue)
 {
     struct rf_coopmat_tiling tiling;
     uint32_t specs[RF_COOPMAT_SPECS];
     rf_op_spec(op, epilogue);
     rf_op_spec(op, shape.local);
     rf_op_spec(op, shape.rows);
-    if (shape.kind == RF_MATMUL_FEW)
+    if (shape.kind == RF_MATMUL_FEW && !rf_int8_takes(f, format))
         rf_op_spec(op, rf_gpu_get_caps(f->gpu)->cpu ? RF_COLUMNS : RF_COLUMNS / 2);
     if (shape.kind != RF_MATMUL_COOPMAT)
         return;
@@ -255,10 +290,12 @@ void rf_plan_chunk(const struct rf_forward *f, struct forward_plan *plan, const 
                    const struct rf_chunk *chunk, struct rf_matmul_shape shape)
 {
     const struct forward_spans *s = &f->spans;
+    bool blocks = rf_int8_takes(f, chunk->format) && call->x.address == s->x.address;
+    struct rf_span x = blocks ? s->x8 : call->x;
     bool split = shape.splits > 1;
     uint32_t epilogue = split ? RF_EPILOGUE_PARTIAL : call->epilogue;
     struct rf_push_matmul push = {.counts = s->counts.address,
-                                  .x = call->x.address,
+                                  .x = x.address,
                                   .w = chunk->span.address,
                                   .y = call->y.address,
                                   .partials = s->split_partials.address,
@@ -275,10 +312,10 @@ void rf_plan_chunk(const struct rf_forward *f, struct forward_plan *plan, const 
     struct forward_op *op =
         RF_PLAN_ADD(plan, matmul_shader(f, shape.kind, chunk->format), call->layer, call->name, push,
                     matmul_grid(f, plan, shape, chunk->columns, epilogue));
-    add_specs(f, op, shape, epilogue);
+    add_specs(f, op, chunk->format, shape, epilogue);
     rf_op_cost(op, chunk->span.size);
     rf_op_access(op, s->counts, RF_READ);
-    rf_op_access(op, call->x, RF_READ);
+    rf_op_access(op, x, RF_READ);
     rf_op_access(op, chunk->span, RF_READ);
     if (split)
         rf_op_access(op, s->split_partials, RF_WRITE);
@@ -331,6 +368,8 @@ bool rf_matmul_splits_legal(const struct rf_forward *f, uint32_t bucket, const s
     struct rf_split_load load = split_load(f, bucket, matrix, shape);
     if (shape.splits == 1)
         return true;
+    if (rf_int8_inputs(f, matrix).blocks)
+        return false;
     for (uint32_t c = 0; c < matrix->chunk_count; c++) {
         enum rf_weight_format format = matrix->chunks[c].format;
         if (matrix->chunks[c].columns % RF_COLUMNS ||
@@ -353,7 +392,7 @@ uint32_t rf_matmul_split_candidates(const struct rf_forward *f, uint32_t bucket,
                                     struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES])
 {
     struct rf_matmul_shape others[RF_MATMUL_CANDIDATES];
-    uint32_t count = 0, other_count = rf_matmul_candidates(f, bucket, others);
+    uint32_t count = 0, other_count = rf_matmul_candidates(f, rf_split_format(matrix), bucket, others);
     uint32_t splits = rf_matmul_default_splits(f, bucket, matrix, whole);
     const uint32_t neighbours[] = {splits, 2 * splits, splits / 2};
     add_new(whole, shapes, &count);

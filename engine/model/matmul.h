@@ -7,8 +7,16 @@
 
 /* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE: lanes
  * are columns, for CPUs (matmul_wide.comp). COOPMAT: matrix units, for more than 8 rows on the fp16 path
- * (matmul_coopmat.comp). */
-enum rf_matmul_kind { RF_MATMUL_MANY, RF_MATMUL_FEW, RF_MATMUL_WIDE, RF_MATMUL_COOPMAT, RF_MATMUL_KINDS };
+ * (matmul_coopmat.comp). Where inputs are int8 (int8.h): FEW (matmul_int8_few.comp) and TILE, with shared
+ * memory, for any number of rows (matmul_int8.comp). */
+enum rf_matmul_kind {
+    RF_MATMUL_MANY,
+    RF_MATMUL_FEW,
+    RF_MATMUL_WIDE,
+    RF_MATMUL_COOPMAT,
+    RF_MATMUL_TILE,
+    RF_MATMUL_KINDS
+};
 
 struct rf_matmul_shape {
     enum rf_matmul_kind kind;
@@ -17,7 +25,7 @@ struct rf_matmul_shape {
 };
 
 /* y = epilogue(x W^T) with a matrix of the model; see struct rf_push_matmul. Split over k, partials are
- * written instead of y. */
+ * written instead of y. Where x is spans.x, chunks with int8 inputs read spans.x8. */
 struct rf_matmul_call {
     int layer;
     const char *name;
@@ -41,14 +49,19 @@ struct rf_matmul_call {
 /* Bucket (rows are 1 << it) whose choice a deterministic forward takes. */
 enum { RF_DETERMINISTIC_BUCKET = 5 };
 
-/* Whether a forward's path (fp16 or portable) and bucket (rows, a power of two) can use a shape at all, splits
- * aside. */
-bool rf_matmul_legal(const struct rf_forward *forward, uint32_t bucket, struct rf_matmul_shape shape);
+/* "int8", "fp16" or "portable": the inputs that products with this format have. */
+const char *rf_matmul_path(const struct rf_forward *forward, enum rf_weight_format format);
+/* Whether products with a format on a forward's path can use a shape at all, splits aside; bucket: rows, a
+ * power of two. */
+bool rf_matmul_legal(const struct rf_forward *forward, enum rf_weight_format format, uint32_t bucket,
+                     struct rf_matmul_shape shape);
 /* What an untuned device gets, whole. */
-struct rf_matmul_shape rf_matmul_default(const struct rf_forward *forward, uint32_t bucket);
-/* Legal shapes worth a trial, the default first, all whole; at most RF_MATMUL_CANDIDATES. Returns how many. */
+struct rf_matmul_shape rf_matmul_default(const struct rf_forward *forward, enum rf_weight_format format,
+                                         uint32_t bucket);
+/* Legal shapes worth a trial, the default first, all whole; at most RF_MATMUL_CANDIDATES. Returns how many.
+ * */
 enum { RF_MATMUL_CANDIDATES = 8 };
-uint32_t rf_matmul_candidates(const struct rf_forward *forward, uint32_t bucket,
+uint32_t rf_matmul_candidates(const struct rf_forward *forward, enum rf_weight_format format, uint32_t bucket,
                               struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);
 
 /* Products that can be split have a choice of their own, shape and splits, by the format of most of their
@@ -57,7 +70,7 @@ enum rf_weight_format rf_split_format(const struct rf_matrix *matrix);
 /* The matrix' product with this shape as rf_split_default wants it: what an untuned device gets. */
 uint32_t rf_matmul_default_splits(const struct rf_forward *forward, uint32_t bucket,
                                   const struct rf_matrix *matrix, struct rf_matmul_shape shape);
-/* Whether every chunk can be split so. */
+/* Whether every chunk can be split so; what has int8 inputs cannot. */
 bool rf_matmul_splits_legal(const struct rf_forward *forward, uint32_t bucket, const struct rf_matrix *matrix,
                             struct rf_matmul_shape shape);
 /* Worth a trial, `whole` first: neighbours in splits, and other shapes of its kind with their default splits.
@@ -65,7 +78,7 @@ bool rf_matmul_splits_legal(const struct rf_forward *forward, uint32_t bucket, c
 uint32_t rf_matmul_split_candidates(const struct rf_forward *forward, uint32_t bucket,
                                     const struct rf_matrix *matrix, struct rf_matmul_shape whole,
                                     struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);
-const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "few", "wide", "coopmat" */
+const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "few", "wide", "coopmat", "tile" */
 
 /* Whether products with this format go to RF_MATMUL_WIDE; what suits them suits attention
  * (attention_wide.comp). */

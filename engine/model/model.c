@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/model/coopmat.h"
+#include "engine/model/int8.h"
 #include "loader/synthetic.h"
 #include "loader/tokenizer.h"
 
@@ -16,16 +18,36 @@ static enum rf_status check_desc(struct rf_model *model, const struct rf_model_d
                        "context length %u: the model was made for at most %u positions",
                        model->context_length, most);
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(model->gpu);
-    if (desc->precision > RF_PRECISION_F16)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "precision %d: wanted auto, f32 or f16", (int)desc->precision);
+    if (desc->precision > RF_PRECISION_INT8)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "precision %d: wanted auto, f32, f16 or int8",
+                       (int)desc->precision);
+    if (desc->precision == RF_PRECISION_INT8 && !(caps->fp16 && caps->dot_product))
+        return rf_fail(err, RF_ERROR_NO_DEVICE, "precision int8: the device lacks %s, or the %s is disabled",
+                       caps->fp16 ? "shaderIntegerDotProduct" : "shaderFloat16 or 16-bit storage",
+                       caps->fp16 ? "int8 dot product" : "fp16 tier");
     if (desc->precision == RF_PRECISION_F16 && !caps->fp16)
         return rf_fail(err, RF_ERROR_NO_DEVICE,
                        "precision f16: the device lacks shaderFloat16 or 16-bit storage, or the fp16 "
                        "tier is disabled");
     /* A CPU converts every f16 that it reads: lavapipe is faster without. */
     bool best = desc->precision == RF_PRECISION_AUTO && caps->fp16 && !caps->cpu;
-    model->fp16 = desc->precision == RF_PRECISION_F16 || best;
+    model->fp16 = desc->precision == RF_PRECISION_F16 || desc->precision == RF_PRECISION_INT8 || best;
     return RF_OK;
+}
+
+/* Once the weights are there. Unasked, where it is clearly right: dot products that the device accelerates,
+ * and no matrix units, which multiply f16 faster. */
+static enum rf_status choose_int8(struct rf_model *model, const struct rf_model_desc *desc,
+                                  struct rf_error *err)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(model->gpu);
+    bool asked = desc->precision == RF_PRECISION_INT8, matrix_units = caps->coopmat && rf_coopmat_built();
+    bool best = desc->precision == RF_PRECISION_AUTO && model->fp16 && caps->int8_dot && !matrix_units;
+    if (!asked && !best)
+        return RF_OK;
+    enum rf_status status = rf_int8_check(&model->weights, &model->config, err);
+    model->int8 = !status;
+    return asked ? status : RF_OK;
 }
 
 static void add_eos(struct rf_model *model, uint32_t token)
@@ -98,6 +120,8 @@ static enum rf_status load(struct rf_model *model, const struct source *source,
     if (!status)
         status = upload_weights(model, &files, desc, err);
     rf_model_files_close(&files);
+    if (!status)
+        status = choose_int8(model, desc, err);
     if (status)
         return status;
     const struct rf_model_config *c = &model->config;
@@ -111,6 +135,7 @@ static enum rf_status load(struct rf_model *model, const struct source *source,
                                             .config = c,
                                             .context_length = model->context_length,
                                             .fp16 = model->fp16,
+                                            .int8 = model->int8,
                                             .tune = !desc->no_tune};
     return rf_forward_create(&model->forward, &forward, err);
 }
@@ -179,7 +204,7 @@ void rf_model_get_info(const rf_model *model, struct rf_model_info *info)
     info->eos_count = model->eos_count;
     info->parameters = model->parameters;
     info->weight_bytes = model->weights.bytes;
-    strcpy(info->precision, model->fp16 ? "fp16" : "portable");
+    strcpy(info->precision, model->int8 ? "int8" : model->fp16 ? "fp16" : "portable");
 }
 
 const rf_tokenizer *rf_model_tokenizer(const rf_model *model)

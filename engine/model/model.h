@@ -16,7 +16,7 @@ struct rf_model {
     struct rf_weights weights;
     struct rf_kv_pool *pool;
     struct rf_forward *forward;
-    bool fp16;
+    bool fp16, int8; /* int8 with fp16: see engine/model/int8.h */
     uint32_t context_length;
     uint32_t mask_token;                        /* RF_NONE: a plain Qwen3 */
     uint32_t eos_tokens[RF_MAX_EOS], eos_count; /* [0] the tokenizer's */

@@ -26,7 +26,7 @@ struct choice {
 struct key {
     enum rf_split_product product; /* RF_SPLIT_NONE: the shape for everything else of the format */
     enum rf_weight_format format;
-    bool fp16;
+    const char *path; /* rf_matmul_path */
     uint32_t rows, k, columns;
 };
 
@@ -58,10 +58,9 @@ struct subject {
 static int format_key(char *line, const struct key *key)
 {
     bool whole = key->product == RF_SPLIT_NONE;
-    return snprintf(line, LINE_ROOM,
-                    "%s%s%s %s rows %u k %u columns %u:", whole ? "" : rf_split_name(key->product),
-                    whole ? "" : " ", rf_weight_format_name(key->format), key->fp16 ? "fp16" : "portable",
-                    key->rows, key->k, key->columns);
+    return snprintf(
+        line, LINE_ROOM, "%s%s%s %s rows %u k %u columns %u:", whole ? "" : rf_split_name(key->product),
+        whole ? "" : " ", rf_weight_format_name(key->format), key->path, key->rows, key->k, key->columns);
 }
 
 static void read_lines(const struct rf_forward *f, struct rf_tune *tune)
@@ -82,7 +81,7 @@ static void read_lines(const struct rf_forward *f, struct rf_tune *tune)
 
 static bool is_legal(const struct rf_forward *f, const struct subject *subject, struct rf_matmul_shape shape)
 {
-    if (!rf_matmul_legal(f, subject->key.rows, shape))
+    if (!rf_matmul_legal(f, subject->key.format, subject->key.rows, shape))
         return false;
     return subject->key.product == RF_SPLIT_NONE
                ? shape.splits == 1
@@ -158,7 +157,7 @@ static struct subject find_subject(const struct rf_forward *f, enum rf_weight_fo
 {
     const struct rf_weights *w = f->weights;
     struct subject subject = {
-        .key = {.product = RF_SPLIT_NONE, .format = format, .fp16 = f->fp16, .rows = rows}};
+        .key = {.product = RF_SPLIT_NONE, .format = format, .path = rf_matmul_path(f, format), .rows = rows}};
     for (uint32_t l = 0; l < w->layer_count; l++)
         consider(f, &subject, &w->layers[l].qkv);
     for (uint32_t l = 0; l < w->layer_count && !subject.count; l++)
@@ -181,7 +180,8 @@ static const struct rf_matrix *product_matrix(const struct rf_layer_weights *w, 
 static struct subject find_product(const struct rf_forward *f, enum rf_split_product product,
                                    enum rf_weight_format format, uint32_t rows)
 {
-    struct subject subject = {.key = {.product = product, .format = format, .fp16 = f->fp16, .rows = rows}};
+    struct subject subject = {
+        .key = {.product = product, .format = format, .path = rf_matmul_path(f, format), .rows = rows}};
     for (uint32_t l = 0; l < f->weights->layer_count && subject.count < MOST_MATRICES; l++) {
         const struct rf_matrix *matrix = product_matrix(&f->weights->layers[l], product);
         if (rf_split_format(matrix) != format)
@@ -220,8 +220,8 @@ static void plan_shape(const struct rf_forward *f, struct forward_plan *plan, co
     rf_plan_chunk(f, plan, &call, &chunk, shape);
 }
 
-/* A product, and behind it a norm that adds its splits up and normalises, as in a forward. Behind qkv there is
- * head_rope, but it needs sessions: a norm as long as qkv reads as much. */
+/* A product, and behind it a norm that adds its splits up and normalises, as in a forward. Behind qkv there
+ * is head_rope, but it needs sessions: a norm as long as qkv reads as much. */
 static void plan_product(const struct rf_forward *f, struct forward_plan *plan, const struct subject *subject,
                          uint32_t index, struct rf_matmul_shape shape)
 {
@@ -338,7 +338,8 @@ static enum rf_status time_trial(struct rf_forward *f, const struct subject *sub
     return status;
 }
 
-/* Activations of 0.5 (f32) or 1.75 (f16): what is in memory could be anything, and subnormals are slow. */
+/* Activations of 0.5 (f32, scales of int8) or 1.75 (f16): what is in memory could be anything, and
+ * subnormals are slow. */
 static enum rf_status prepare(struct rf_forward *f, uint32_t rows, struct rf_error *err)
 {
     const struct rf_counts counts = {.rows = rows, .outputs = rows};
@@ -347,6 +348,8 @@ static enum rf_status prepare(struct rf_forward *f, uint32_t rows, struct rf_err
         status = rf_gpu_fill(f->gpu, f->spans.x, 0x3f003f00, err);
     if (!status)
         status = rf_gpu_fill(f->gpu, f->spans.act, 0x3f003f00, err);
+    if (!status && f->int8)
+        status = rf_gpu_fill(f->gpu, f->spans.x8, 0x3f003f00, err);
     if (!status)
         status = rf_gpu_fill(f->gpu, f->spans.h, 0, err);
     return status;
@@ -358,7 +361,7 @@ static enum rf_status try_all(struct rf_forward *f, const struct subject *subjec
     struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES];
     uint32_t count =
         subject->key.product == RF_SPLIT_NONE
-            ? rf_matmul_candidates(f, subject->key.rows, shapes)
+            ? rf_matmul_candidates(f, subject->key.format, subject->key.rows, shapes)
             : rf_matmul_split_candidates(f, subject->key.rows, subject->matrices[0], best->shape, shapes);
     enum rf_status status = count > 1 ? prepare(f, subject->key.rows, err) : RF_OK;
     for (uint32_t i = 0; !status && count > 1 && i < count; i++) {
@@ -408,7 +411,8 @@ static enum rf_status tune_format(struct rf_forward *f, enum rf_weight_format fo
     struct subject subject = find_subject(f, format, 1u << bucket);
     if (choice->known || !subject.count)
         return RF_OK;
-    return tune_subject(f, &subject, rf_matmul_default(f, subject.key.rows), choice, visit, user, err);
+    return tune_subject(f, &subject, rf_matmul_default(f, format, subject.key.rows), choice, visit, user,
+                        err);
 }
 
 /* After all formats: what is tried first is the format's choice, whole. */
@@ -473,7 +477,7 @@ struct rf_matmul_shape rf_tune_shape(const struct rf_forward *f, enum rf_weight_
     uint32_t bucket = bucket_of(rows);
     if (f->tuned && f->tuned->choices[format][bucket].known)
         return f->tuned->choices[format][bucket].shape;
-    return rf_matmul_default(f, rows);
+    return rf_matmul_default(f, format, rows);
 }
 
 void rf_tune_free(struct rf_tune *tune)

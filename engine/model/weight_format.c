@@ -92,12 +92,13 @@ static void pack_q8_0(const unsigned char *from, uint32_t k, struct plane q, str
     }
 }
 
-/* Eight numbers of 4 bits, `step` bytes apart in pairs of nibbles: nibble `high` of bytes at[0..7]. */
+/* Eight numbers of 4 bits, nibble `high` of bytes at[0..7]: four in the low nibbles of a word, four in the
+ * high ones. */
 static uint32_t nibbles(const unsigned char *at, bool high)
 {
     uint32_t word = 0;
     for (uint32_t j = 0; j < 8; j++)
-        word |= (uint32_t)(high ? at[j] >> 4 : at[j] & 15) << (4 * j);
+        word |= (uint32_t)(high ? at[j] >> 4 : at[j] & 15) << (j % 4 * 8 + j / 4 * 4);
     return word;
 }
 
@@ -153,7 +154,7 @@ static void pack_q6_k(const unsigned char *from, uint32_t k, struct plane low, s
             const unsigned char *at = from + 128 + i / 8 * 32 + i % 2 * 16;
             uint32_t word = 0;
             for (uint32_t j = 0; j < 16; j++)
-                word |= (uint32_t)(at[j] >> (i % 8 / 2 * 2) & 3) << (2 * j);
+                word |= (uint32_t)(at[j] >> (i % 8 / 2 * 2) & 3) << (j % 4 * 8 + j / 4 * 2);
             high.words[8 * (16 * b + i)] = word;
         }
         struct plane scales = plane_at(header, 144 * (uint64_t)b, column);

@@ -18,6 +18,12 @@ enum rf_weight_format {
     RF_WEIGHT_FORMATS
 };
 
+/* Whether weights are integers with scales. */
+static inline bool rf_weight_is_quantized(enum rf_weight_format format)
+{
+    return format >= RF_WEIGHT_Q8_0;
+}
+
 const char *rf_weight_format_name(enum rf_weight_format format); /* "bf16", as in shader names */
 enum rf_dtype rf_weight_format_dtype(enum rf_weight_format format);
 /* False when the engine has no such format. */

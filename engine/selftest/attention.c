@@ -1,5 +1,6 @@
 /* attention and attention_reduce: causal in buffer order, over committed rows and the row's own segment. */
 #include "engine/selftest/fixtures.h"
+#include "engine/selftest/int8_rows.h"
 
 /* How the rows of a forward lie, as decoding makes them. */
 enum layout {
@@ -14,6 +15,7 @@ struct attention_shape {
     enum layout layout;
     uint32_t rows, cache, heads, kv_heads, head_dim;
     bool wide; /* attention_wide */
+    bool int8; /* y is int8 blocks */
 };
 
 struct attention_case {
@@ -23,6 +25,7 @@ struct attention_case {
     struct rf_row rows[RF_MAX_ROWS];
     size_t qkv, y, partials;
     uint32_t ld;
+    struct rf_int8_rows blocks; /* int8's y */
 };
 
 static uint32_t key_count(const struct rf_row *row)
@@ -124,6 +127,35 @@ static size_t partial_at(const struct attention_case *a, uint32_t split, uint32_
     return a->partials + (((size_t)split * a->ld + m) * a->s.heads + head) * (a->s.head_dim + 2) * 4;
 }
 
+static void expect_y(struct attention_case *a, uint32_t m, uint32_t i, double value)
+{
+    if (a->s.int8)
+        rf_int8_expect(&a->c, &a->blocks, m, i, value);
+    else
+        rf_case_expect(&a->c, rf_quad_at(a->y, a->s.act, a->ld, m, i), a->s.act, value);
+}
+
+/* The y that the case has, of rows of `columns` numbers. */
+static void place_y(struct attention_case *a, uint32_t columns)
+{
+    if (a->s.int8 && rf_int8_begin(&a->c, &a->blocks, a->s.rows, a->ld, columns))
+        a->y = a->blocks.at;
+    else if (!a->s.int8)
+        a->y = rf_case_alloc(&a->c, "y", (size_t)a->ld * columns * rf_number_bytes(a->s.act));
+}
+
+/* Numbers that are f32 or f16, and int8 blocks, each by its own tolerance. */
+static bool run_case(struct attention_case *a, double int8_tolerance)
+{
+    double tolerance = a->c.tolerance;
+    if (!a->s.int8)
+        return rf_case_run(&a->c);
+    a->c.tolerance = int8_tolerance;
+    bool passed = rf_int8_run(&a->c, &a->blocks);
+    a->c.tolerance = tolerance;
+    return rf_case_run(&a->c) && passed;
+}
+
 /* Part 0: y of rows with at most RF_SPLIT_KEYS keys. Parts 1..3: max, sum and o of the splits of the others.
  */
 static void expect_attention(struct attention_case *a, double *scores)
@@ -142,8 +174,7 @@ static void expect_attention(struct attention_case *a, double *scores)
                     if (keys > RF_SPLIT_KEYS)
                         rf_case_expect(c, at + (2 + d) * 4, RF_NUMBER_F32, softmax.o[d]);
                     else
-                        rf_case_expect(c, rf_quad_at(a->y, a->s.act, a->ld, m, head * a->s.head_dim + d),
-                                       a->s.act, softmax.o[d] / softmax.sum);
+                        expect_y(a, m, head * a->s.head_dim + d, softmax.o[d] / softmax.sum);
                 }
                 if (keys <= RF_SPLIT_KEYS)
                     continue;
@@ -191,7 +222,7 @@ static void place_attention(struct attention_case *a)
             rf_case_put_number(c, a->qkv + ((size_t)m * stride + i) * 4, RF_NUMBER_F32,
                                rf_random_signed(&c->random) * 3.0);
     a->ld = a->s.rows + a->s.rows % 3;
-    a->y = rf_case_alloc(c, "y", (size_t)a->ld * a->s.heads * a->s.head_dim * rf_number_bytes(a->s.act));
+    place_y(a, a->s.heads * a->s.head_dim);
     a->partials =
         rf_case_alloc(c, "partials", (size_t)split_count(a) * a->ld * a->s.heads * (a->s.head_dim + 2) * 4);
     fill_kv(a);
@@ -206,7 +237,9 @@ static void run_alone(struct attention_case *a, size_t counts, size_t rows)
     rf_patch_counts(c, counts, false);
     rf_alone_move(c, rows + last * sizeof a->rows[0], rows, sizeof a->rows[0]);
     rf_alone_move(c, a->qkv + last * stride, a->qkv, (size_t)a->s.heads * a->s.head_dim * 4);
-    for (uint32_t i = 0; splits == 1 && i < a->s.heads * a->s.head_dim; i += 4)
+    if (a->s.int8 && splits == 1)
+        rf_int8_expect_alone(c, &a->blocks, last, 0);
+    for (uint32_t i = 0; !a->s.int8 && splits == 1 && i < a->s.heads * a->s.head_dim; i += 4)
         rf_alone_expect(c, rf_quad_at(a->y, a->s.act, a->ld, last, i),
                         rf_quad_at(a->y, a->s.act, a->ld, 0, i), 4 * rf_number_bytes(a->s.act));
     for (uint32_t s = 0; splits > 1 && s < splits; s++)
@@ -226,7 +259,7 @@ static void run_attention(struct rf_suite *suite, struct attention_shape s)
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(suite->h->gpu);
     if (s.wide && !caps->wide)
         return;
-    struct rf_kernel_id id = {.shader = names[s.wide][s.act == RF_NUMBER_F16],
+    struct rf_kernel_id id = {.shader = s.int8 ? "attention_int8" : names[s.wide][s.act == RF_NUMBER_F16],
                               .spec_count = s.wide ? 3 : 2,
                               .specs = {group, s.head_dim, caps->subgroup_size}};
     struct attention_case a = {.s = s};
@@ -261,8 +294,9 @@ static void run_attention(struct rf_suite *suite, struct attention_shape s)
      * all. f16: q may be rounded to f16 before it meets K (2^-11 of scores of about 2), and y is stored with
      * 2^-11. */
     c->tolerance = s.act == RF_NUMBER_F16 ? 3.0 * ldexp(1.0, -11) : ldexp(1.0, -17);
-    if (rf_case_run(c) && s.rows > 1)
+    if (run_case(&a, ldexp(1.0, -15)) && s.rows > 1)
         run_alone(&a, counts, rows);
+    rf_int8_end(&a.blocks);
 }
 
 /* ---- attention_reduce ------------------------------------------------------------------------------- */
@@ -292,18 +326,20 @@ static void expect_reduced(struct attention_case *a, uint32_t m, uint32_t head)
             o[d] += weight * rf_case_get_number(c, at + (2 + d) * 4, RF_NUMBER_F32);
     }
     for (uint32_t d = 0; d < a->s.head_dim; d++)
-        rf_case_expect(c, rf_quad_at(a->y, a->s.act, a->ld, m, head * a->s.head_dim + d), a->s.act,
-                       o[d] / sum);
+        expect_y(a, m, head * a->s.head_dim + d, o[d] / sum);
 }
 
 /* Key counts of neighbouring rows lie on both sides of RF_SPLIT_KEYS and of its multiples. */
-static void run_reduce(struct rf_suite *suite, enum rf_number act, uint32_t rows, uint32_t heads,
+static void run_reduce(struct rf_suite *suite, enum rf_number act, bool int8, uint32_t rows, uint32_t heads,
                        uint32_t head_dim)
 {
     static const uint32_t keys[] = {513, 512, 1024, 1, 1025, 3000};
-    struct rf_kernel_id id = {.shader = act == RF_NUMBER_F16 ? "attention_reduce_act16" : "attention_reduce"};
+    struct rf_kernel_id id = {.shader = int8                   ? "attention_reduce_int8"
+                                        : act == RF_NUMBER_F16 ? "attention_reduce_act16"
+                                                               : "attention_reduce"};
     struct attention_case a = {
-        .s = {.act = act, .rows = rows, .heads = heads, .kv_heads = heads, .head_dim = head_dim}};
+        .s = {
+            .act = act, .rows = rows, .heads = heads, .kv_heads = heads, .head_dim = head_dim, .int8 = int8}};
     struct rf_case *c = &a.c;
     if (!rf_case_begin(suite->h, c, &id, "rows=%u heads=%u head_dim=%u", rows, heads, head_dim))
         return;
@@ -312,7 +348,7 @@ static void run_reduce(struct rf_suite *suite, enum rf_number act, uint32_t rows
         a.rows[m] = (struct rf_row){.ctx_rows = ctx, .seg_first = ctx + 9, .kv_row = keys[m % 6] + 8};
     }
     a.ld = rows + 1;
-    a.y = rf_case_alloc(c, "y", (size_t)a.ld * heads * head_dim * rf_number_bytes(act));
+    place_y(&a, heads * head_dim);
     a.partials = rf_case_alloc(c, "partials", (size_t)split_count(&a) * a.ld * heads * (head_dim + 2) * 4);
     for (uint32_t m = 0; m < rows; m++)
         for (uint32_t head = 0; head < heads && key_count(&a.rows[m]) > RF_SPLIT_KEYS; head++)
@@ -330,7 +366,12 @@ static void run_reduce(struct rf_suite *suite, enum rf_number act, uint32_t rows
     rf_case_set_groups(c, heads, rows, 1);
     /* exp of differences of up to 10 that count: 23 ulp; the f16 output rounds by 2^-11. */
     c->tolerance = act == RF_NUMBER_F16 ? ldexp(1.0, -11) : ldexp(1.0, -18);
-    rf_case_run(c);
+    if (int8) {
+        c->tolerance = ldexp(1.0, -16); /* of the largest number of a block, which is one of 32 */
+        rf_int8_run(c, &a.blocks);
+    } else
+        rf_case_run(c);
+    rf_int8_end(&a.blocks);
 }
 
 /* ---- Shapes ----------------------------------------------------------------------------------------- */
@@ -364,28 +405,39 @@ static void run_act(struct rf_suite *suite, enum rf_number act, bool wide)
         }
     /* One split and several in one forward: the first row has exactly RF_SPLIT_KEYS keys, the next ones more.
      */
-    run_attention(suite, (struct attention_shape){act, LAYOUT_VERIFY, 9, RF_SPLIT_KEYS - 1, 4, 2, 64, wide});
+    run_attention(suite,
+                  (struct attention_shape){act, LAYOUT_VERIFY, 9, RF_SPLIT_KEYS - 1, 4, 2, 64, wide, false});
     if (suite->thorough) {
-        run_attention(suite, (struct attention_shape){act, LAYOUT_PLAN, 3, 1100, 4, 1, 128, wide});
-        run_attention(
-            suite, (struct attention_shape){act, LAYOUT_COMPLETE, 8, 2 * RF_SPLIT_KEYS - 2, 2, 1, 64, wide});
-        run_attention(suite, (struct attention_shape){act, LAYOUT_MIXED, 9, 1500, 2, 2, 64, wide});
-        run_attention(suite, (struct attention_shape){act, LAYOUT_VERIFY, 5, 100, 9, 1, 64, wide});
+        run_attention(suite, (struct attention_shape){act, LAYOUT_PLAN, 3, 1100, 4, 1, 128, wide, false});
+        run_attention(suite, (struct attention_shape){act, LAYOUT_COMPLETE, 8, 2 * RF_SPLIT_KEYS - 2, 2, 1,
+                                                      64, wide, false});
+        run_attention(suite, (struct attention_shape){act, LAYOUT_MIXED, 9, 1500, 2, 2, 64, wide, false});
+        run_attention(suite, (struct attention_shape){act, LAYOUT_VERIFY, 5, 100, 9, 1, 64, wide, false});
     }
 }
 
 static void run_reduces(struct rf_suite *suite, enum rf_number act)
 {
-    run_reduce(suite, act, 7, 4, 64);
+    run_reduce(suite, act, false, 7, 4, 64);
     if (!suite->thorough)
         return;
-    run_reduce(suite, act, 1, 1, 128);
-    run_reduce(suite, act, 65, 16, 40);
-    run_reduce(suite, act, 9, 2, 256);
+    run_reduce(suite, act, false, 1, 1, 128);
+    run_reduce(suite, act, false, 65, 16, 40);
+    run_reduce(suite, act, false, 9, 2, 256);
 }
 
 void rf_selftest_attention(struct rf_suite *suite)
 {
+    static const struct attention_shape int8_shapes[] = {
+        {RF_NUMBER_F16, LAYOUT_MIXED, 9, 300, 4, 2, 64, false, true},
+        {RF_NUMBER_F16, LAYOUT_VERIFY, 3, RF_SPLIT_KEYS - 1, 4, 1, 128, false, true},
+        {RF_NUMBER_F16, LAYOUT_COMPLETE, 33, 65, 16, 1, 64, false, true},
+        {RF_NUMBER_F16, LAYOUT_PLAN, 8, 64, 9, 1, 96, false, true},
+    };
+    for (uint32_t i = 0; rf_int8_runs(suite) && i < (suite->thorough ? 4u : 1u); i++) {
+        run_attention(suite, int8_shapes[i]);
+        run_reduce(suite, RF_NUMBER_F16, true, 7 + i, 4 + i, int8_shapes[i].head_dim);
+    }
     for (int act = RF_NUMBER_F32; act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32); act++) {
         run_act(suite, (enum rf_number)act, false);
         run_act(suite, (enum rf_number)act, true);

@@ -137,7 +137,7 @@ static void run_reduce(struct rf_suite *suite, struct rf_product p)
         /* Logits are exact in f32, so the token is, too. Each term of the sum has the error of an exp with an
          * argument below 8 (3 + 2|x| ulp) and is rescaled whenever a larger logit comes. */
         c->tolerance = ldexp(1.0, -18);
-        if (rf_case_run(c) && p.kind != RF_PRODUCT_FEW && p.rows > 1)
+        if (rf_case_run(c) && !rf_product_is_few(&p) && p.rows > 1)
             run_reduce_alone(&r, tiles);
     }
     rf_product_free(&r.p);
@@ -157,6 +157,24 @@ static void run_reduces(struct rf_suite *suite, struct rf_product p, uint32_t tu
         p.k = k[(turn + i) % 3];
         p.column_first = (turn + i) % 4 == 2 ? 3 * RF_LOGIT_TILE : 0;
         p.data = (turn + i) % 3 == 1 ? RF_DATA_OFFSET : RF_DATA_EXACT;
+        run_reduce(suite, p);
+    }
+}
+
+/* Int8 inputs of -1, 0 and 1, and weights whose scales are f16 of one binade: sums over up to 64 of k are
+ * exact. Quick: a case of each kernel. */
+static void run_int8_reduces(struct rf_suite *suite, struct rf_product p)
+{
+    static const uint32_t rows[2][3] = {{33, 9, 65}, {7, 1, 8}}, columns[] = {65, 8, 513};
+    bool few = p.kind == RF_PRODUCT_INT8_FEW;
+    for (uint32_t i = 0; i < (suite->thorough ? 3u : 1u); i++) {
+        rf_product_set_kind(suite, &p, p.kind);
+        p.rows_at_once = few ? 1u << i : 16u << i;
+        p.local = !few && i == 1 ? 256 : p.local;
+        p.rows = rows[few][i];
+        p.columns = columns[i];
+        p.k = i == 1 ? 32 : 64;
+        p.column_first = i == 2 ? 3 * RF_LOGIT_TILE : 0;
         run_reduce(suite, p);
     }
 }
@@ -298,6 +316,14 @@ void rf_selftest_logits(struct rf_suite *suite)
                 run_reduces(suite, p, turn);
             }
         }
+    for (int kind = RF_PRODUCT_INT8; kind <= RF_PRODUCT_INT8_FEW; kind++) {
+        struct rf_product p = {.kind = (enum rf_product_kind)kind,
+                               .act = RF_NUMBER_F16,
+                               .weights = RF_WEIGHT_Q8_0,
+                               .data = RF_DATA_EXACT};
+        if (rf_product_runs(suite, p.kind, p.act))
+            run_int8_reduces(suite, p);
+    }
     for (uint32_t i = 0; i < 7; i += suite->thorough ? 1 : 3)
         run_results(suite, counts[i], tiles[i]);
 }

@@ -25,7 +25,8 @@ static void expect_columns(struct rf_case *c, const struct rf_product *p, size_t
     c->floors[0] = p->term_rms * (residual ? (double)p->scale : 1.0);
     /* A copy of weights that were made f16 is not exact. */
     bool rounded = p->kind == RF_PRODUCT_COOPMAT && p->data != RF_DATA_EXACT && p->weights != RF_WEIGHT_F16;
-    c->tolerance = p->data == RF_DATA_RANDOM || residual || rounded ? rf_product_tolerance(p) : 0.0;
+    bool random = p->data == RF_DATA_RANDOM || p->data == RF_DATA_ROUNDED;
+    c->tolerance = random || residual || rounded ? rf_product_tolerance(p) : 0.0;
 }
 
 /* PARTIAL: [split][ldx][ldy], each with the sum over its part of k. */
@@ -59,6 +60,20 @@ static void expect_swiglu(struct rf_case *c, const struct rf_product *p, size_t 
      * half of that in the norm. */
     c->tolerance =
         3.0 * rf_product_tolerance(p) + ldexp(1.0, -19) + (p->act == RF_NUMBER_F16 ? ldexp(1.0, -11) : 0.0);
+}
+
+/* The same as int8 blocks. Relative to the largest product of a block, which is not far below their rms, as
+ * single numbers are there. */
+static bool run_swiglu_int8(struct rf_case *c, const struct rf_product *p, struct rf_int8_rows *out)
+{
+    for (uint32_t m = 0; m < p->rows; m++)
+        for (uint32_t n = 0; n < p->columns; n += 8)
+            for (uint32_t i = 0; i < 4; i++) {
+                double g = p->y[(size_t)m * p->columns + n + i], u = p->y[(size_t)m * p->columns + n + 4 + i];
+                rf_int8_expect(c, out, m, n / 2 + i, silu(g) * u * (double)p->scale);
+            }
+    c->tolerance = 16.0 * (3.0 * rf_product_tolerance(p) + ldexp(1.0, -19));
+    return rf_int8_run(c, out);
 }
 
 static void run_alone(struct rf_case *c, const struct rf_product *p, size_t counts, size_t y)
@@ -112,8 +127,42 @@ static void run_product(struct rf_suite *suite, struct rf_product p)
             expect_partials(&c, &p, y);
         else
             expect_columns(&c, &p, y);
-        if (rf_case_run(&c) && p.kind != RF_PRODUCT_FEW && p.rows > 1)
+        if (rf_case_run(&c) && !rf_product_is_few(&p) && p.rows > 1)
             run_alone(&c, &p, counts, y);
+    }
+    rf_product_free(&p);
+}
+
+/* SWIGLU_INT8: behind `column_first` columns of another chunk, whose products are not touched. */
+static void run_int8_product(struct rf_suite *suite, struct rf_product p)
+{
+    struct rf_case c;
+    struct rf_int8_rows out;
+    struct rf_kernel_id id = rf_product_kernel(suite, &p);
+    char shape[RF_SHAPE_LENGTH];
+    p.ldx = p.rows + p.rows % 3;
+    p.ldy = p.rows + p.rows % 2;
+    p.scale = 1.0f;
+    if (!rf_case_begin(suite->h, &c, &id, "%s", rf_product_shape(&p, shape, sizeof shape)))
+        return;
+    if (rf_product_place(&c, &p)) {
+        size_t counts = rf_put_counts(&c, p.rows, UINT32_MAX);
+        struct rf_push_matmul push = rf_product_push(&c, &p, counts);
+        uint32_t first = p.column_first / 2;
+        if (rf_int8_begin(&c, &out, p.rows, p.ldy, p.columns / 2)) {
+            size_t before = first / RF_INT8_BLOCK_LENGTH * rf_int8_bytes(RF_INT8_BLOCK_LENGTH, p.ldy);
+            push.y = rf_case_address(&c, out.at) - before;
+            rf_case_set_push(&c, &push, sizeof push);
+            rf_product_set_groups(&c, &p);
+            if (run_swiglu_int8(&c, &p, &out) && !rf_product_is_few(&p) && p.rows > 1) {
+                rf_alone_begin(&c);
+                rf_product_move_last(&c, &p);
+                rf_patch_counts(&c, counts, false);
+                rf_int8_expect_alone(&c, &out, p.rows - 1, 0);
+                rf_alone_run(&c);
+            }
+        }
+        rf_int8_end(&out);
     }
     rf_product_free(&p);
 }
@@ -242,8 +291,8 @@ static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t 
     run_product(suite, p);
 }
 
-/* Split over k, every kind that can be, with weights of each format: even and uneven parts, a last part that is
- * no whole step, as many parts as there are, and one. Quick: one case of each shader. */
+/* Split over k, every kind that can be, with weights of each format: even and uneven parts, a last part that
+ * is no whole step, as many parts as there are, and one. Quick: one case of each shader. */
 static void run_splits(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
     static const struct {
@@ -286,6 +335,60 @@ static void run_vocabulary(struct rf_suite *suite, struct rf_product p)
     run_product(suite, p);
 }
 
+/* Products with int8 inputs: every epilogue but REDUCE (logits.c), every number of rows at once and
+ * workgroup that the engine chooses, with Q8_0; the first INT8_MOST with the other formats. Quick: the
+ * first. Then one beside what the inputs were before they were rounded. */
+enum { INT8_MOST = 2, INT8_COUNT = 7 };
+struct int8_case {
+    uint32_t epilogue, rows, rows_at_once, local, columns, k, column_first;
+};
+
+static void run_int8(struct rf_suite *suite, struct rf_product p)
+{
+    static const struct int8_case cases[2][INT8_COUNT] = {
+        {{RF_EPILOGUE_SWIGLU_INT8, 33, 16, 128, 128, 96, 0},
+         {RF_EPILOGUE_STORE, 31, 32, 64, 513, 96, RF_COLUMN_PAD},
+         {RF_EPILOGUE_STORE, 65, 64, 128, 65, 768, 0},
+         {RF_EPILOGUE_RESIDUAL, 127, 16, 256, 65, 4096, 0},
+         {RF_EPILOGUE_SWIGLU, 9, 16, 64, 136, 256, 0},
+         {RF_EPILOGUE_LOGITS, 64, 32, 128, 7, 32, RF_COLUMN_PAD},
+         {RF_EPILOGUE_SWIGLU_INT8, 1, 32, 256, 320, 32, RF_COLUMN_PAD}},
+        {{RF_EPILOGUE_SWIGLU_INT8, 7, 8, 64, 128, 256, 0},
+         {RF_EPILOGUE_STORE, 8, 4, 64, 513, 768, 0},
+         {RF_EPILOGUE_STORE, 1, 1, 128, 65, 96, RF_COLUMN_PAD},
+         {RF_EPILOGUE_RESIDUAL, 2, 2, 64, 63, 4096, 0},
+         {RF_EPILOGUE_SWIGLU, 7, 8, 64, 136, 256, 0},
+         {RF_EPILOGUE_LOGITS, 8, 2, 64, 8, 32, RF_COLUMN_PAD},
+         {RF_EPILOGUE_SWIGLU_INT8, 2, 2, 256, 320, 32, RF_COLUMN_PAD}},
+    };
+    uint32_t unit = rf_weights_unit(p.weights), most = p.weights == RF_WEIGHT_Q8_0 ? INT8_COUNT : INT8_MOST;
+    for (uint32_t i = 0; i < (suite->thorough ? most : 1u); i++) {
+        const struct int8_case *now = &cases[p.kind == RF_PRODUCT_INT8_FEW][i];
+        p.epilogue = now->epilogue;
+        p.rows = now->rows;
+        p.rows_at_once = now->rows_at_once;
+        p.local = now->local;
+        p.columns = now->columns;
+        p.k = rf_divide_up(now->k, unit) * unit;
+        p.column_first = now->column_first;
+        p.scale = p.epilogue == RF_EPILOGUE_SWIGLU ? (float)RF_SWIGLU_SCALE : 1.0f;
+        p.amplitude = i % 2 ? 50.0 : 0.0;
+        if (p.epilogue == RF_EPILOGUE_SWIGLU_INT8)
+            run_int8_product(suite, p);
+        else
+            run_product(suite, p);
+    }
+    rf_product_set_kind(suite, &p, p.kind);
+    p.data = RF_DATA_ROUNDED;
+    p.epilogue = RF_EPILOGUE_STORE;
+    p.amplitude = 0.0;
+    p.column_first = 0;
+    p.rows = p.kind == RF_PRODUCT_INT8_FEW ? 3 : 9;
+    p.columns = 65;
+    p.k = 768;
+    run_product(suite, p);
+}
+
 void rf_selftest_matmul(struct rf_suite *suite)
 {
     uint32_t turn = 0;
@@ -305,5 +408,13 @@ void rf_selftest_matmul(struct rf_suite *suite)
             if (suite->thorough && weights == RF_WEIGHT_BF16)
                 run_vocabulary(suite, p);
             turn += 11;
+        }
+    for (int weights = RF_WEIGHT_Q8_0; weights < RF_WEIGHT_FORMATS; weights++)
+        for (int kind = RF_PRODUCT_INT8; kind <= RF_PRODUCT_INT8_FEW; kind++) {
+            struct rf_product p = {.kind = (enum rf_product_kind)kind,
+                                   .act = RF_NUMBER_F16,
+                                   .weights = (enum rf_weight_format)weights};
+            if (rf_product_runs(suite, p.kind, p.act))
+                run_int8(suite, p);
         }
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "engine/selftest/fixtures.h"
+#include "engine/selftest/int8_rows.h"
 #include "engine/selftest/weights.h"
 
 static const uint32_t all_rows[] = {1, 2, 7, 8, 9, 31, 33, 64, 65, 127};
@@ -65,8 +66,8 @@ struct rmsnorm_shape {
     uint32_t splits, local;
 };
 
-/* `count` numbers of a product that was split over k: random partials, split_bytes apart. Their sums are added
- * to `sums`. */
+/* `count` numbers of a product that was split over k: random partials, split_bytes apart. Their sums are
+ * added to `sums`. */
 static void put_partials(struct rf_case *c, size_t at, size_t split_bytes, uint32_t splits, uint32_t count,
                          double amplitude, double *sums)
 {
@@ -186,6 +187,82 @@ static void run_rmsnorm(struct rf_suite *suite, struct rmsnorm_shape s)
         run_rmsnorm_alone(&c, &s, &at, counts, list, outputs[s.rows - 1]);
 }
 
+/* Into int8 blocks, and with `both` into f16 quads too. Row 1 is zeros; in row 2 one number is infinite,
+ * which makes it a NaN and the others zeros: its block says so, no other does. */
+static void run_int8_rmsnorm(struct rf_suite *suite, bool gather, bool both, uint32_t splits, uint32_t rows,
+                             uint32_t hidden)
+{
+    struct rf_kernel_id id = {.shader = "rmsnorm_int8", .spec_count = 4, .specs = {gather, splits, 64, both}};
+    struct rf_case c;
+    struct rf_int8_rows out;
+    uint32_t ld = rows + 1 + rows % 4, outputs[RF_MAX_ROWS];
+    double value[MOST_HIDDEN];
+    if (!rf_case_begin(suite->h, &c, &id, "rows=%u hidden=%u splits=%u%s%s", rows, hidden, splits,
+                       gather ? " gather" : "", both ? " both" : ""))
+        return;
+    size_t weight = rf_case_alloc(&c, "weight", hidden * 4);
+    for (uint32_t i = 0; i < hidden; i++)
+        rf_case_put_number(&c, weight + i * 4, RF_NUMBER_F32, rf_random_signed(&c.random) * 2.0);
+    size_t h = rf_case_alloc(&c, "h", (size_t)(rows + 1) * hidden * 4);
+    size_t partials = rf_case_alloc(&c, "partials", (size_t)splits * ld * hidden * 4);
+    size_t quads = both ? rf_case_alloc(&c, "quads", (size_t)ld * hidden * 2) : 0;
+    size_t list = rf_case_alloc(&c, "outputs", sizeof outputs);
+    bool ready = rf_int8_begin(&c, &out, rows, ld, hidden);
+    struct rf_push_rmsnorm push = {.hidden = hidden, .ld = ld, .eps = 1e-6f};
+    for (uint32_t m = 0; ready && m < rows; m++) {
+        outputs[m] = m + gather;
+        size_t row = (size_t)outputs[m] * hidden * 4;
+        double squares = 0.0;
+        for (uint32_t i = 0; i < hidden; i++) {
+            value[i] = m == 1 ? 0.0 : rf_random_signed(&c.random) * (i / 32 % 3 ? 1.0 : 1e-3);
+            rf_case_put_number(&c, h + row + i * 4, RF_NUMBER_F32,
+                               m == 2 && i == 5 ? (double)INFINITY : value[i]);
+            value[i] = rf_case_get_number(&c, h + row + i * 4, RF_NUMBER_F32);
+        }
+        if (splits > 1)
+            put_partials(&c, partials + row, (size_t)ld * hidden * 4, splits, hidden, m == 1 ? 0.0 : 1.0,
+                         value);
+        for (uint32_t i = 0; i < hidden; i++)
+            squares += value[i] * value[i];
+        for (uint32_t i = 0; i < hidden; i++) {
+            double x = value[i] / sqrt(squares / hidden + (double)push.eps) *
+                       rf_case_get_number(&c, weight + i * 4, RF_NUMBER_F32);
+            size_t quad = rf_quad_at(quads, RF_NUMBER_F16, ld, m, i);
+            rf_int8_expect(&c, &out, m, i, x);
+            c.part = 0;
+            if (both && m != 2)
+                rf_case_expect(&c, quad, RF_NUMBER_F16, x);
+            else if (both)
+                rf_case_mark(&c, quad, 2, RF_MARK_ANY);
+            c.part = 1;
+            if (splits > 1 && m != 2)
+                rf_case_expect(&c, h + row + i * 4, RF_NUMBER_F32, value[i]);
+            else if (splits > 1)
+                rf_case_mark(&c, h + row + i * 4, 4, RF_MARK_ANY);
+        }
+    }
+    if (ready && gather)
+        rf_case_put(&c, list, outputs, rows * sizeof outputs[0]);
+    push.counts = rf_case_address(&c, gather ? rf_put_counts(&c, UINT32_MAX, rows)
+                                             : rf_put_counts(&c, rows, UINT32_MAX));
+    push.outputs = rf_case_address(&c, list);
+    push.h = rf_case_address(&c, h);
+    push.partials = rf_case_address(&c, partials);
+    push.weight = rf_case_address(&c, weight);
+    push.x = rf_case_address(&c, out.at);
+    push.quads = rf_case_address(&c, quads);
+    rf_case_set_push(&c, &push, sizeof push);
+    rf_case_set_groups(&c, 1, rows, 1);
+    /* As rmsnorm; 127 / max and what is multiplied by it are off by 4 ulp more. The f16 copy is judged
+     * apart. */
+    c.tolerance = 32.0 * ldexp(1.0, -24);
+    if (ready && rf_int8_run(&c, &out) && both) {
+        c.tolerance = ldexp(1.0, -11);
+        rf_case_run(&c);
+    }
+    rf_int8_end(&out);
+}
+
 /* ---- head_rope -------------------------------------------------------------------------------------- */
 
 struct rope_shape {
@@ -223,7 +300,8 @@ static void place_rope(struct rope_case *r)
     }
 }
 
-/* One q or k head of a row, normalised and rotated, in f64. `normal`: as it comes, and afterwards normalised. */
+/* One q or k head of a row, normalised and rotated, in f64. `normal`: as it comes, and afterwards
+ * normalised. */
 static void rope_reference(struct rope_case *r, uint32_t m, bool is_k, double eps, double *normal,
                            double *out)
 {
@@ -412,4 +490,12 @@ void rf_selftest_norms(struct rf_suite *suite)
     run_act(suite, RF_NUMBER_F32);
     if (suite->fp16)
         run_act(suite, RF_NUMBER_F16);
+    if (!rf_int8_runs(suite))
+        return;
+    run_int8_rmsnorm(suite, false, false, 1, 9, 256);
+    run_int8_rmsnorm(suite, true, true, 2, 4, 96);
+    if (!suite->thorough)
+        return;
+    run_int8_rmsnorm(suite, false, true, 1, 65, 768);
+    run_int8_rmsnorm(suite, true, false, 8, 3, 4096);
 }

@@ -7,9 +7,16 @@
 #include "engine/model/coopmat.h"
 #include "engine/model/split.h"
 
+bool rf_product_is_few(const struct rf_product *p)
+{
+    return p->kind == RF_PRODUCT_FEW || p->kind == RF_PRODUCT_INT8_FEW;
+}
+
 bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind, enum rf_number act)
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(suite->h->gpu);
+    if (kind >= RF_PRODUCT_KINDS)
+        return rf_int8_runs(suite) && act == RF_NUMBER_F16;
     if (kind == RF_PRODUCT_COOPMAT)
         return rf_coopmat_built() && caps->coopmat && act == RF_NUMBER_F16;
     return kind != RF_PRODUCT_WIDE || caps->wide;
@@ -32,6 +39,11 @@ void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enu
         return;
     }
     p->kind = kind;
+    if (kind >= RF_PRODUCT_KINDS) {
+        p->rows_at_once = kind == RF_PRODUCT_INT8 ? 16 : 2;
+        p->local = kind == RF_PRODUCT_INT8 ? 128 : 64;
+        return;
+    }
     p->lane_columns = rf_gpu_get_caps(suite->h->gpu)->cpu ? RF_COLUMNS : RF_COLUMNS / 2;
     p->rows_at_once = kind == RF_PRODUCT_MANY ? 1 : 2;
     p->local = kind == RF_PRODUCT_WIDE  ? rf_gpu_get_caps(suite->h->gpu)->subgroup_size
@@ -47,6 +59,14 @@ void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enu
 
 struct rf_kernel_id rf_product_kernel(const struct rf_suite *suite, const struct rf_product *p)
 {
+    static const char *const int8_names[2][RF_WEIGHT_FORMATS] = {NAMES("matmul_int8", ""),
+                                                                 NAMES("matmul_int8_few", "")};
+    if (p->kind >= RF_PRODUCT_KINDS)
+        return (struct rf_kernel_id){.shader = int8_names[p->kind == RF_PRODUCT_INT8_FEW][p->weights],
+                                     .spec_count = 3,
+                                     .specs = {[RF_SPEC_EPILOGUE] = p->epilogue,
+                                               [RF_SPEC_LOCAL] = p->local,
+                                               [RF_SPEC_ROWS] = p->rows_at_once}};
     static const char *const names[RF_PRODUCT_KINDS][2][RF_WEIGHT_FORMATS] = {
         {NAMES("matmul", ""), NAMES("matmul", "_act16")},
         {NAMES("matmul_few", ""), NAMES("matmul_few", "_act16")},
@@ -78,8 +98,15 @@ uint32_t rf_product_splits(const struct rf_product *p)
 
 const char *rf_product_shape(const struct rf_product *p, char *text, size_t size)
 {
-    static const char *const epilogues[] = {"store", "residual", "swiglu", "reduce", "logits", "partial"};
-    static const char *const data[] = {"", " exact", " one-hot", " offset", " same rows", " huge"};
+    static const char *const epilogues[] = {[RF_EPILOGUE_STORE] = "store",
+                                            [RF_EPILOGUE_RESIDUAL] = "residual",
+                                            [RF_EPILOGUE_SWIGLU] = "swiglu",
+                                            [RF_EPILOGUE_REDUCE] = "reduce",
+                                            [RF_EPILOGUE_LOGITS] = "logits",
+                                            [RF_EPILOGUE_PARTIAL] = "partial",
+                                            [RF_EPILOGUE_SWIGLU_INT8] = "swiglu int8"};
+    static const char *const data[] = {"",           " exact", " one-hot", " offset",
+                                       " same rows", " huge",  " rounded"};
     int length = snprintf(text, size, "rows=%u k=%u columns=%u %s rows at once=%u local=%u%s", p->rows, p->k,
                           p->columns, epilogues[p->epilogue], p->rows_at_once, p->local, data[p->data]);
     if (rf_product_splits(p) > 1 && length > 0)
@@ -113,13 +140,39 @@ static double x_value(struct rf_case *c, const struct rf_product *p, uint32_t ro
 
 static double w_value(struct rf_case *c, const struct rf_product *p, uint32_t column)
 {
-    if (p->data == RF_DATA_RANDOM || p->data == RF_DATA_ONE_HOT)
+    if (p->data == RF_DATA_RANDOM || p->data == RF_DATA_ONE_HOT || p->data == RF_DATA_ROUNDED)
         return rf_random_signed(&c->random);
     if (p->data == RF_DATA_HUGE)
         return rf_random_signed(&c->random) * 200000.0;
     if (p->data == RF_DATA_OFFSET && column == 0)
         return rf_random_below(&c->random, 200) ? -32.0 : 32.0;
     return exact_value(&c->random);
+}
+
+/* x as int8 blocks, and as f64 [rows][k]: what stands there, or with RF_DATA_ROUNDED what was wanted. Exact
+ * ones are -1, 0 and 1. */
+static void place_int8(struct rf_case *c, struct rf_product *p, double *x)
+{
+    double values[RF_INT8_BLOCK_LENGTH];
+    p->x_at = rf_case_alloc(c, "x", rf_int8_bytes(p->k, p->ldx));
+    for (uint32_t m = 0; m < p->rows; m++)
+        for (uint32_t b = 0; b < p->k / RF_INT8_BLOCK_LENGTH; b++) {
+            double *to = x + (size_t)m * p->k + b * RF_INT8_BLOCK_LENGTH;
+            double amplitude = p->amplitude != 0.0 ? p->amplitude : 1.0;
+            float scale = (float)(amplitude * (1.5 + rf_random_signed(&c->random)) / 200.0);
+            for (uint32_t i = 0; i < RF_INT8_BLOCK_LENGTH; i++) {
+                values[i] = (double)scale * (double)((int)rf_random_below(&c->random, 255) - 127);
+                if (p->data == RF_DATA_EXACT)
+                    values[i] = m % 8 == 5 ? 0.0 : (double)rf_random_below(&c->random, 3) - 1.0;
+                for (int j = p->data == RF_DATA_ROUNDED ? 0 : 4; j < 4; j++)
+                    values[i] = (j ? values[i] : 0.0) + rf_random_signed(&c->random);
+                to[i] = values[i];
+            }
+            scale = p->data == RF_DATA_ROUNDED ? 0.0f : p->data == RF_DATA_EXACT ? 1.0f : scale;
+            rf_int8_put(c, p->x_at, p->ldx, m, b, scale, values);
+            if (p->data != RF_DATA_ROUNDED)
+                memcpy(to, values, sizeof values);
+        }
 }
 
 /* x in the pool and as f64 [rows][k]. */
@@ -181,7 +234,10 @@ bool rf_product_place(struct rf_case *c, struct rf_product *p)
     double *x = malloc((size_t)p->rows * p->k * sizeof *x), *column = malloc(p->k * sizeof *column);
     p->y = malloc((size_t)rf_product_splits(p) * p->rows * p->columns * sizeof *p->y);
     if (x && column && p->y) {
-        place_x(c, p, x);
+        if (p->kind >= RF_PRODUCT_KINDS)
+            place_int8(c, p, x);
+        else
+            place_x(c, p, x);
         place_w(c, p, x, column);
     } else
         c->h->status = rf_fail(c->h->err, RF_ERROR_HOST_MEMORY, "selftest: no host memory for %s %s",
@@ -216,15 +272,19 @@ struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product
 /* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE); matmul_wide: a
  * workgroup has a column for each invocation (64 columns with REDUCE) and all rows; matmul_few: subgroups
  * stride over the columns, so that any grid will do: the engine's gives each one step, every third case here
- * gives several; matmul_coopmat: tiles of both. */
+ * gives several; matmul_coopmat, matmul_int8: tiles of both. */
 void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 {
     bool reduce = p->epilogue == RF_EPILOGUE_REDUCE;
-    uint32_t units = rf_divide_up(p->columns, reduce ? RF_LOGIT_TILE : RF_COLUMNS);
-    uint32_t subgroups = p->local / rf_gpu_get_caps(c->h->gpu)->subgroup_size;
+    bool shares = p->epilogue == RF_EPILOGUE_SWIGLU_INT8; /* subgroups share a tile */
+    uint32_t units = rf_divide_up(p->columns, reduce || shares ? RF_LOGIT_TILE : RF_COLUMNS);
+    uint32_t subgroups = shares ? 1 : p->local / rf_gpu_get_caps(c->h->gpu)->subgroup_size;
     struct rf_coopmat_tiling tiling;
     uint32_t steps = (p->columns + p->k / 8) % 3 == 0 ? 3 : 1, z = rf_product_splits(p);
-    if (p->kind == RF_PRODUCT_FEW)
+    if (p->kind == RF_PRODUCT_INT8)
+        rf_case_set_groups(c, rf_divide_up(p->columns, p->local / 2), rf_divide_up(p->rows, p->rows_at_once),
+                           1);
+    else if (rf_product_is_few(p))
         rf_case_set_groups(c, rf_divide_up(units, steps * (subgroups ? subgroups : 1)), 1, z);
     else if (p->kind == RF_PRODUCT_COOPMAT) {
         if (rf_coopmat_divide(rf_gpu_get_caps(c->h->gpu), p->local, p->rows_at_once, reduce, &tiling))
@@ -241,17 +301,22 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
  * room. A quantized weight is itself rounded: scale times number, and a minimum taken off, which leaves a
  * number up to eight times smaller. COOPMAT makes weights f16, which costs 2e-4 in the norm, and how a matrix
  * unit adds is its own affair; a case with a single number may be five times off: 2^-10, half of what
- * quantized products may. */
+ * quantized products may. Int8 inputs: sums of 16 or 32 are exact; beside what the inputs were before, 1e-2.
+ * */
 double rf_product_tolerance(const struct rf_product *p)
 {
     if (p->kind == RF_PRODUCT_COOPMAT)
         return ldexp(1.0, -10);
+    if (p->data == RF_DATA_ROUNDED)
+        return 1e-2;
     return ((rf_weights_exact(p->weights) ? 2.0 : 10.0) + sqrt(p->k)) * ldexp(1.0, -24);
 }
 
 void rf_product_move_last(struct rf_case *c, const struct rf_product *p)
 {
-    for (uint32_t i = 0; i < p->k; i += 4)
+    if (p->kind >= RF_PRODUCT_KINDS)
+        rf_int8_move(c, p->x_at, p->ldx, p->k, p->rows - 1, 0);
+    for (uint32_t i = 0; p->kind < RF_PRODUCT_KINDS && i < p->k; i += 4)
         rf_alone_move(c, rf_quad_at(p->x_at, p->act, p->ldx, p->rows - 1, i),
                       rf_quad_at(p->x_at, p->act, p->ldx, 0, i), 4 * rf_number_bytes(p->act));
     struct rf_product alone = *p;

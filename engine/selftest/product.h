@@ -4,6 +4,7 @@
 #define RF_SELFTEST_PRODUCT_H
 
 #include "engine/selftest/fixtures.h"
+#include "engine/selftest/int8_rows.h"
 #include "engine/selftest/weights.h"
 
 enum rf_product_data {
@@ -12,16 +13,20 @@ enum rf_product_data {
     RF_DATA_ONE_HOT, /* each row of x has a single 1: the product is a copy of weights */
     RF_DATA_OFFSET,  /* exact, about -1024, in one column of 200 about 1024 */
     RF_DATA_SAME,    /* exact, all rows of x equal */
-    RF_DATA_HUGE     /* one-hot, and weights of 200000: what makes them f16 must saturate */
+    RF_DATA_HUGE,    /* one-hot, and weights of 200000: what makes them f16 must saturate */
+    RF_DATA_ROUNDED /* int8 inputs: about normal, and the product is of what they were before they were int8 */
 };
 
-/* Which shader: matmul, matmul_few, matmul_wide, matmul_coopmat. */
+/* Which shader: matmul, matmul_few, matmul_wide, matmul_coopmat; with int8 inputs, matmul_int8,
+ * matmul_int8_few. */
 enum rf_product_kind {
     RF_PRODUCT_MANY,
     RF_PRODUCT_FEW,
     RF_PRODUCT_WIDE,
     RF_PRODUCT_COOPMAT,
-    RF_PRODUCT_KINDS
+    RF_PRODUCT_KINDS, /* those whose inputs are numbers */
+    RF_PRODUCT_INT8 = RF_PRODUCT_KINDS,
+    RF_PRODUCT_INT8_FEW
 };
 
 struct rf_product {
@@ -29,7 +34,7 @@ struct rf_product {
     enum rf_product_kind kind;
     enum rf_number act;
     enum rf_weight_format weights;
-    uint32_t epilogue, local, rows_at_once; /* COOPMAT: rows of a workgroup */
+    uint32_t epilogue, local, rows_at_once; /* COOPMAT, INT8: rows of a workgroup */
     uint32_t lane_columns;                  /* FEW */
     uint32_t splits;                        /* PARTIAL: of k, which must be divisible so; 0 is 1 */
     /* The shape: M rows, buffers with room for ldx (x) and ldy (partials, quads) rows or of ldy columns (y).
@@ -45,6 +50,8 @@ struct rf_product {
                         to */
 };
 
+/* FEW or INT8_FEW: rows are at most 8. */
+bool rf_product_is_few(const struct rf_product *p);
 /* Whether the device can run this kind with activations of this type. */
 bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind, enum rf_number act);
 /* A usual workgroup and number of rows at once for the kind. */

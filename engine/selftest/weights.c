@@ -89,7 +89,7 @@ static void put_q4_0(const struct column *w)
             uint32_t word = 0;
             for (uint32_t j = 0; j < 8; j++) {
                 uint32_t q = round_to(w->values[i + j] / d + 8.0, 15);
-                word |= q << (4 * j);
+                word |= q << (j % 4 * 8 + j / 4 * 4);
                 w->values[i + j] = d * ((int)q - 8);
             }
             put_word(w, 0, i / 8, word);
@@ -112,7 +112,7 @@ static void put_q4_k(const struct column *w)
                 uint32_t word = 0, i = 256 * b + 32 * g + 8 * o;
                 for (uint32_t j = 0; j < 8; j++) {
                     uint32_t q = round_to((w->values[i + j] + dmin * m) / (d * s), 15);
-                    word |= q << (4 * j);
+                    word |= q << (j % 4 * 8 + j / 4 * 4);
                     w->values[i + j] = d * s * q - dmin * m;
                 }
                 put_word(w, 0, i / 8, word);
@@ -136,8 +136,8 @@ static void put_q6_k(const struct column *w)
             for (uint32_t j = 0; j < 16; j++) {
                 double *value = &w->values[256 * b + 16 * g + j];
                 uint32_t q = round_to(*value / (d * s) + 32.0, 63);
-                low[2 * g + j / 8] |= (q & 15) << (4 * (j % 8));
-                high[g] |= (q >> 4) << (2 * j);
+                low[2 * g + j / 8] |= (q & 15) << (j % 4 * 8 + j % 8 / 4 * 4);
+                high[g] |= (q >> 4) << (j % 4 * 8 + j / 4 * 2);
                 *value = d * s * ((int)q - 32);
             }
         }

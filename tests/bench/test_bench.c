@@ -97,8 +97,8 @@ static void check_cell(uint32_t rows, uint32_t cache)
     double read = fmax(ceilings.read_gb_per_second, ceilings.read_model_gb_per_second) * 1e9;
     assert_true(cell.floor_seconds >= (double)cell.bytes / read * 0.999999);
     assert_true(cell.floor_seconds <= cell.seconds);
-    assert_true(cell.error < (engine.model->fp16 ? 1e-2 : 1e-4));
-    const char *precision = engine.model->fp16 ? "fp16 " : "portable ";
+    assert_true(cell.error < (engine.model->int8 ? 3e-2 : engine.model->fp16 ? 1e-2 : 1e-4));
+    const char *precision = engine.model->int8 ? "int8 " : engine.model->fp16 ? "fp16 " : "portable ";
     assert_int_equal(strncmp(cell.path, precision, strlen(precision)), 0);
 }
 

@@ -63,7 +63,7 @@ class Output(ProgramTest):
             self.assertAlmostEqual(cell["tflops"] * seconds * 1e12 / cell["flops"], 1, 5)
             self.assertAlmostEqual(cell["percent_of_floor"] / (100 * cell["floor_ms"] / cell["ms"]), 1, 5)
             self.assertLessEqual(cell["percent_of_floor"], 100)
-            self.assertRegex(cell["path"], r"^(portable|fp16) \w+ \d+$")
+            self.assertRegex(cell["path"], r"^(portable|fp16|int8) \w+ \d+$")
         self.assertEqual(out["ar"]["tokens"], 4)
         self.assertGreater(out["ar"]["tokens_per_second"], 0)
         self.assertEqual(out["refusion"]["tokens"], 16)

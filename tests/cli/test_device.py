@@ -439,6 +439,15 @@ class Devices(ProgramTest):
     def test_precision_that_is_not_there(self):
         self.check_fails(run("generate", "-p", "x", "--precision", "f16", "--disable", "fp16"), 1, "precision f16")
 
+    def test_int8(self):
+        ask = ["generate", "-p", "x", "--precision", "int8"]
+        quantized = ask + ["--type", "q8_0"]
+        self.check_fails(run(*quantized, "--disable", "fp16"), 1, "precision int8", "fp16 tier is disabled")
+        self.check_fails(run(*quantized, "--disable", "int8dot"), 1, "precision int8", "shaderIntegerDotProduct")
+        self.check_fails(run(*ask), 1, "precision int8", "no matrix of the layers is quantized")
+        found = generate_json(self, "-p", QUESTION, "--precision", "int8", "--type", "q8_0", "-n", "8")
+        self.assertEqual(len(found["tokens"]), 8)
+
 
 class SelfTest(ProgramTest):
     def test_table(self):

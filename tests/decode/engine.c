@@ -20,21 +20,23 @@ static void log_line(void *user, enum rf_log_level level, const char *line)
 void engine_open(struct engine *e)
 {
     const char *precision = getenv("RF_PRECISION"), *model = getenv("RF_TEST_MODEL");
-    struct rf_model_desc desc = {.precision = RF_PRECISION_F32};
+    struct rf_model_desc desc = {.precision = RF_PRECISION_F32, .weight_type = getenv("RF_TEST_WEIGHTS")};
     if (precision && strcmp(precision, "f16") == 0)
         desc.precision = RF_PRECISION_F16;
+    if (precision && strcmp(precision, "int8") == 0)
+        desc.precision = RF_PRECISION_INT8;
     desc.no_tune = getenv("RF_TEST_NO_TUNE") != NULL; /* trials cost a slow compiler minutes */
     require_ok(rf_context_create(&e->context,
                                  &(struct rf_context_desc){.debug_checks = true, .log = log_line}, err));
     struct rf_device_info info;
     rf_context_device(e->context, &info);
-    if (desc.precision == RF_PRECISION_F16 && !info.has_fp16) {
+    if (desc.precision != RF_PRECISION_F32 && !info.has_fp16) {
         printf("%s has no fp16 tier: skipped\n", info.name);
         rf_context_destroy(e->context);
         exit(77);
     }
-    printf("%s, %s, subgroups of %u\n", info.name, desc.precision == RF_PRECISION_F16 ? "fp16" : "portable",
-           info.subgroup_size);
+    printf("%s, %s, subgroups of %u\n", info.name,
+           desc.precision == RF_PRECISION_F32 ? "portable" : precision, info.subgroup_size);
     require_ok(
         rf_model_load(&e->model, e->context, model ? model : RF_SOURCE_DIR "/models/tiny", &desc, err));
 }

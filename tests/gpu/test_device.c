@@ -20,8 +20,10 @@ static void test_list(void **state)
         assert_int_equal(infos[i].index, i);
         assert_true(infos[i].name[0] && infos[i].driver[0] && infos[i].type[0]);
         assert_string_equal(infos[i].missing, "");
-        const char *tiers = infos[i].has_fp16 ? "fp16, portable" : "portable";
-        assert_string_equal(strncmp(infos[i].tiers, "coopmat, ", 9) ? infos[i].tiers : infos[i].tiers + 9, tiers);
+        bool int8 = infos[i].has_int8_dot && infos[i].has_fp16;
+        const char *tiers = int8 ? "int8, fp16, portable" : infos[i].has_fp16 ? "fp16, portable" : "portable";
+        assert_string_equal(strncmp(infos[i].tiers, "coopmat, ", 9) ? infos[i].tiers : infos[i].tiers + 9,
+                            tiers);
         assert_true(infos[i].has_coopmat || strncmp(infos[i].tiers, "coopmat", 7) != 0);
         assert_true(infos[i].subgroup_size >= 4 && infos[i].subgroup_size <= 128);
         assert_true(infos[i].subgroup_size_min <= infos[i].subgroup_size);

@@ -134,6 +134,10 @@ static void test_builtin(void **state)
             continue;
         if (strstr(blob->name, "coopmat") && !rf_gpu_get_caps(gpu)->coopmat)
             continue;
+        assert_int_equal(info.dot_product, strstr(blob->name, "_int8") && !strstr(blob->name, "norm") &&
+                                               !strstr(blob->name, "attention"));
+        if (info.dot_product && !rf_gpu_get_caps(gpu)->dot_product)
+            continue;
         if (slow_compiler && strncmp(blob->name, "matmul", 6) == 0)
             continue;
         ids[count++].shader = blob->name;

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/context.h"
+#include "engine/gpu/device.h"
 #include "engine/gpu/shader_blobs.h"
 #include "engine/refusion.h"
 
@@ -67,8 +69,8 @@ static void print_line(void *user, enum rf_log_level level, const char *line)
         printf("log: %s\n", line);
 }
 
-/* The slot shaders run in tests/decode, against a second implementation of the decoding rules; those of the bench in
- * tests/bench. */
+/* The slot shaders run in tests/decode, against a second implementation of the decoding rules; those of the
+ * bench in tests/bench. */
 static bool is_tested_elsewhere(const char *shader)
 {
     return strncmp(shader, "slot_", 5) == 0 || strncmp(shader, "bench_", 6) == 0 ||
@@ -76,19 +78,22 @@ static bool is_tested_elsewhere(const char *shader)
 }
 
 /* What the device has no tier for. `wide` kernels are for CPUs with subgroups of 8 or 16. */
-static bool is_out_of_reach(const char *shader, const struct rf_device_info *info)
+static bool is_out_of_reach(const char *shader, const struct rf_device_info *info,
+                            const struct rf_gpu_caps *caps)
 {
+    bool int8 = caps->dot_product && caps->fp16;
     bool wide = strcmp(info->type, "cpu") == 0 && (info->subgroup_size == 8 || info->subgroup_size == 16);
     return (!info->has_fp16 && strstr(shader, "_act16")) || (!wide && strstr(shader, "_wide")) ||
-           (!info->has_coopmat && strstr(shader, "_coopmat"));
+           (!info->has_coopmat && strstr(shader, "_coopmat")) || (!int8 && strstr(shader, "_int8"));
 }
 
-static unsigned count_missing(struct tally *tally, const struct rf_device_info *info)
+static unsigned count_missing(struct tally *tally, const struct rf_device_info *info,
+                              const struct rf_gpu_caps *caps)
 {
     unsigned missing = 0;
     for (size_t i = 0; i < rf_shader_blob_count; i++) {
         const char *name = rf_shader_blobs[i].name;
-        if (is_tested_elsewhere(name) || is_out_of_reach(name, info) || find(tally, name)->cases)
+        if (is_tested_elsewhere(name) || is_out_of_reach(name, info, caps) || find(tally, name)->cases)
             continue;
         printf("%s: no case runs this shader\n", name);
         missing++;
@@ -132,7 +137,7 @@ static int run(rf_context *context, const struct rf_selftest_desc *desc, const c
     timespec_get(&begin, TIME_UTC);
     enum rf_status status = run_names(context, *desc, names, name_count, tally, &err);
     timespec_get(&end, TIME_UTC);
-    unsigned missing = name_count ? 0 : count_missing(tally, &info);
+    unsigned missing = name_count ? 0 : count_missing(tally, &info, rf_gpu_get_caps(rf_context_gpu(context)));
     print_summary(tally);
     uint64_t complaints = rf_context_complaints(context);
     printf("%u cases, %u shaders not run, %" PRIu64 " complaints, %.1f s\n", tally->cases, missing,

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/refusion.h"
+#include "engine/context.h"
+#include "engine/gpu/device.h"
 
 enum { EXIT_SKIP = 77 };
 
@@ -56,7 +57,9 @@ static int find_fault(const struct fault *fault)
     struct rf_device_info info;
     rf_context_device(context, &info);
     if ((!info.has_fp16 && strstr(fault->shader, "_act16")) ||
-        (!info.has_coopmat && strstr(fault->shader, "coopmat"))) {
+        (!info.has_coopmat && strstr(fault->shader, "coopmat")) ||
+        (strstr(fault->shader, "_int8") &&
+         !(info.has_fp16 && rf_gpu_get_caps(rf_context_gpu(context))->dot_product))) {
         printf("%-26s %-18s not run on this device\n", fault->name, fault->shader);
         rf_context_destroy(context);
         return 0;

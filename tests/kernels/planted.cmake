@@ -98,6 +98,36 @@ plant(NAME embed_writes_every_row SHADER embed_f32 SOURCE embed.comp DEFINES WEI
     FROM "push.count) {\\n        return" TO "push.count) {\\n        token = push.first"
     REASON "writes what it does not declare: h")
 
+# Int8 inputs.
+set(int8 ACT_F16=1 ACT_INT8=1)
+plant(NAME int8_truncates SHADER rmsnorm_int8 SOURCE rmsnorm.comp FILE int8.glsl DEFINES ${int8}
+    FROM "roundEven(v[i] * inverse)" TO "trunc(v[i] * inverse)" REASON "block")
+plant(NAME int8_hides_infinities SHADER rmsnorm_int8 SOURCE rmsnorm.comp FILE int8.glsl DEFINES ${int8}
+    FROM "if (top >= INT8_INFINITE)" TO "if (false)" REASON "block")
+plant(NAME int8_forgets_quads SHADER rmsnorm_int8 SOURCE rmsnorm.comp DEFINES ${int8}
+    FROM "push.quads.x[2 * (q * push.ld + m) + 1] =" TO "uint unused =" REASON "leaves an output unwritten: quads")
+plant(NAME int8_attention_shifts_heads SHADER attention_int8 SOURCE attention.comp DEFINES ${int8}
+    FROM "head_first * (QUADS / 8) + b" TO "head_first * (QUADS / 8) + (b ^ 1)" REASON "block")
+plant(NAME int8_reduce_misses_a_quad SHADER attention_reduce_int8 SOURCE attention_reduce.comp DEFINES ${int8}
+    FROM "outputs[q] = acc / sum" TO "outputs[min(q, quads - 2)] = acc / sum" REASON "block")
+plant(NAME int8_tile_reads_past_k SHADER matmul_int8_q8_0 SOURCE matmul_int8.comp DEFINES WEIGHT_Q8_0=1 ${int8}
+    FROM "first_block + i / (ROWS / 2) < blocks ? numbers_part : uvec4(0)" TO "numbers_part" REASON "")
+plant(NAME int8_q4_0_without_offset SHADER matmul_int8_few_q4_0 SOURCE matmul_int8_few.comp FILE matmul_int8.glsl
+    DEFINES WEIGHT_Q4_0=1 ${int8}
+    FROM "u[0] ^ 0x88888888u" TO "u[0] ^ 0x08888888u" REASON "")
+plant(NAME int8_q4_k_minimum_once SHADER matmul_int8_q4_k SOURCE matmul_int8.comp FILE matmul_int8.glsl
+    DEFINES WEIGHT_Q4_K=1 ${int8}
+    FROM "w.minimum * numbers.y" TO "w.minimum * numbers.x" REASON "")
+plant(NAME int8_q6_k_one_scale SHADER matmul_int8_few_q6_k SOURCE matmul_int8_few.comp FILE matmul_int8.glsl
+    DEFINES WEIGHT_Q6_K=1 ${int8}
+    FROM "4 * b + 2, half_" TO "4 * b, half_" REASON "")
+plant(NAME int8_swiglu_shares_too_early SHADER matmul_int8_few_q8_0 SOURCE matmul_int8_few.comp
+    DEFINES WEIGHT_Q8_0=1 ${int8}
+    FROM "products[R * TILE_GROUPS + g] = product" TO "products[R * TILE_GROUPS] = product" REASON "block")
+plant(NAME int8_tile_repeats_the_last_row SHADER matmul_int8_q6_k SOURCE matmul_int8.comp
+    DEFINES WEIGHT_Q6_K=1 ${int8}
+    FROM "if (m < count && n < push.columns)" TO "if (n < push.columns)" REASON "writes what it does not declare")
+
 # Splits over k: one left out, parts that overlap or leave something out, a place that is not theirs.
 plant(NAME norm_drops_a_split SHADER rmsnorm SOURCE rmsnorm.comp
     FROM "s < SPLITS" TO "s + 1 < SPLITS" REASON "splits=")

@@ -1,6 +1,6 @@
 /* The forward as it is recorded and as it computes: logits against the original network, barriers against the
  * hazard checker, dispatches against the architecture's budget, red zones and memory limits.
- * RF_PRECISION=f32|f16 picks the path. */
+ * RF_PRECISION=f32|f16|int8 picks the path, int8 with RF_TEST_WEIGHTS=q8_0. */
 #include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
@@ -15,6 +15,7 @@
 #include "engine/gpu/hazard.h"
 #include "engine/gpu/internal.h"
 #include "engine/model/forward_internal.h"
+#include "engine/model/int8.h"
 #include "engine/model/tune.h"
 #include "tests/decode/engine.h"
 #include "tests/decode/golden.h"
@@ -77,9 +78,13 @@ static double relative_error(const float *have, const double *want, size_t count
 }
 
 /* 1e-5: f32 sums of up to 768 products and a softmax, six layers deep, are measured at a tenth of that. 2e-3:
- * matmul inputs and KV rounded to 11 bits (4.9e-4 each) add up as a random walk over 6 layers. */
+ * matmul inputs and KV rounded to 11 bits (4.9e-4 each) add up as a random walk over 6 layers. 1.5e-2:
+ * weights in Q8_0 alone move the logits by 4e-3, and inputs rounded to 8 bits are off by 5e-3 each; measured
+ * 8e-3. */
 static double tolerance(void)
 {
+    if (engine.model->int8)
+        return 1.5e-2;
     return engine.model->fp16 ? 2e-3 : 1e-5;
 }
 
@@ -141,6 +146,74 @@ static void logits_at_the_end_of_the_context(void **state)
     free(positions);
     free(want);
     free(have);
+}
+
+/* Takes the last 128 columns of qkv, which are v, from the f16 model, so that what precedes writes both
+ * forms. */
+static void mix_qkv(struct rf_weights *int8, const struct rf_weights *f16, uint32_t v_columns)
+{
+    for (uint32_t l = 0; l < int8->layer_count; l++) {
+        struct rf_matrix *qkv = &int8->layers[l].qkv;
+        struct rf_chunk v = f16->layers[l].qkv.chunks[0];
+        uint64_t block = rf_weight_block_bytes(v.format, qkv->k);
+        assert_int_equal(qkv->chunk_count, 1);
+        qkv->chunks = realloc(qkv->chunks, 2 * sizeof v);
+        assert_non_null(qkv->chunks);
+        v.first = qkv->columns - v_columns;
+        v.columns = v_columns;
+        v.span = rf_span_part(v.span, v.first / RF_COLUMNS * block, v_columns / RF_COLUMNS * block);
+        qkv->chunks[0].columns = v.first;
+        qkv->chunks[1] = v;
+        qkv->chunk_count = 2;
+    }
+}
+
+static void swap(struct rf_matrix *a, struct rf_matrix *b)
+{
+    struct rf_matrix kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+/* Files hold quantized and plain matrices side by side: v in f16 beside q and k, and down in f16 behind
+ * quantized gates; o in f16 behind the attention. The other way round, gates in f16 before a quantized down,
+ * is refused. */
+static void mixed_weights_get_the_inputs_that_they_need(void **state)
+{
+    (void)state;
+    if (!engine.model->int8)
+        skip();
+    const struct rf_model_desc f16 = {.precision = RF_PRECISION_F16, .weight_type = "f16", .no_tune = true};
+    const struct rf_model_desc int8 = {
+        .precision = RF_PRECISION_INT8, .weight_type = "q8_0", .no_tune = true};
+    const struct golden_logits *g;
+    struct rf_error failure;
+    rf_model *kept = engine.model, *plain = NULL, *mixed = NULL;
+    golden_logits(&g);
+    float *logits = malloc(g->rows * g->vocab * sizeof *logits);
+    require_ok(rf_model_load(&plain, engine.context, RF_SOURCE_DIR "/models/tiny", &f16, err));
+    require_ok(rf_model_load(&mixed, engine.context, RF_SOURCE_DIR "/models/tiny", &int8, err));
+    const struct rf_model_config *c = &mixed->config;
+    mix_qkv(&mixed->weights, &plain->weights, c->kv_heads * c->head_dim);
+    for (uint32_t l = 0; l < c->layers; l++) {
+        swap(&mixed->weights.layers[l].down, &plain->weights.layers[l].down);
+        if (l % 2)
+            swap(&mixed->weights.layers[l].o, &plain->weights.layers[l].o);
+    }
+    require_ok(rf_int8_check(&mixed->weights, c, err));
+    assert_int_equal(rf_int8_check(&plain->weights, c, &failure), RF_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(failure.message, "layer 0: down_proj is q8_0, but gate and up are f16"));
+    engine.model = mixed;
+    rf_session *s = any_session();
+    forward_logits(s, &g->tokens, g->positions.ids, LAST_ROWS, 0, logits);
+    double error = relative_error(logits, g->logits, g->rows * g->vocab);
+    printf("v, down and o in f16: relative error %.2e\n", error);
+    assert_true(error < tolerance());
+    rf_session_destroy(s);
+    engine.model = kept;
+    rf_model_destroy(mixed);
+    rf_model_destroy(plain);
+    free(logits);
 }
 
 /* Records every bucket in every variant, and the slot shaders. */
@@ -224,7 +297,8 @@ static void a_layer_is_eight_dispatches_and_the_reduce(void **state)
 /* Trials of kernels record command buffers of their own, which these faults are not for. */
 static const struct rf_model_desc untuned = {.no_tune = true};
 
-/* Products of a plan that are split over k. Whatever follows one must add up as many partials as it leaves. */
+/* Products of a plan that are split over k. Whatever follows one must add up as many partials as it leaves.
+ * */
 static uint32_t split_products(const struct rf_forward *f, uint32_t bucket, uint32_t flags)
 {
     struct forward_plan plan = {.bucket = bucket, .flags = flags};
@@ -317,8 +391,8 @@ static void tune_splits(rf_context *context, struct trials trials[RF_SPLIT_PRODU
     rf_model_destroy(model);
 }
 
-/* This device, taken for a GPU with a thousand cores. Of the tiny model's products down alone is long enough to
- * be split by default. Trials go further, and the next model finds what they chose. */
+/* This device, taken for a GPU with a thousand cores. Of the tiny model's products down alone is long enough
+ * to be split by default. Trials go further, and the next model finds what they chose. */
 static void large_devices_split(void **state)
 {
     (void)state;
@@ -461,6 +535,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_equal_the_original_network),
         cmocka_unit_test(logits_at_the_end_of_the_context),
+        cmocka_unit_test(mixed_weights_get_the_inputs_that_they_need),
         cmocka_unit_test(every_barrier_is_needed_and_none_is_missing),
         cmocka_unit_test(a_layer_is_eight_dispatches_and_the_reduce),
         cmocka_unit_test(splits_are_added_up),

@@ -1,5 +1,6 @@
-/* Packing: what rf_weight_pack makes of 8 encoded columns, taken apart by the layout that shaders/weights.glsl
- * tells, is what the loader decodes from the same columns. Every value is exact in f32, so the numbers are equal. */
+/* Packing: what rf_weight_pack makes of 8 encoded columns, taken apart by the layout that
+ * shaders/weights.glsl tells, is what the loader decodes from the same columns. Every value is exact in f32,
+ * so the numbers are equal. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,7 +34,7 @@ static float weight_of(enum rf_weight_format format, const unsigned char *block,
                        uint32_t i)
 {
     const unsigned char *behind = block + (size_t)4 * k; /* 4 bits a weight */
-    uint32_t q = word_of(block, i / 8, column) >> (4 * (i % 8)) & 15, b = i / 256;
+    uint32_t q = word_of(block, i / 8, column) >> (i % 4 * 8 + i % 8 / 4 * 4) & 15, b = i / 256;
     switch (format) {
     case RF_WEIGHT_F32:
         return rf_float_from_bits(word_of(block, i, column));
@@ -56,7 +57,7 @@ static float weight_of(enum rf_weight_format format, const unsigned char *block,
     }
     default: {
         const unsigned char *header = block + (size_t)6 * k + (size_t)b * 144;
-        uint32_t high = word_of(behind, i / 16, column) >> (2 * (i % 16)) & 3, g = i / 16 % 16;
+        uint32_t high = word_of(behind, i / 16, column) >> (i % 4 * 8 + i % 16 / 4 * 2) & 3, g = i / 16 % 16;
         int8_t scale = (int8_t)(word_of(header, g / 4, column) >> (8 * (g % 4)));
         return half_of(header + 128, 0, column) * (float)scale * (float)((int)(q | high << 4) - 32);
     }
