@@ -18,7 +18,7 @@ struct list {
 
 struct plan {
     struct list rows, caches;
-    bool tune;
+    bool tune, sweep;
     uint32_t prefill, ar, generate, prompt; /* tokens; 0: not asked for (prompt never is) */
     double accept_rate;                     /* < 0: not scripted */
 };
@@ -65,12 +65,14 @@ static bool make_plan(struct plan *plan, const struct settings *s)
             return false;
     }
     plan->tune = s->tune;
-    if (s->tune && !plan->rows.count) {
-        complain("--tune: found it without --rows or --cache, wanted it with forwards");
+    plan->sweep = s->sweep;
+    const char *trials = s->tune ? "tune" : "sweep";
+    if ((s->tune || s->sweep) && !plan->rows.count) {
+        complain("--%s: found it without --rows or --cache, wanted it with forwards", trials);
         return false;
     }
-    if (s->tune && s->no_tune) {
-        complain("--tune: found it beside --no-tune, wanted one of them");
+    if ((s->tune || s->sweep) && s->no_tune) {
+        complain("--%s: found it beside --no-tune, wanted one of them", trials);
         return false;
     }
     plan->prefill = asked(&s->prefill, everything, 512);
@@ -158,6 +160,19 @@ static enum rf_status run_tune(struct run *run, struct rf_error *err)
     return status;
 }
 
+static void on_sweep(void *user, const struct rf_bench_sweep *sweep)
+{
+    bench_report_sweep(user, sweep);
+}
+
+static enum rf_status run_sweep(struct run *run, struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    for (uint32_t r = 0; !status && r < run->plan->rows.count; r++)
+        status = rf_bench_run_sweep(run->bench, run->plan->rows.items[r], on_sweep, &run->report, err);
+    return status;
+}
+
 static enum rf_status run_forwards(struct run *run, struct rf_error *err)
 {
     enum rf_status status = RF_OK;
@@ -212,6 +227,8 @@ static enum rf_status run_all(struct run *run, struct rf_error *err)
     bench_report_begin(&run->report, &ceilings);
     if (run->plan->tune)
         status = run_tune(run, err);
+    if (!status && run->plan->sweep)
+        status = run_sweep(run, err);
     if (!status)
         status = run_forwards(run, err);
     if (!status && run->plan->prefill)

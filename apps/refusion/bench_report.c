@@ -117,6 +117,7 @@ static void begin_json(struct bench_report *report, const struct rf_bench_ceilin
     cJSON_AddStringToObject(model, "precision", report->info.precision);
     cJSON_AddItemToObject(object, "ceilings", ceilings_json(ceilings));
     report->tune = cJSON_AddArrayToObject(object, "tune");
+    report->sweep = cJSON_AddArrayToObject(object, "sweep");
     report->forward = cJSON_AddArrayToObject(object, "forward");
     cJSON_AddNullToObject(object, "prefill");
     cJSON_AddNullToObject(object, "ar");
@@ -274,6 +275,30 @@ void bench_report_trial(struct bench_report *report, const struct rf_bench_trial
             printf(": %.1f us\n", trial->seconds * 1e6);
         else
             printf(" (kept from an earlier start, or there is no other)\n");
+    }
+}
+
+void bench_report_sweep(struct bench_report *report, const struct rf_bench_sweep *sweep)
+{
+    double percent = 100.0 * (sweep->chosen_seconds / sweep->fastest_seconds - 1.0);
+    if (report->style == BENCH_JSON) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "format", sweep->format);
+        cJSON_AddNumberToObject(json, "rows", sweep->rows);
+        cJSON_AddNumberToObject(json, "k", sweep->k);
+        cJSON_AddNumberToObject(json, "columns", sweep->columns);
+        cJSON_AddNumberToObject(json, "shapes", sweep->shapes);
+        cJSON_AddStringToObject(json, "chosen", sweep->chosen);
+        cJSON_AddNumberToObject(json, "chosen_us", sweep->chosen_seconds * 1e6);
+        cJSON_AddStringToObject(json, "fastest", sweep->fastest);
+        cJSON_AddNumberToObject(json, "fastest_us", sweep->fastest_seconds * 1e6);
+        cJSON_AddNumberToObject(json, "percent_slower", percent);
+        cJSON_AddItemToArray(report->sweep, json);
+    } else if (report->style == BENCH_TABLE) {
+        printf("swept %s, %" PRIu32 " rows of %" PRIu32 " by %" PRIu32 ", %" PRIu32
+               " shapes: taken %s, %.1f us; fastest %s, %.1f us: %.1f%% slower\n",
+               sweep->format, sweep->rows, sweep->k, sweep->columns, sweep->shapes, sweep->chosen,
+               sweep->chosen_seconds * 1e6, sweep->fastest, sweep->fastest_seconds * 1e6, percent);
     }
 }
 

@@ -15,13 +15,14 @@ struct bench_report {
     struct rf_device_info device;
     struct rf_model_info info;
     bool begun;
-    bool headed;                       /* the table has its heading */
-    struct rf_bench_ceilings ceilings; /* as they were first */
-    cJSON *object, *forward, *tune;    /* with BENCH_JSON */
+    bool headed;                            /* the table has its heading */
+    struct rf_bench_ceilings ceilings;      /* as they were first */
+    cJSON *object, *forward, *tune, *sweep; /* with BENCH_JSON */
 };
 
 void bench_report_begin(struct bench_report *report, const struct rf_bench_ceilings *ceilings);
 void bench_report_trial(struct bench_report *report, const struct rf_bench_trial *trial);
+void bench_report_sweep(struct bench_report *report, const struct rf_bench_sweep *sweep);
 void bench_report_forward(struct bench_report *report, const struct rf_bench_forward *cell);
 void bench_report_prefill(struct bench_report *report, const struct rf_bench_forward *cell);
 /* accept_rate < 0: nothing was scripted. */

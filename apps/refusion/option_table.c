@@ -456,6 +456,13 @@ const struct option option_table[] = {
      .offset = AT(tune),
      .help =
          "before the forwards, print how fast each candidate of the matmul kernels was, and which is taken"},
+    {.name = "sweep",
+     .type = OPTION_FLAG,
+     .commands = COMMAND_BENCH,
+     .group = GROUP_TEST,
+     .offset = AT(sweep),
+     .help = "before the forwards, try every legal shape of the matmul kernels, and print how far from the "
+             "fastest the one that is taken is; takes minutes"},
     {.name = "seconds",
      .type = OPTION_REAL,
      .commands = COMMAND_BENCH,

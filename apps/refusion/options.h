@@ -84,7 +84,7 @@ struct settings {
     const char *rows, *cache, *synthetic; /* bench */
     struct opt_uint prefill, ar, generate, prompt_tokens;
     struct opt_real accept_rate, cell_seconds;
-    bool csv, tune;
+    bool csv, tune, sweep;
 };
 
 enum option_type {

@@ -177,8 +177,14 @@ uint32_t rf_bench_bucket(uint32_t rows)
 
 struct trial_listener {
     rf_bench_trial_fn on_trial;
+    rf_bench_sweep_fn on_sweep;
     void *user;
 };
+
+static int describe(char *text, size_t size, struct rf_matmul_shape shape)
+{
+    return snprintf(text, size, "%s %u, %u lanes", rf_matmul_kind_name(shape.kind), shape.rows, shape.local);
+}
 
 static void on_trial(void *user, const struct rf_trial *trial)
 {
@@ -189,8 +195,7 @@ static void on_trial(void *user, const struct rf_trial *trial)
                                  .seconds = trial->from_file ? 0.0 : trial->seconds,
                                  .chosen = trial->chosen};
     snprintf(out.format, sizeof out.format, "%s", rf_weight_format_name(trial->format));
-    int length = snprintf(out.kernel, sizeof out.kernel, "%s %u, %u lanes",
-                          rf_matmul_kind_name(trial->shape.kind), trial->shape.rows, trial->shape.local);
+    int length = describe(out.kernel, sizeof out.kernel, trial->shape);
     if (trial->product != RF_SPLIT_NONE && length > 0)
         snprintf(out.kernel + length, sizeof out.kernel - (size_t)length, ", %u splits, %s and norm",
                  trial->shape.splits, rf_split_name(trial->product));
@@ -198,16 +203,51 @@ static void on_trial(void *user, const struct rf_trial *trial)
         listener->on_trial(listener->user, &out);
 }
 
+static void on_sweep(void *user, const struct rf_sweep *sweep)
+{
+    const struct trial_listener *listener = user;
+    struct rf_bench_sweep out = {.rows = sweep->rows,
+                                 .k = sweep->k,
+                                 .columns = sweep->columns,
+                                 .shapes = sweep->shape_count,
+                                 .chosen_seconds = sweep->chosen_seconds,
+                                 .fastest_seconds = sweep->fastest_seconds};
+    snprintf(out.format, sizeof out.format, "%s", rf_weight_format_name(sweep->format));
+    describe(out.chosen, sizeof out.chosen, sweep->chosen);
+    describe(out.fastest, sizeof out.fastest, sweep->fastest);
+    listener->on_sweep(listener->user, &out);
+}
+
+static enum rf_status check_rows(uint32_t rows, struct rf_error *err)
+{
+    return rows >= 1 && rows <= RF_MAX_ROWS
+               ? RF_OK
+               : rf_fail(err, RF_ERROR_ARGUMENT, "bench: rows: found %u, wanted 1 to %u", rows,
+                         (unsigned)RF_MAX_ROWS);
+}
+
 enum rf_status rf_bench_run_tune(rf_bench *b, uint32_t rows, rf_bench_trial_fn visit, void *user,
                                  struct rf_error *err)
 {
-    if (rows < 1 || rows > RF_MAX_ROWS)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "bench: rows: found %u, wanted 1 to %u", rows,
-                       (unsigned)RF_MAX_ROWS);
-    struct trial_listener listener = {visit, user};
+    struct trial_listener listener = {.on_trial = visit, .user = user};
+    enum rf_status status = check_rows(rows, err);
+    if (status)
+        return status;
     pthread_mutex_lock(&b->model->mutex);
-    enum rf_status status =
-        rf_tune_bucket(b->model->forward, rf_bench_bucket(rows), on_trial, &listener, err);
+    status = rf_tune_bucket(b->model->forward, rf_bench_bucket(rows), on_trial, &listener, err);
+    pthread_mutex_unlock(&b->model->mutex);
+    return status;
+}
+
+enum rf_status rf_bench_run_sweep(rf_bench *b, uint32_t rows, rf_bench_sweep_fn visit, void *user,
+                                  struct rf_error *err)
+{
+    struct trial_listener listener = {.on_sweep = visit, .user = user};
+    enum rf_status status = check_rows(rows, err);
+    if (status)
+        return status;
+    pthread_mutex_lock(&b->model->mutex);
+    status = rf_tune_sweep(b->model->forward, rf_bench_bucket(rows), on_sweep, &listener, err);
     pthread_mutex_unlock(&b->model->mutex);
     return status;
 }

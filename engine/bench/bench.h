@@ -48,6 +48,13 @@ struct
     double seconds; /* of one product, the norm included; 0: the choice was kept from an earlier start */
     bool chosen;
 };
+struct rf_bench_sweep { /* the choice for one format beside the fastest legal shape */
+    char format[8], chosen[48], fastest[48];
+    uint32_t rows, k, columns;
+    uint32_t shapes;                        /* tried */
+    double chosen_seconds, fastest_seconds; /* of one product */
+};
+typedef void (*rf_bench_sweep_fn)(void *user, const struct rf_bench_sweep *sweep);
 typedef void (*rf_bench_trial_fn)(void *user, const struct rf_bench_trial *trial);
 
 struct rf_bench_decode_desc {
@@ -81,6 +88,9 @@ enum rf_status rf_bench_run_forward(rf_bench *bench, uint32_t rows, uint32_t cac
 /* Tries the matmul shapes for so many rows, as the first forward of them would; before that forward. */
 enum rf_status rf_bench_run_tune(rf_bench *bench, uint32_t rows, rf_bench_trial_fn on_trial, void *user,
                                  struct rf_error *err);
+/* Tries every legal shape, for each format, and tells how the choice compares (see rf_tune_sweep). */
+enum rf_status rf_bench_run_sweep(rf_bench *bench, uint32_t rows, rf_bench_sweep_fn on_sweep, void *user,
+                                  struct rf_error *err);
 /* `rows` prompt rows in as many forwards as they take; only the last has a result. */
 enum rf_status rf_bench_run_prefill(rf_bench *bench, uint32_t rows, struct rf_bench_forward *out,
                                     struct rf_error *err);

@@ -15,6 +15,7 @@ enum {
     DETERMINISTIC_WIDE_ROWS = 8,
     SMALL_SUBGROUP = 16,
     LOCAL = 64,
+    MOST_LOCAL = 256,
     COOPMAT_ROWS = 64, /* weights are read once for so many */
     COOPMAT_COLUMNS = 64
 };
@@ -173,10 +174,26 @@ uint32_t rf_matmul_candidates(const struct rf_forward *f, enum rf_weight_format 
     if (caps->cpu) /* each trial costs a compilation there, up to a second on SwiftShader */
         return count;
     add_coopmat(f, bucket, shapes, &count);
-    for (uint32_t local = LOCAL; local <= 256; local *= 2)
+    for (uint32_t local = LOCAL; local <= MOST_LOCAL; local *= 2)
         add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_FEW, local, bucket, 1}, shapes, &count);
     for (uint32_t rows = 1; rows <= 4; rows *= 2)
         add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_MANY, LOCAL, rows, 1}, shapes, &count);
+    return count;
+}
+
+uint32_t rf_matmul_all(const struct rf_forward *f, enum rf_weight_format format, uint32_t bucket,
+                       struct rf_matmul_shape shapes[RF_MATMUL_ALL])
+{
+    uint32_t count = 0;
+    for (int kind = 0; kind < RF_MATMUL_KINDS; kind++) {
+        for (uint32_t local = rf_gpu_get_caps(f->gpu)->subgroup_size; local <= MOST_LOCAL; local *= 2) {
+            for (uint32_t rows = 1; rows <= 2 * COOPMAT_ROWS; rows *= 2) {
+                const struct rf_matmul_shape shape = {(enum rf_matmul_kind)kind, local, rows, 1};
+                if (count < RF_MATMUL_ALL && rf_matmul_legal(f, format, bucket, shape))
+                    shapes[count++] = shape;
+            }
+        }
+    }
     return count;
 }
 

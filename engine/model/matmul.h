@@ -64,6 +64,11 @@ enum { RF_MATMUL_CANDIDATES = 8 };
 uint32_t rf_matmul_candidates(const struct rf_forward *forward, enum rf_weight_format format, uint32_t bucket,
                               struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);
 
+/* Every legal shape, whole, with workgroups of whole subgroups up to 256 invocations. */
+enum { RF_MATMUL_ALL = 256 };
+uint32_t rf_matmul_all(const struct rf_forward *forward, enum rf_weight_format format, uint32_t bucket,
+                       struct rf_matmul_shape shapes[RF_MATMUL_ALL]);
+
 /* Products that can be split have a choice of their own, shape and splits, by the format of most of their
  * columns; chunks of other formats take their format's shape and as many splits. */
 enum rf_weight_format rf_split_format(const struct rf_matrix *matrix);

@@ -13,6 +13,8 @@
 enum {
     MOST_MATRICES = 8, /* products of a trial: different layers' weights, so that caches do not flatter */
     REPEATS = 3,
+    SWEEP_ROUNDS = 4,
+    SWEEP_FINALISTS = 4, /* beside the choice */
     LINE_ROOM = 160,
     MOST_FILE_BYTES = 1 << 16
 };
@@ -453,6 +455,95 @@ enum rf_status rf_tune_bucket(struct rf_forward *f, uint32_t bucket, rf_trial_fn
                                   visit, user, err);
     return status;
 }
+
+/* ---- Sweeps ----------------------------------------------------------------------------------------- */
+
+struct contender {
+    struct rf_matmul_shape shape;
+    double seconds;
+};
+
+static int fastest_first(const void *a, const void *b)
+{
+    const struct contender *x = a, *y = b;
+    return x->seconds < y->seconds ? -1 : x->seconds > y->seconds;
+}
+
+static bool same_shape(struct rf_matmul_shape a, struct rf_matmul_shape b)
+{
+    return a.kind == b.kind && a.local == b.local && a.rows == b.rows && a.splits == b.splits;
+}
+
+/* Each again SWEEP_ROUNDS times, in turns. */
+static enum rf_status time_finalists(struct rf_forward *f, const struct subject *subject,
+                                     struct contender *finalists, uint32_t count, struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    for (uint32_t round = 0; round < SWEEP_ROUNDS; round++) {
+        for (uint32_t i = 0; !status && i < count; i++) {
+            double seconds;
+            status = time_trial(f, subject, finalists[i].shape, &seconds, err);
+            if (seconds < finalists[i].seconds)
+                finalists[i].seconds = seconds;
+        }
+    }
+    return status;
+}
+
+static enum rf_status sweep_format(struct rf_forward *f, const struct subject *subject, uint32_t bucket,
+                                   struct rf_sweep *sweep, struct rf_error *err)
+{
+    struct rf_matmul_shape shapes[RF_MATMUL_ALL];
+    struct contender all[RF_MATMUL_ALL], finalists[SWEEP_FINALISTS + 1];
+    uint32_t count = rf_matmul_all(f, subject->key.format, subject->key.rows, shapes), finalist_count = 1;
+    enum rf_status status = prepare(f, subject->key.rows, err);
+    for (uint32_t i = 0; !status && i < count; i++) {
+        all[i].shape = shapes[i];
+        status = time_trial(f, subject, shapes[i], &all[i].seconds, err);
+    }
+    if (status)
+        return status;
+    qsort(all, count, sizeof *all, fastest_first);
+    finalists[0] = (struct contender){rf_tune_shape(f, subject->key.format, 1u << bucket), 1e30};
+    for (uint32_t i = 0; i < count && finalist_count <= SWEEP_FINALISTS; i++)
+        if (!same_shape(all[i].shape, finalists[0].shape))
+            finalists[finalist_count++] = all[i];
+    status = time_finalists(f, subject, finalists, finalist_count, err);
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < finalist_count; i++)
+        if (finalists[i].seconds < finalists[best].seconds)
+            best = i;
+    *sweep = (struct rf_sweep){.format = subject->key.format,
+                               .rows = subject->key.rows,
+                               .k = subject->key.k,
+                               .columns = subject->key.columns,
+                               .shape_count = count,
+                               .chosen = finalists[0].shape,
+                               .chosen_seconds = finalists[0].seconds,
+                               .fastest = finalists[best].shape,
+                               .fastest_seconds = finalists[best].seconds};
+    return status;
+}
+
+enum rf_status rf_tune_sweep(struct rf_forward *f, uint32_t bucket, rf_sweep_fn visit, void *user,
+                             struct rf_error *err)
+{
+    if (!f->tune)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "a sweep of shapes wants a model that is tuned");
+    enum rf_status status = rf_tune_bucket(f, bucket, NULL, NULL, err);
+    for (int format = 0; !status && format < RF_WEIGHT_FORMATS; format++) {
+        struct rf_sweep sweep;
+        const struct subject subject = find_subject(f, (enum rf_weight_format)format, 1u << bucket);
+        if (!subject.count)
+            continue;
+        status = sweep_format(f, &subject, bucket, &sweep, err);
+        if (!status)
+            visit(user, &sweep);
+    }
+    return status;
+}
+
+/* ---- Choices ---------------------------------------------------------------------------------------- */
 
 static uint32_t bucket_of(uint32_t rows)
 {

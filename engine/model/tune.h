@@ -25,6 +25,20 @@ struct rf_trial {
 typedef void (*rf_trial_fn)(void *user, const struct rf_trial *trial);
 enum rf_status rf_tune_bucket(struct rf_forward *forward, uint32_t bucket, rf_trial_fn visit, void *user,
                               struct rf_error *err);
+/* How good the bucket's choices are: every legal shape of a product (rf_matmul_all) against the one that
+ * rf_tune_bucket took, for every format. The best few are timed again in turns with the choice, so that a
+ * stall does not decide. */
+struct rf_sweep {
+    enum rf_weight_format format;
+    uint32_t rows, k, columns;
+    uint32_t shape_count; /* tried */
+    struct rf_matmul_shape chosen, fastest;
+    double chosen_seconds, fastest_seconds; /* of one product */
+};
+typedef void (*rf_sweep_fn)(void *user, const struct rf_sweep *sweep);
+/* RF_ERROR_ARGUMENT for a forward that is not tuned. */
+enum rf_status rf_tune_sweep(struct rf_forward *forward, uint32_t bucket, rf_sweep_fn visit, void *user,
+                             struct rf_error *err);
 /* The choice for a product that can be split; false: nothing was tried. */
 bool rf_tune_product(const struct rf_forward *forward, enum rf_split_product product,
                      enum rf_weight_format format, uint32_t rows, struct rf_matmul_shape *shape);

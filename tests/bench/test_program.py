@@ -35,6 +35,8 @@ class WrongOptions(ProgramTest):
         self.check("--accept-rate: found it without --generate", "--ar", "8", "--accept-rate", "0.5")
         self.check("--synthetic: found it beside --model", "--synthetic", SMALL, "--model", ".")
         self.check("--csv: found it beside --json", "--csv", "--json")
+        self.check("--tune: found it beside --no-tune", "--tune", "--rows", "1", "--no-tune")
+        self.check("--sweep: found it without --rows", "--sweep", "--ar", "2")
         self.check("block", "--generate", "8", "--slot-size", "5", "--block", "8")
 
     def test_shapes(self):
@@ -86,6 +88,17 @@ class Output(ProgramTest):
         self.assertEqual((lines[0]["rows"], lines[0]["cache"]), ("3", "5"))
         self.assertGreater(float(lines[0]["percent_of_floor"]), 0)
         self.assertNotIn(None, lines[0])
+
+    def test_sweep(self):
+        """The bar is 3%; on a machine that does other things, half as slow again is what cannot be chance."""
+        text = self.check_works(run("bench", "--json", "--sweep", "--synthetic",
+                                    "qwen3-0.6b,layers=2,hidden=512,heads=8,kv_heads=4,vocab=64,type=q8_0",
+                                    "--rows", "8", "--cache", "0", *QUICK))
+        sweep, = json.loads(text)["sweep"]
+        self.assertEqual((sweep["format"], sweep["rows"], sweep["k"], sweep["columns"]), ("q8_0", 8, 512, 2048))
+        self.assertGreater(sweep["shapes"], 30)
+        print(f"sweep: taken {sweep['chosen']}, fastest {sweep['fastest']}, {sweep['percent_slower']:.1f}% slower")
+        self.assertLess(sweep["percent_slower"], 50)
 
     def test_table(self):
         text = self.check_works(run("bench", "--synthetic", SMALL, "--rows", "2", "--cache", "9", *QUICK))
