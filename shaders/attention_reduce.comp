@@ -37,7 +37,8 @@ void main()
         float top = LOWEST, sum = 0.0;
         vec4 acc = vec4(0.0);
         for (uint s = 0; s < splits; s++) {
-            uint at = partial_at(s, push.ld, m, push.heads, head, push.head_dim);
+            // Bounded, because lavapipe reads a step past the end, see attention_wide.comp.
+            uint at = partial_at(min(s, splits - 1), push.ld, m, push.heads, head, push.head_dim);
             float split_top = push.partials.x[at], new_top = max(top, split_top);
             float decay = exp(top - new_top), scale = exp(split_top - new_top);
             uint o = at + 2 + 4 * q;

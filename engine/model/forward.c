@@ -10,7 +10,10 @@
 
 enum {
     MIN_SPLIT_ROWS = 4096, /* 512 rows over 4096 keys; 68 MB of partials at 8B shape */
-    STAND_IN_BYTES = 256
+    STAND_IN_BYTES = 256,
+    /* What a step of matmul_wide's loop over k reads of its inputs: 32 of k of every row and of the next 16, at most f32. New
+     * lavapipe reads a step past the end (shaders/attention_wide.comp). */
+    LOOP_STEP_BYTES = 32 * (RF_MAX_ROWS + 16) * 4
 };
 
 struct span_request {
@@ -86,6 +89,8 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
     f->logit_tiles = rf_divide_up(f->config.vocab, RF_LOGIT_TILE);
     f->device = rf_arena_create(desc->gpu, RF_MEMORY_DEVICE, "activations");
     f->upload = rf_arena_create(desc->gpu, RF_MEMORY_UPLOAD, "sequences and work");
+    if (f->device)
+        rf_arena_keep_tail(f->device, LOOP_STEP_BYTES);
     enum rf_status status = f->device && f->upload
                                 ? allocate(f, err)
                                 : rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for arenas");
