@@ -11,8 +11,8 @@
 enum {
     MIN_SPLIT_ROWS = 4096, /* 512 rows over 4096 keys; 68 MB of partials at 8B shape */
     STAND_IN_BYTES = 256,
-    /* What a step of matmul_wide's loop over k reads of its inputs: 32 of k of every row and of the next 16, at most f32. New
-     * lavapipe reads a step past the end (shaders/attention_wide.comp). */
+    /* What a step of matmul_wide's loop over k reads of its inputs: 32 of k of every row and of the next 16,
+     * at most f32. New lavapipe reads a step past the end (shaders/attention_wide.comp). */
     LOOP_STEP_BYTES = 32 * (RF_MAX_ROWS + 16) * 4
 };
 
