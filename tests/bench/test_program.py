@@ -90,7 +90,8 @@ class Output(ProgramTest):
         self.assertNotIn(None, lines[0])
 
     def test_sweep(self):
-        """The bar is 3%; on a machine that does other things, half as slow again is what cannot be chance."""
+        """The bar is 3%, on a quiet machine. Beside other tests a stall can decide between neighbours, but not between
+        kinds of kernels, which are six times apart."""
         text = self.check_works(run("bench", "--json", "--sweep", "--synthetic",
                                     "qwen3-0.6b,layers=2,hidden=512,heads=8,kv_heads=4,vocab=64,type=q8_0",
                                     "--rows", "8", "--cache", "0", *QUICK))
@@ -98,7 +99,7 @@ class Output(ProgramTest):
         self.assertEqual((sweep["format"], sweep["rows"], sweep["k"], sweep["columns"]), ("q8_0", 8, 512, 2048))
         self.assertGreater(sweep["shapes"], 30)
         print(f"sweep: taken {sweep['chosen']}, fastest {sweep['fastest']}, {sweep['percent_slower']:.1f}% slower")
-        self.assertLess(sweep["percent_slower"], 50)
+        self.assertLess(sweep["percent_slower"], 150)
 
     def test_table(self):
         text = self.check_works(run("bench", "--synthetic", SMALL, "--rows", "2", "--cache", "9", *QUICK))
