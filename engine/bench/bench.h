@@ -41,8 +41,8 @@ struct rf_bench_forward {
     char path[32]; /* precision, matmul kernel and the rows that it takes at once, such as "fp16 few 8" */
 };
 
-struct
-    rf_bench_trial { /* of one matmul shape, or of a product that may be split over k and the norm behind it */
+/* One trial: of one matmul shape, or of a product that may be split over k and the norm behind it. */
+struct rf_bench_trial {
     char format[8], kernel[64];
     uint32_t rows, k, columns;
     double seconds; /* of one product, the norm included; 0: the choice was kept from an earlier start */

@@ -14,11 +14,6 @@ enum {
     DETERMINISTIC_ROWS = 32
 };
 
-static bool is_power_of_two(uint32_t n)
-{
-    return n != 0 && (n & (n - 1)) == 0;
-}
-
 enum rf_status rf_int8_check(const struct rf_weights *w, const struct rf_model_config *config,
                              struct rf_error *err)
 {
@@ -65,7 +60,8 @@ struct rf_int8_inputs rf_int8_inputs(const struct rf_forward *f, const struct rf
 
 bool rf_int8_legal(const struct rf_gpu_caps *caps, uint32_t bucket, struct rf_matmul_shape shape)
 {
-    if (!is_power_of_two(shape.rows) || !is_power_of_two(shape.local) || shape.local > caps->max_invocations)
+    if (!rf_is_power_of_two(shape.rows) || !rf_is_power_of_two(shape.local) ||
+        shape.local > caps->max_invocations)
         return false;
     if (shape.kind == RF_MATMUL_FEW)
         return bucket <= FEW_ROWS && shape.rows <= FEW_ROWS && shape.rows <= bucket &&

@@ -31,11 +31,6 @@ const char *rf_matmul_path(const struct rf_forward *f, enum rf_weight_format for
     return rf_int8_takes(f, format) ? "int8" : f->fp16 ? "fp16" : "portable";
 }
 
-static bool is_power_of_two(uint32_t n)
-{
-    return n != 0 && (n & (n - 1)) == 0;
-}
-
 /* Whether matmul_coopmat can make products of this bucket. */
 static bool has_coopmat(const struct rf_forward *f, uint32_t bucket)
 {
@@ -58,7 +53,8 @@ static bool is_legal(const struct rf_forward *f, uint32_t bucket, struct rf_matm
         return has_coopmat(f, bucket) && can_divide(caps, shape);
     if (!caps->plain_matmul && has_coopmat(f, bucket))
         return false;
-    if (!is_power_of_two(shape.rows) || !is_power_of_two(shape.local) || shape.local > caps->max_invocations)
+    if (!rf_is_power_of_two(shape.rows) || !rf_is_power_of_two(shape.local) ||
+        shape.local > caps->max_invocations)
         return false;
     switch (shape.kind) {
     case RF_MATMUL_MANY:
