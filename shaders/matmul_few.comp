@@ -5,8 +5,8 @@
 // neighbouring 16 bytes and the sums take few registers, or all 8, so that an activation is loaded once for
 // them: for CPUs, where a load costs a lane. Columns are strided over all subgroups of the grid, in groups
 // of RF_COLUMNS, or in tiles of RF_LOGIT_TILE with REDUCE. No shared memory, no barrier. Grid: (any, any, 1
-// or splits with PARTIAL): rows are strided over y in blocks of ROWS; 1 is enough when ROWS covers them.  -D:
-// ACT_F16 (activations), WEIGHT_...
+// or splits with PARTIAL): rows are strided over y in blocks of ROWS; 1 is enough when ROWS covers them. REDUCE
+// wants as many lanes as ROWS. -D: ACT_F16 (activations), WEIGHT_...
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -34,15 +34,15 @@ uint lane_columns()
 void make_tile(uint tile_first, uint tile_end, uint first, uint count, uint lane, uint lanes)
 {
     uint m[MAX_ROWS];
-    draw draws[MAX_ROWS];
-    rf_partial partials[MAX_ROWS];
-#define BEGIN_ROW(R) \
-    m[R] = min(first + R, count - 1); \
-    if (epilogue() == RF_EPILOGUE_REDUCE) { \
-        draws[R] = row_draw(m[R]); \
-        partials[R] = empty_partial(push.column_first + tile_first); \
-    }
+#define BEGIN_ROW(R) m[R] = min(first + R, count - 1);
     FOR_ROWS(BEGIN_ROW)
+    uint own = min(first + lane % rows(), count - 1); // REDUCE: a row a lane, so that it costs registers once
+    draw d;
+    rf_partial partial;
+    if (epilogue() == RF_EPILOGUE_REDUCE) {
+        d = row_draw(own);
+        partial = empty_partial(push.column_first + tile_first);
+    }
 
     for (uint n = tile_first; n < tile_end; n += RF_COLUMNS) {
         vec4 low[MAX_ROWS], high[MAX_ROWS]; // low alone, of either half, where a lane has four columns
@@ -60,7 +60,7 @@ void make_tile(uint tile_first, uint tile_end, uint first, uint count, uint lane
                 add_half(low, m, base, o, half_);
             }
         }
-        sums total;
+        sums total, own_total;
 #define FINISH_ROW(R) \
         if (lane_columns() != RF_COLUMNS) { \
             high[R] = half_ == 1 ? low[R] : vec4(0.0); \
@@ -68,20 +68,18 @@ void make_tile(uint tile_first, uint tile_end, uint first, uint count, uint lane
         } \
         total.low = subgroupAdd(low[R]); \
         total.high = subgroupAdd(high[R]); \
-        if (epilogue() == RF_EPILOGUE_REDUCE) { \
-            take_logits(partials[R], draws[R], total, n); \
-        } else if (lane == 0 && first + R < count) { \
+        if (epilogue() != RF_EPILOGUE_REDUCE && lane == 0 && first + R < count) { \
             write_sums(total, m[R], n); \
-        }
+        } \
+        keep_own(own_total, total, R, lane);
         FOR_ROWS(FINISH_ROW)
+        if (epilogue() == RF_EPILOGUE_REDUCE) {
+            take_logits(partial, d, own_total, n);
+        }
     }
 
-    if (epilogue() == RF_EPILOGUE_REDUCE && lane == 0) {
-#define END_ROW(R) \
-        if (first + R < count) { \
-            write_partial(partials[R], m[R], tile_first); \
-        }
-        FOR_ROWS(END_ROW)
+    if (epilogue() == RF_EPILOGUE_REDUCE && lane < rows() && first + lane < count) {
+        write_partial(partial, own, tile_first);
     }
 }
 

@@ -63,36 +63,34 @@ sums total(vec4 acc)
 void make_tile(uint tile_first, uint tile_end, uint first, uint count, uint lanes)
 {
     uint m[MAX_ROWS];
-    draw draws[MAX_ROWS];
-    rf_partial partials[MAX_ROWS];
-#define BEGIN_ROW(R) \
-    m[R] = min(first + R, count - 1); \
-    if (epilogue() == RF_EPILOGUE_REDUCE) { \
-        draws[R] = row_draw(m[R]); \
-        partials[R] = empty_partial(push.column_first + tile_first); \
-    }
+#define BEGIN_ROW(R) m[R] = min(first + R, count - 1);
     FOR_ROWS(BEGIN_ROW)
+    uint own = min(first + lane_id() % rows(), count - 1); // as in matmul_few.comp
+    draw d;
+    rf_partial partial;
+    if (epilogue() == RF_EPILOGUE_REDUCE) {
+        d = row_draw(own);
+        partial = empty_partial(push.column_first + tile_first);
+    }
 
     for (uint n = tile_first; n < tile_end; n += RF_COLUMNS) {
         vec4 acc[MAX_ROWS];
         multiply(acc, m, n, lanes);
-        sums s;
+        sums s, own_sums;
 #define FINISH_ROW(R) \
         s = total(acc[R]); \
-        if (epilogue() == RF_EPILOGUE_REDUCE) { \
-            take_logits(partials[R], draws[R], s, n); \
-        } else if (lane_id() == 0 && first + R < count) { \
+        if (epilogue() != RF_EPILOGUE_REDUCE && lane_id() == 0 && first + R < count) { \
             write_sums(s, m[R], n); \
-        }
+        } \
+        keep_own(own_sums, s, R, lane_id());
         FOR_ROWS(FINISH_ROW)
+        if (epilogue() == RF_EPILOGUE_REDUCE) {
+            take_logits(partial, d, own_sums, n);
+        }
     }
 
-    if (epilogue() == RF_EPILOGUE_REDUCE && lane_id() == 0) {
-#define END_ROW(R) \
-        if (first + R < count) { \
-            write_partial(partials[R], m[R], tile_first); \
-        }
-        FOR_ROWS(END_ROW)
+    if (epilogue() == RF_EPILOGUE_REDUCE && lane_id() < rows() && first + lane_id() < count) {
+        write_partial(partial, own, tile_first);
     }
 }
 

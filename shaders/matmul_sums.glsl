@@ -107,6 +107,14 @@ void write_sums(sums s, uint m, uint n)
     }
 }
 
+// REDUCE where a lane keeps one row: lane r the sums of row r.
+void keep_own(inout sums own, sums total, uint r, uint lane)
+{
+    if (r == 0 || lane % rows() == r) {
+        own = total;
+    }
+}
+
 // Takes the logits of the columns n..n+7 into a partial, in ascending order: the first of equal keys stays.
 void take_logits(inout rf_partial p, draw d, sums s, uint n)
 {

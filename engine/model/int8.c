@@ -3,8 +3,6 @@
 #include "engine/arithmetic.h"
 
 enum {
-    FEW_ROWS = 8,
-    FEW_REDUCE_ROWS = 4, /* as in matmul.c */
     FEW_LOCAL = 64,
     TILE_GROUPS = RF_LOGIT_TILE / RF_COLUMNS, /* subgroups that can share a tile in SWIGLU_INT8 */
     MOST_SHARING = 256,                       /* invocations that do */
@@ -64,7 +62,7 @@ bool rf_int8_legal(const struct rf_gpu_caps *caps, uint32_t bucket, struct rf_ma
         shape.local > caps->max_invocations)
         return false;
     if (shape.kind == RF_MATMUL_FEW)
-        return bucket <= FEW_ROWS && shape.rows <= FEW_ROWS && shape.rows <= bucket &&
+        return bucket <= RF_FEW_ROWS && shape.rows <= RF_FEW_ROWS && shape.rows <= bucket &&
                shape.local >= FEW_LOCAL;
     return shape.kind == RF_MATMUL_TILE && shape.rows >= LEAST_TILE_ROWS && shape.rows <= TILE_ROWS &&
            shape.local >= FEW_LOCAL && shape.local <= 2 * TILE_LOCAL;
@@ -78,7 +76,7 @@ static uint32_t tile_rows(uint32_t bucket)
 struct rf_matmul_shape rf_int8_default(const struct rf_gpu_caps *caps, uint32_t bucket)
 {
     (void)caps;
-    if (bucket <= FEW_ROWS)
+    if (bucket <= RF_FEW_ROWS)
         return (struct rf_matmul_shape){RF_MATMUL_FEW, FEW_LOCAL, bucket, 1};
     return (struct rf_matmul_shape){RF_MATMUL_TILE, TILE_LOCAL, tile_rows(bucket), 1};
 }
@@ -118,8 +116,8 @@ struct rf_matmul_shape rf_int8_fit(const struct rf_gpu_caps *caps, struct rf_mat
         return (struct rf_matmul_shape){RF_MATMUL_TILE, TILE_LOCAL, DETERMINISTIC_ROWS, 1};
     if (shape.kind == RF_MATMUL_TILE && (reduce || shares) && shape.local < TILE_LOCAL)
         shape.local = TILE_LOCAL;
-    if (shape.kind == RF_MATMUL_FEW && reduce && shape.rows > FEW_REDUCE_ROWS)
-        shape.rows = FEW_REDUCE_ROWS;
+    if (shape.kind == RF_MATMUL_FEW && reduce && shape.rows > rf_few_reduce_rows(caps))
+        shape.rows = rf_few_reduce_rows(caps);
     if (shape.kind == RF_MATMUL_FEW && shares) {
         shape.local = TILE_GROUPS * caps->subgroup_size;
         while (shape.local > MOST_SHARING || shape.local > caps->max_invocations)

@@ -6,9 +6,6 @@
 #include "engine/model/tune.h"
 
 enum {
-    FEW_ROWS = 8,
-    FEW_REDUCE_ROWS =
-        4, /* the reduction carries six numbers a row: at 8 rows GCN spills 72 scalar registers */
     MANY_ROWS = 8,
     WIDE_ROWS = 16, /* 32 vector registers hold 16 sums and what is multiplied */
     WIDE_REDUCE_ROWS = 8,
@@ -34,7 +31,7 @@ const char *rf_matmul_path(const struct rf_forward *f, enum rf_weight_format for
 /* Whether matmul_coopmat can make products of this bucket. */
 static bool has_coopmat(const struct rf_forward *f, uint32_t bucket)
 {
-    return rf_coopmat_built() && rf_gpu_get_caps(f->gpu)->coopmat && f->fp16 && bucket > FEW_ROWS;
+    return rf_coopmat_built() && rf_gpu_get_caps(f->gpu)->coopmat && f->fp16 && bucket > RF_FEW_ROWS;
 }
 
 /* Every epilogue, because one choice serves all products of a format. */
@@ -60,7 +57,7 @@ static bool is_legal(const struct rf_forward *f, uint32_t bucket, struct rf_matm
     case RF_MATMUL_MANY:
         return shape.rows <= MANY_ROWS;
     case RF_MATMUL_FEW:
-        return bucket <= FEW_ROWS && shape.rows <= FEW_ROWS && shape.rows <= bucket;
+        return bucket <= RF_FEW_ROWS && shape.rows <= RF_FEW_ROWS && shape.rows <= bucket;
     case RF_MATMUL_WIDE:
         return caps->wide && shape.local == caps->subgroup_size && shape.rows <= WIDE_ROWS;
     default:
@@ -98,7 +95,7 @@ static struct rf_matmul_shape coopmat_shape(const struct rf_gpu_caps *caps, uint
 static struct rf_matmul_shape default_shape(const struct rf_forward *f, uint32_t bucket)
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
-    if (bucket <= FEW_ROWS)
+    if (bucket <= RF_FEW_ROWS)
         return (struct rf_matmul_shape){RF_MATMUL_FEW, LOCAL, bucket, 1};
     if (has_coopmat(f, bucket) && !(caps->cpu && caps->plain_matmul)) {
         struct rf_matmul_shape shape = coopmat_shape(caps, bucket, COOPMAT_ROWS, COOPMAT_COLUMNS);
@@ -211,7 +208,7 @@ static struct rf_matmul_shape pick_shape(const struct rf_forward *f, const struc
         return default_many(caps, 1u << RF_DETERMINISTIC_BUCKET);
     }
     struct rf_matmul_shape shape = rf_tune_shape(f, format, plan->bucket);
-    uint32_t most = shape.kind == RF_MATMUL_FEW ? FEW_REDUCE_ROWS : WIDE_REDUCE_ROWS;
+    uint32_t most = shape.kind == RF_MATMUL_FEW ? rf_few_reduce_rows(caps) : WIDE_REDUCE_ROWS;
     if (reduce && shape.kind != RF_MATMUL_COOPMAT && shape.rows > most)
         shape.rows = most;
     return shape;

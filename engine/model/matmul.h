@@ -46,6 +46,13 @@ struct rf_matmul_call {
         [RF_WEIGHT_Q6_K] = name "_q6_k" end                                                                  \
     }
 
+/* Most rows of RF_MATMUL_FEW, and where other kinds begin to win. */
+enum { RF_FEW_ROWS = 8 };
+/* With lm_head's reduction, where each row has a lane. */
+static inline uint32_t rf_few_reduce_rows(const struct rf_gpu_caps *caps)
+{
+    return caps->subgroup_size < RF_FEW_ROWS ? caps->subgroup_size : RF_FEW_ROWS;
+}
 /* Bucket (rows are 1 << it) whose choice a deterministic forward takes. */
 enum { RF_DETERMINISTIC_BUCKET = 5 };
 

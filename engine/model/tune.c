@@ -13,6 +13,7 @@
 enum {
     MOST_MATRICES = 8, /* products of a trial: different layers' weights, so that caches do not flatter */
     REPEATS = 3,
+    HOPELESS = 2, /* times the fastest: a kind of kernel that slow is tried no further */
     SWEEP_ROUNDS = 4,
     SWEEP_FINALISTS = 4, /* beside the choice */
     LINE_ROOM = 160,
@@ -35,6 +36,7 @@ struct key {
 struct rf_tune {
     struct choice choices[RF_WEIGHT_FORMATS][FORWARD_BUCKETS];
     struct choice products[RF_SPLIT_PRODUCTS][RF_WEIGHT_FORMATS][FORWARD_BUCKETS];
+    bool lost[RF_WEIGHT_FORMATS][RF_MATMUL_KINDS]; /* hopeless at some number of rows, see try_all */
     char *lines; /* the file's content: choices of other models too */
     size_t size;
 };
@@ -296,14 +298,14 @@ static enum rf_status record_trial(struct rf_forward *f, const struct subject *s
     return status;
 }
 
-/* Submits a trial, as one submission or each product as its own, and waits. */
-static enum rf_status run_trial(struct rf_forward *f, const struct trial_cmds *cmds, bool cut,
-                                double *seconds, struct rf_error *err)
+/* Submits the first `products` of a trial, as one submission or each product as its own, and waits. */
+static enum rf_status run_trial(struct rf_forward *f, const struct trial_cmds *cmds, uint32_t products,
+                                bool cut, double *seconds, struct rf_error *err)
 {
     struct rf_cmd *items[2 * MOST_MATRICES];
     size_t count = 0;
     uint64_t ticket;
-    for (uint32_t i = 0; i < cmds->count; i++) {
+    for (uint32_t i = 0; i < products; i++) {
         if (cut && i > 0)
             items[count++] = NULL;
         items[count++] = cmds->parts[i];
@@ -316,22 +318,24 @@ static enum rf_status run_trial(struct rf_forward *f, const struct trial_cmds *c
     return status;
 }
 
-/* Seconds of one product: the least of REPEATS, after one that warms up. That one also tells whether the
- * products are too long for one submission: nobody knows before how slow a shape is. */
+/* Seconds of one product: the least of REPEATS, after one product that warms up (CPU drivers compile then).
+ * That one also tells whether the products are too long for one submission: nobody knows before how slow a
+ * shape is. `enough`: what is slower than so many seconds need not be known exactly. */
 static enum rf_status time_trial(struct rf_forward *f, const struct subject *subject,
-                                 struct rf_matmul_shape shape, double *seconds, struct rf_error *err)
+                                 struct rf_matmul_shape shape, double enough, double *seconds,
+                                 struct rf_error *err)
 {
     struct trial_cmds cmds = {.count = 0};
-    double limit = rf_gpu_submission_limit(f->gpu);
+    double limit = rf_gpu_submission_limit(f->gpu), taken;
     enum rf_status status = record_trial(f, subject, shape, &cmds, err);
-    bool cut = limit < INFINITY;
+    if (!status)
+        status = run_trial(f, &cmds, 1, false, &taken, err);
     *seconds = 1e30;
-    for (uint32_t i = 0; !status && i <= REPEATS; i++) {
-        double taken;
-        status = run_trial(f, &cmds, cut, &taken, err);
-        cut = taken > limit;
-        if (i > 0 && taken / subject->count < *seconds)
-            *seconds = taken / subject->count;
+    for (uint32_t i = 0; !status && i < REPEATS && (i == 0 || *seconds < enough); i++) {
+        bool cut = (i == 0 ? taken * cmds.count : taken) > limit;
+        status = run_trial(f, &cmds, cmds.count, cut, &taken, err);
+        if (taken / cmds.count < *seconds)
+            *seconds = taken / cmds.count;
         if (taken > 0.25)
             i += REPEATS / 2; /* slow enough to be measured by fewer */
     }
@@ -357,9 +361,29 @@ static enum rf_status prepare(struct rf_forward *f, uint32_t rows, struct rf_err
     return status;
 }
 
+/* A trial on a CPU driver is mostly compilation, up to a second each, and the kinds of kernel differ by
+ * factors there: what has lost clearly is not tried in other sizes, nor at other numbers of rows where lanes
+ * do the same. It makes the first run ever on Debian 12's lavapipe 7 s instead of 11. */
+static void note_losers(const struct rf_forward *f, const struct subject *subject,
+                        const double seconds[RF_MATMUL_KINDS], double fastest)
+{
+    for (int kind = 0; kind < RF_MATMUL_KINDS && subject->key.rows > RF_FEW_ROWS; kind++)
+        if (seconds[kind] > HOPELESS * fastest)
+            f->tuned->lost[subject->key.format][kind] = true;
+}
+
+static bool is_hopeless(const struct rf_forward *f, const struct subject *subject, enum rf_matmul_kind kind,
+                        const double seconds[RF_MATMUL_KINDS], double fastest)
+{
+    return seconds[kind] > HOPELESS * fastest ||
+           (subject->key.rows > RF_FEW_ROWS && f->tuned->lost[subject->key.format][kind]);
+}
+
 static enum rf_status try_all(struct rf_forward *f, const struct subject *subject, struct rf_trial *best,
                               rf_trial_fn visit, void *user, struct rf_error *err)
 {
+    double seconds[RF_MATMUL_KINDS] = {0.0}; /* the least of a kind; 0: not tried */
+    bool cpu = rf_gpu_get_caps(f->gpu)->cpu;
     struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES];
     uint32_t count =
         subject->key.product == RF_SPLIT_NONE
@@ -368,13 +392,21 @@ static enum rf_status try_all(struct rf_forward *f, const struct subject *subjec
     enum rf_status status = count > 1 ? prepare(f, subject->key.rows, err) : RF_OK;
     for (uint32_t i = 0; !status && count > 1 && i < count; i++) {
         struct rf_trial trial = *best;
+        double *least = &seconds[shapes[i].kind];
         trial.shape = shapes[i];
-        status = time_trial(f, subject, trial.shape, &trial.seconds, err);
+        if (cpu && i > 0 && is_hopeless(f, subject, shapes[i].kind, seconds, best->seconds))
+            continue;
+        status = time_trial(f, subject, trial.shape, cpu && i > 0 ? HOPELESS * best->seconds : INFINITY,
+                            &trial.seconds, err);
         if (!status && visit)
             visit(user, &trial);
         if (!status && (i == 0 || trial.seconds < best->seconds))
             *best = trial;
+        if (!status && (*least == 0.0 || trial.seconds < *least))
+            *least = trial.seconds;
     }
+    if (!status && cpu)
+        note_losers(f, subject, seconds, best->seconds);
     if (count == 1)
         best->shape = shapes[0];
     return status;
@@ -482,7 +514,7 @@ static enum rf_status time_finalists(struct rf_forward *f, const struct subject 
     for (uint32_t round = 0; round < SWEEP_ROUNDS; round++) {
         for (uint32_t i = 0; !status && i < count; i++) {
             double seconds;
-            status = time_trial(f, subject, finalists[i].shape, &seconds, err);
+            status = time_trial(f, subject, finalists[i].shape, INFINITY, &seconds, err);
             if (seconds < finalists[i].seconds)
                 finalists[i].seconds = seconds;
         }
@@ -499,7 +531,7 @@ static enum rf_status sweep_format(struct rf_forward *f, const struct subject *s
     enum rf_status status = prepare(f, subject->key.rows, err);
     for (uint32_t i = 0; !status && i < count; i++) {
         all[i].shape = shapes[i];
-        status = time_trial(f, subject, shapes[i], &all[i].seconds, err);
+        status = time_trial(f, subject, shapes[i], INFINITY, &all[i].seconds, err);
     }
     if (status)
         return status;

@@ -143,6 +143,13 @@ static void run_reduce(struct rf_suite *suite, struct rf_product p)
     rf_product_free(&r.p);
 }
 
+/* At most as many as a subgroup has lanes. */
+static uint32_t few_rows_at_once(const struct rf_suite *suite, uint32_t wanted)
+{
+    uint32_t most = rf_gpu_get_caps(suite->h->gpu)->subgroup_size;
+    return wanted < most ? wanted : most;
+}
+
 static void run_reduces(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
     static const uint32_t rows[] = {1, 2, 7, 8, 9, 31, 33, 64, 65, 127};
@@ -151,8 +158,11 @@ static void run_reduces(struct rf_suite *suite, struct rf_product p, uint32_t tu
     if (!rf_product_runs(suite, p.kind, p.act) || (!suite->thorough && p.weights != RF_WEIGHT_BF16))
         return;
     rf_product_set_kind(suite, &p, p.kind);
-    for (uint32_t i = turn % 3; i < (p.kind == RF_PRODUCT_FEW ? 4u : 10u); i += suite->thorough ? 1 : 5) {
-        p.rows = rows[i];
+    bool few = p.kind == RF_PRODUCT_FEW;
+    for (uint32_t i = turn % 3; i < (few ? 4u : 10u); i += suite->thorough ? 1 : 5) {
+        p.rows = few ? rows[3 - i] : rows[i];
+        if (few)
+            p.rows_at_once = few_rows_at_once(suite, 8u >> i);
         p.columns = columns[(turn + i) % 6];
         p.k = k[(turn + i) % 3];
         p.column_first = (turn + i) % 4 == 2 ? 3 * RF_LOGIT_TILE : 0;
@@ -169,7 +179,7 @@ static void run_int8_reduces(struct rf_suite *suite, struct rf_product p)
     bool few = p.kind == RF_PRODUCT_INT8_FEW;
     for (uint32_t i = 0; i < (suite->thorough ? 3u : 1u); i++) {
         rf_product_set_kind(suite, &p, p.kind);
-        p.rows_at_once = few ? 1u << i : 16u << i;
+        p.rows_at_once = few ? few_rows_at_once(suite, 8u >> i) : 16u << i;
         p.local = !few && i == 1 ? 256 : p.local;
         p.rows = rows[few][i];
         p.columns = columns[i];
