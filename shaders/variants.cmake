@@ -32,6 +32,8 @@ foreach(op IN ITEMS rmsnorm head_rope attention attention_wide attention_reduce)
     rf_shader(NAME ${op}_act16 SOURCE ${op}.comp PATH fp16 DEFINES ACT_F16=1)
 endforeach()
 
+rf_shader(NAME attention_coopmat_act16 SOURCE attention_coopmat.comp PATH coopmat DEFINES ACT_F16=1)
+
 foreach(op IN ITEMS rmsnorm attention attention_reduce)
     rf_shader(NAME ${op}_int8 SOURCE ${op}.comp PATH int8dot DEFINES ACT_F16=1 ACT_INT8=1)
 endforeach()

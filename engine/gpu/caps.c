@@ -30,6 +30,7 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_PIPELINE_PROPERTIES] = "pipelineProperties",
     [RF_CAP_UNIFIED_MEMORY] = "unifiedMemory",
     [RF_CAP_PLAIN_MATMUL] = "plainMatmul",
+    [RF_CAP_COOPMAT_ATTENTION] = "coopmatAttention",
     [RF_CAP_SPLITS] = "splits",
     [RF_CAP_WHOLE_K] = "wholeK",
     [RF_CAP_LOADER] = "loader",
@@ -336,6 +337,7 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
     if (!caps->coopmat)
         caps->coopmat_shape_count = 0;
     caps->plain_matmul = !rf_masked(mask, RF_CAP_PLAIN_MATMUL);
+    caps->coopmat_attention = !rf_masked(mask, RF_CAP_COOPMAT_ATTENTION) && caps->coopmat;
     caps->splits = !rf_masked(mask, RF_CAP_SPLITS);
     caps->whole_k = !rf_masked(mask, RF_CAP_WHOLE_K);
     caps->coopmat2 = !rf_masked(mask, RF_CAP_COOPMAT2) && caps->coopmat && chain->ext_coopmat2;

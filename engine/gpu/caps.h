@@ -32,10 +32,11 @@ enum rf_capability {
     RF_CAP_MEMORY_BUDGET,
     RF_CAP_PIPELINE_PROPERTIES,
     RF_CAP_UNIFIED_MEMORY,
-    RF_CAP_PLAIN_MATMUL, /* only to be masked: coopmat wherever it can run */
-    RF_CAP_SPLITS,       /* only to be masked: no product is split over k */
-    RF_CAP_WHOLE_K,      /* only to be masked: every product that can be is split over k */
-    RF_CAP_LOADER,       /* only to be masked: as if there were no Vulkan loader */
+    RF_CAP_PLAIN_MATMUL,      /* only to be masked: coopmat wherever it can run */
+    RF_CAP_COOPMAT_ATTENTION, /* only to be masked: attention without matrix units beside products with them */
+    RF_CAP_SPLITS,            /* only to be masked: no product is split over k */
+    RF_CAP_WHOLE_K,           /* only to be masked: every product that can be is split over k */
+    RF_CAP_LOADER,            /* only to be masked: as if there were no Vulkan loader */
     RF_CAP_COUNT
 };
 

@@ -31,9 +31,10 @@ struct rf_gpu_caps {
     bool coopmat, coopmat2;
     uint32_t coopmat_shape_count; /* at least 1 with coopmat, else 0 */
     struct rf_coopmat_shape coopmat_shapes[RF_COOPMAT_SHAPES];
-    bool plain_matmul; /* products without coopmat are wanted too; false only when masked, for tests */
-    bool splits;       /* products may be split over k; false only when masked */
-    bool whole_k;      /* whole ones are wanted too; false only when masked, for tests */
+    bool plain_matmul;      /* products without coopmat are wanted too; false only when masked, for tests */
+    bool coopmat_attention; /* coopmat, and attention may use it */
+    bool splits;            /* products may be split over k; false only when masked */
+    bool whole_k;           /* whole ones are wanted too; false only when masked, for tests */
     bool memory_budget, pipeline_properties;
     float timestamp_period; /* ns per tick; 0: no timestamps */
 };

@@ -10,7 +10,13 @@ enum {
     LONG_STEP_SUBGROUP_BYTES = 7168,
     SHORT_STEP = 32,
     MOST_SHARED_BYTES = 49152, /* what desktop devices have */
-    WORD = 16                  /* bytes of a uvec4 */
+    WORD = 16,                 /* bytes of a uvec4 */
+    /* attention_coopmat.comp */
+    KEY_TILE = 32,
+    MOST_MATRIX_ROWS = 2 * KEY_TILE,
+    MOST_FRAGMENT = 16,  /* rows, dimensions of a head or keys */
+    MOST_HEAD_DIM = 128, /* 256 spill on AMD */
+    ROW_BYTES = 36 + 8   /* of a row's description, and its maximum and sum */
 };
 
 bool rf_coopmat_built(void)
@@ -108,4 +114,54 @@ void rf_coopmat_specs(const struct rf_coopmat_tiling *t, uint32_t specs[RF_COOPM
                                [RF_SPEC_ROUND_TILES] = t->round_tiles};
     for (uint32_t i = 0; i < RF_COOPMAT_SPECS; i++)
         specs[i] = values[RF_SPEC_FRAGMENT_M + i];
+}
+
+static bool can_attend(const struct rf_gpu_caps *caps, const struct rf_coopmat_shape *shape,
+                       uint32_t head_dim)
+{
+    return shape->m <= MOST_FRAGMENT && shape->n <= MOST_FRAGMENT && shape->m <= caps->subgroup_size &&
+           shape->n % 8 == 0 && shape->k % 8 == 0 && KEY_TILE % shape->n == 0 && KEY_TILE % shape->k == 0 &&
+           head_dim % shape->n == 0 && head_dim % shape->k == 0;
+}
+
+/* The largest fragment, and as many subgroups as the rows of the forward fill; a lane has one key of a tile. */
+bool rf_coopmat_attend(const struct rf_gpu_caps *caps, uint32_t group, uint32_t head_dim, uint32_t rows,
+                       struct rf_coopmat_attention *out)
+{
+    struct rf_coopmat_attention a = {.block = 0};
+    for (uint32_t i = 0; i < caps->coopmat_shape_count; i++) {
+        const struct rf_coopmat_shape *shape = &caps->coopmat_shapes[i];
+        if (can_attend(caps, shape, head_dim) &&
+            shape->m * shape->n * shape->k > a.fragment.m * a.fragment.n * a.fragment.k)
+            a.fragment = *shape;
+    }
+    if (a.fragment.m == 0 || group > MOST_MATRIX_ROWS || head_dim > MOST_HEAD_DIM)
+        return false;
+    uint32_t most = MOST_MATRIX_ROWS / a.fragment.m, wanted = rf_divide_up(group * rows, a.fragment.m);
+    uint32_t least = rf_divide_up(KEY_TILE, caps->subgroup_size);
+    a.subgroups = wanted < most ? wanted : most;
+    a.subgroups = rf_divide_up(a.subgroups, least) * least;
+    a.local = a.subgroups * caps->subgroup_size;
+    a.block = a.subgroups * a.fragment.m / group;
+    uint32_t bytes = MOST_MATRIX_ROWS * ((head_dim / 8 + 1) * WORD + (KEY_TILE / 4 + 1) * WORD + ROW_BYTES);
+    *out = a;
+    return a.subgroups <= most && a.block > 0 && a.local <= caps->max_invocations &&
+           bytes <= caps->shared_bytes;
+}
+
+void rf_coopmat_attention_specs(const struct rf_coopmat_attention *attention, uint32_t group,
+                                uint32_t head_dim, uint32_t specs[RF_COOPMAT_ATTENTION_SPECS])
+{
+    const uint32_t values[RF_COOPMAT_ATTENTION_SPECS] = {
+        group,
+        head_dim,
+        attention->local,
+        attention->subgroups,
+        attention->fragment.m,
+        attention->fragment.n,
+        attention->fragment.k,
+        attention->block,
+    };
+    for (uint32_t i = 0; i < RF_COOPMAT_ATTENTION_SPECS; i++)
+        specs[i] = values[i];
 }

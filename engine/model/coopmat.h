@@ -10,6 +10,12 @@ struct rf_coopmat_tiling {
     uint32_t row_groups, column_groups, column_tiles, k_step, shared, round_tiles; /* RF_SPEC_... */
 };
 
+/* How attention_coopmat.comp divides a forward: a workgroup has `block` rows of every head of a group. */
+struct rf_coopmat_attention {
+    struct rf_coopmat_shape fragment;
+    uint32_t subgroups, local, block;
+};
+
 /* Whether the library was built with these shaders; their compiler must know the extension. */
 bool rf_coopmat_built(void);
 /* The device's fragment shape with which `rows` rows are padded least; of several the largest. NULL without.
@@ -23,5 +29,14 @@ bool rf_coopmat_divide(const struct rf_gpu_caps *caps, uint32_t local, uint32_t 
  */
 enum { RF_COOPMAT_SPECS = 9 };
 void rf_coopmat_specs(const struct rf_coopmat_tiling *tiling, uint32_t specs[RF_COOPMAT_SPECS]);
+
+/* For `group` heads that share a kv head, in forwards of up to `rows` rows. False when this device cannot run
+ * it. */
+bool rf_coopmat_attend(const struct rf_gpu_caps *caps, uint32_t group, uint32_t head_dim, uint32_t rows,
+                       struct rf_coopmat_attention *out);
+/* The pipeline's specialization constants. */
+enum { RF_COOPMAT_ATTENTION_SPECS = 8 };
+void rf_coopmat_attention_specs(const struct rf_coopmat_attention *attention, uint32_t group,
+                                uint32_t head_dim, uint32_t specs[RF_COOPMAT_ATTENTION_SPECS]);
 
 #endif

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "engine/arithmetic.h"
+#include "engine/model/coopmat.h"
 #include "engine/model/int8.h"
 #include "engine/model/matmul.h"
 
@@ -147,13 +148,57 @@ static void plan_head_rope(const struct rf_forward *f, struct forward_plan *plan
     rf_op_access(op, s->pages, RF_WRITE);
 }
 
+/* Which attention kernel a plan takes, and how its grid is divided. */
+struct attention_kernel {
+    const char *shader;
+    uint32_t spec_count, specs[RF_COOPMAT_ATTENTION_SPECS];
+    uint32_t groups, rows; /* workgroups a kv head, and rows of a workgroup */
+};
+
+/* Matrix units from as many rows on as products use them. CPU drivers emulate them. A deterministic forward cannot
+ * have it: where its tiles begin depends on the company. */
+static bool takes_coopmat(const struct rf_forward *f, const struct forward_plan *plan,
+                          struct rf_coopmat_attention *division)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    const struct rf_model_config *c = &f->config;
+    return rf_coopmat_built() && caps->coopmat_attention && f->fp16 && plan->bucket > RF_FEW_ROWS &&
+           !(plan->flags & RF_FORWARD_DETERMINISTIC) && !(caps->cpu && caps->plain_matmul) &&
+           rf_coopmat_attend(caps, c->heads / c->kv_heads, c->head_dim, plan->bucket, division);
+}
+
+static struct attention_kernel choose_attention(const struct rf_forward *f, const struct forward_plan *plan,
+                                                int layer, bool int8)
+{
+    const struct rf_model_config *c = &f->config;
+    uint32_t ratio = c->heads / c->kv_heads, group = ratio;
+    struct rf_coopmat_attention division;
+    struct attention_kernel kernel = {.groups = 1, .rows = 1};
+    if (!int8 && takes_coopmat(f, plan, &division)) {
+        kernel.shader = "attention_coopmat_act16";
+        kernel.spec_count = RF_COOPMAT_ATTENTION_SPECS;
+        kernel.rows = division.block;
+        rf_coopmat_attention_specs(&division, ratio, c->head_dim, kernel.specs);
+        return kernel;
+    }
+    while (group > 8)
+        group = rf_divide_up(group, 2); /* at most 8 heads share a workgroup's registers */
+    bool wide = !int8 && rf_plan_is_wide(f, plan, f->weights->layers[layer].qkv.chunks[0].format);
+    kernel.shader = int8   ? "attention_int8"
+                    : wide ? by_path(f, "attention_wide", "attention_wide_act16")
+                           : by_path(f, "attention", "attention_act16");
+    kernel.spec_count = wide ? 3 : 2;
+    kernel.specs[0] = group;
+    kernel.specs[1] = c->head_dim;
+    kernel.specs[2] = rf_gpu_get_caps(f->gpu)->subgroup_size;
+    kernel.groups = rf_divide_up(ratio, group);
+    return kernel;
+}
+
 static void plan_attention(const struct rf_forward *f, struct forward_plan *plan, int layer)
 {
     const struct forward_spans *s = &f->spans;
     const struct rf_model_config *c = &f->config;
-    uint32_t ratio = c->heads / c->kv_heads, group = ratio;
-    while (group > 8)
-        group = rf_divide_up(group, 2); /* at most 8 heads share a workgroup's registers */
     bool int8 = rf_int8_inputs(f, &f->weights->layers[layer].o).blocks; /* o is one tensor, of one format */
     struct rf_span y = int8 ? s->x8 : s->x;
     struct rf_push_attention push = {.counts = s->counts.address,
@@ -167,18 +212,13 @@ static void plan_attention(const struct rf_forward *f, struct forward_plan *plan
                                      .layer = (uint32_t)layer,
                                      .ld = plan->bucket,
                                      .scale = (float)(1.0 / sqrt(c->head_dim))};
-    bool wide = !int8 && rf_plan_is_wide(f, plan, f->weights->layers[layer].qkv.chunks[0].format);
-    const char *shader = int8   ? "attention_int8"
-                         : wide ? by_path(f, "attention_wide", "attention_wide_act16")
-                                : by_path(f, "attention", "attention_act16");
+    const struct attention_kernel kernel = choose_attention(f, plan, layer, int8);
     struct forward_op *op = RF_PLAN_ADD(
-        plan, shader, layer, "attention", push,
-        rf_plan_grid(plan, c->kv_heads * rf_divide_up(ratio, group), 1, RF_GRID_ROWS | RF_GRID_SPLITS));
-    rf_op_spec(op, group);
-    rf_op_spec(op, c->head_dim);
+        plan, kernel.shader, layer, "attention", push,
+        rf_plan_grid(plan, c->kv_heads * kernel.groups, kernel.rows, RF_GRID_ROWS | RF_GRID_SPLITS));
+    for (uint32_t i = 0; i < kernel.spec_count; i++)
+        rf_op_spec(op, kernel.specs[i]);
     rf_op_cost(op, (uint64_t)NOMINAL_KEYS * c->heads * c->head_dim * 2);
-    if (wide)
-        rf_op_spec(op, rf_gpu_get_caps(f->gpu)->subgroup_size);
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->seqs, RF_READ);
@@ -193,7 +233,8 @@ static void plan_attention(const struct rf_forward *f, struct forward_plan *plan
                                               .heads = c->heads,
                                               .head_dim = c->head_dim,
                                               .ld = plan->bucket};
-    shader = int8 ? "attention_reduce_int8" : by_path(f, "attention_reduce", "attention_reduce_act16");
+    const char *shader =
+        int8 ? "attention_reduce_int8" : by_path(f, "attention_reduce", "attention_reduce_act16");
     op = RF_PLAN_ADD(plan, shader, layer, "attention reduce", reduce,
                      rf_plan_grid(plan, c->heads, 1, RF_GRID_ROWS | RF_GRID_REDUCE));
     rf_op_access(op, s->counts, RF_READ);

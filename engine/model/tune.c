@@ -37,7 +37,7 @@ struct rf_tune {
     struct choice choices[RF_WEIGHT_FORMATS][FORWARD_BUCKETS];
     struct choice products[RF_SPLIT_PRODUCTS][RF_WEIGHT_FORMATS][FORWARD_BUCKETS];
     bool lost[RF_WEIGHT_FORMATS][RF_MATMUL_KINDS]; /* hopeless at some number of rows, see try_all */
-    char *lines; /* the file's content: choices of other models too */
+    char *lines;                                   /* the file's content: choices of other models too */
     size_t size;
 };
 

@@ -1,4 +1,5 @@
 /* attention and attention_reduce: causal in buffer order, over committed rows and the row's own segment. */
+#include "engine/model/coopmat.h"
 #include "engine/selftest/fixtures.h"
 #include "engine/selftest/int8_rows.h"
 
@@ -14,8 +15,9 @@ struct attention_shape {
     enum rf_number act;
     enum layout layout;
     uint32_t rows, cache, heads, kv_heads, head_dim;
-    bool wide; /* attention_wide */
-    bool int8; /* y is int8 blocks */
+    bool wide;    /* attention_wide */
+    bool int8;    /* y is int8 blocks */
+    bool coopmat; /* attention_coopmat */
 };
 
 struct attention_case {
@@ -249,19 +251,42 @@ static void run_alone(struct attention_case *a, size_t counts, size_t rows)
     rf_alone_run(c);
 }
 
-static void run_attention(struct rf_suite *suite, struct attention_shape s)
+/* The kernel and its grid: workgroups a kv head, rows of a workgroup. False: this device has no such kernel. */
+static bool choose_kernel(const struct rf_suite *suite, const struct attention_shape *s,
+                          struct rf_kernel_id *id, uint32_t *groups, uint32_t *rows)
 {
-    uint32_t ratio = s.heads / s.kv_heads, group = ratio;
-    while (group > 8) /* as the engine deals the heads of a group out to workgroups */
-        group = (group + 1) / 2;
     static const char *const names[2][2] = {{"attention", "attention_act16"},
                                             {"attention_wide", "attention_wide_act16"}};
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(suite->h->gpu);
-    if (s.wide && !caps->wide)
+    struct rf_coopmat_attention division;
+    uint32_t ratio = s->heads / s->kv_heads, group = ratio;
+    *groups = *rows = 1;
+    if (s->coopmat) {
+        if (!rf_coopmat_built() || !caps->coopmat ||
+            !rf_coopmat_attend(caps, ratio, s->head_dim, s->rows, &division))
+            return false;
+        *id = (struct rf_kernel_id){.shader = "attention_coopmat_act16",
+                                    .spec_count = RF_COOPMAT_ATTENTION_SPECS};
+        rf_coopmat_attention_specs(&division, ratio, s->head_dim, id->specs);
+        *rows = division.block;
+        return true;
+    }
+    while (group > 8) /* as the engine deals the heads of a group out to workgroups */
+        group = (group + 1) / 2;
+    *groups = (ratio + group - 1) / group;
+    *id =
+        (struct rf_kernel_id){.shader = s->int8 ? "attention_int8" : names[s->wide][s->act == RF_NUMBER_F16],
+                              .spec_count = s->wide ? 3 : 2,
+                              .specs = {group, s->head_dim, caps->subgroup_size}};
+    return !s->wide || caps->wide;
+}
+
+static void run_attention(struct rf_suite *suite, struct attention_shape s)
+{
+    struct rf_kernel_id id;
+    uint32_t ratio = s.heads / s.kv_heads, groups, rows_each;
+    if (!choose_kernel(suite, &s, &id, &groups, &rows_each))
         return;
-    struct rf_kernel_id id = {.shader = s.int8 ? "attention_int8" : names[s.wide][s.act == RF_NUMBER_F16],
-                              .spec_count = s.wide ? 3 : 2,
-                              .specs = {group, s.head_dim, caps->subgroup_size}};
     struct attention_case a = {.s = s};
     struct rf_case *c = &a.c;
     double scores[2048];
@@ -288,13 +313,13 @@ static void run_attention(struct rf_suite *suite, struct attention_shape s)
     if (suite->h->status == RF_OK)
         expect_attention(&a, scores);
     rf_case_set_push(c, &push, sizeof push);
-    rf_case_set_groups(c, s.kv_heads * ((ratio + group - 1) / group), s.rows, split_count(&a));
+    rf_case_set_groups(c, s.kv_heads * groups, (s.rows + rows_each - 1) / rows_each, split_count(&a));
     /* Scores are sums over head_dim (about 2^-24 sqrt(head_dim) of their size, which is below 16 here), exp
      * adds 3 + 2|x| ulp where Vulkan asks for no better, and V is averaged with positive weights: 2^-17 in
      * all. f16: q may be rounded to f16 before it meets K (2^-11 of scores of about 2), and y is stored with
      * 2^-11. */
     c->tolerance = s.act == RF_NUMBER_F16 ? 3.0 * ldexp(1.0, -11) : ldexp(1.0, -17);
-    if (run_case(&a, ldexp(1.0, -15)) && s.rows > 1)
+    if (run_case(&a, ldexp(1.0, -15)) && s.rows > 1 && !s.coopmat)
         run_alone(&a, counts, rows);
     rf_int8_end(&a.blocks);
 }
@@ -386,7 +411,7 @@ static const struct attention_shape all_heads[] = {
 };
 enum { ROW_COUNT = 10, CACHE_COUNT = 7, HEADS_COUNT = 8, QUICK_HEADS_COUNT = 2 };
 
-static void run_act(struct rf_suite *suite, enum rf_number act, bool wide)
+static void run_act(struct rf_suite *suite, enum rf_number act, bool wide, bool coopmat)
 {
     uint32_t turn = 0;
     for (uint32_t r = 0; r < ROW_COUNT; r += suite->thorough ? 1 : 4)
@@ -398,6 +423,7 @@ static void run_act(struct rf_suite *suite, enum rf_number act, bool wide)
             struct attention_shape s = all_heads[(turn + turn / kinds) % kinds];
             s.act = act;
             s.wide = wide;
+            s.coopmat = coopmat;
             s.layout = (enum layout)(turn % 4);
             s.rows = all_rows[r];
             s.cache = all_caches[k];
@@ -405,14 +431,29 @@ static void run_act(struct rf_suite *suite, enum rf_number act, bool wide)
         }
     /* One split and several in one forward: the first row has exactly RF_SPLIT_KEYS keys, the next ones more.
      */
-    run_attention(suite,
-                  (struct attention_shape){act, LAYOUT_VERIFY, 9, RF_SPLIT_KEYS - 1, 4, 2, 64, wide, false});
-    if (suite->thorough) {
-        run_attention(suite, (struct attention_shape){act, LAYOUT_PLAN, 3, 1100, 4, 1, 128, wide, false});
-        run_attention(suite, (struct attention_shape){act, LAYOUT_COMPLETE, 8, 2 * RF_SPLIT_KEYS - 2, 2, 1,
-                                                      64, wide, false});
-        run_attention(suite, (struct attention_shape){act, LAYOUT_MIXED, 9, 1500, 2, 2, 64, wide, false});
-        run_attention(suite, (struct attention_shape){act, LAYOUT_VERIFY, 5, 100, 9, 1, 64, wide, false});
+    static const struct attention_shape split[] = {
+        {.layout = LAYOUT_VERIFY,
+         .rows = 9,
+         .cache = RF_SPLIT_KEYS - 1,
+         .heads = 4,
+         .kv_heads = 2,
+         .head_dim = 64},
+        {.layout = LAYOUT_PLAN, .rows = 3, .cache = 1100, .heads = 4, .kv_heads = 1, .head_dim = 128},
+        {.layout = LAYOUT_COMPLETE,
+         .rows = 8,
+         .cache = 2 * RF_SPLIT_KEYS - 2,
+         .heads = 2,
+         .kv_heads = 1,
+         .head_dim = 64},
+        {.layout = LAYOUT_MIXED, .rows = 9, .cache = 1500, .heads = 2, .kv_heads = 2, .head_dim = 64},
+        {.layout = LAYOUT_VERIFY, .rows = 5, .cache = 100, .heads = 9, .kv_heads = 1, .head_dim = 64},
+    };
+    for (uint32_t i = 0; i < (suite->thorough ? 5u : 1u); i++) {
+        struct attention_shape s = split[i];
+        s.act = act;
+        s.wide = wide;
+        s.coopmat = coopmat;
+        run_attention(suite, s);
     }
 }
 
@@ -426,21 +467,46 @@ static void run_reduces(struct rf_suite *suite, enum rf_number act)
     run_reduce(suite, act, false, 9, 2, 256);
 }
 
+/* A CPU driver, which emulates matrix units, takes ten seconds for a pipeline: three in all. */
+static void run_coopmat(struct rf_suite *suite)
+{
+    static const struct attention_shape shapes[] = {
+        {.layout = LAYOUT_MIXED, .rows = 33, .cache = 300, .heads = 4, .kv_heads = 2, .head_dim = 64},
+        {.layout = LAYOUT_COMPLETE, .rows = 127, .cache = 1000, .heads = 4, .kv_heads = 2, .head_dim = 64},
+        {.layout = LAYOUT_VERIFY, .rows = 65, .cache = 511, .heads = 4, .kv_heads = 2, .head_dim = 64},
+        {.layout = LAYOUT_PLAN, .rows = 64, .cache = 0, .heads = 4, .kv_heads = 2, .head_dim = 64},
+        {.layout = LAYOUT_MIXED, .rows = 9, .cache = 1500, .heads = 4, .kv_heads = 2, .head_dim = 64},
+        {.layout = LAYOUT_PLAN, .rows = 31, .cache = 65, .heads = 3, .kv_heads = 1, .head_dim = 128},
+    };
+    if (!rf_gpu_get_caps(suite->h->gpu)->cpu) {
+        run_act(suite, RF_NUMBER_F16, false, true);
+        return;
+    }
+    for (uint32_t i = 0; i < (suite->thorough ? 6u : 1u); i++) {
+        struct attention_shape s = shapes[i];
+        s.act = RF_NUMBER_F16;
+        s.coopmat = true;
+        run_attention(suite, s);
+    }
+}
+
 void rf_selftest_attention(struct rf_suite *suite)
 {
     static const struct attention_shape int8_shapes[] = {
-        {RF_NUMBER_F16, LAYOUT_MIXED, 9, 300, 4, 2, 64, false, true},
-        {RF_NUMBER_F16, LAYOUT_VERIFY, 3, RF_SPLIT_KEYS - 1, 4, 1, 128, false, true},
-        {RF_NUMBER_F16, LAYOUT_COMPLETE, 33, 65, 16, 1, 64, false, true},
-        {RF_NUMBER_F16, LAYOUT_PLAN, 8, 64, 9, 1, 96, false, true},
+        {RF_NUMBER_F16, LAYOUT_MIXED, 9, 300, 4, 2, 64, false, true, false},
+        {RF_NUMBER_F16, LAYOUT_VERIFY, 3, RF_SPLIT_KEYS - 1, 4, 1, 128, false, true, false},
+        {RF_NUMBER_F16, LAYOUT_COMPLETE, 33, 65, 16, 1, 64, false, true, false},
+        {RF_NUMBER_F16, LAYOUT_PLAN, 8, 64, 9, 1, 96, false, true, false},
     };
     for (uint32_t i = 0; rf_int8_runs(suite) && i < (suite->thorough ? 4u : 1u); i++) {
         run_attention(suite, int8_shapes[i]);
         run_reduce(suite, RF_NUMBER_F16, true, 7 + i, 4 + i, int8_shapes[i].head_dim);
     }
     for (int act = RF_NUMBER_F32; act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32); act++) {
-        run_act(suite, (enum rf_number)act, false);
-        run_act(suite, (enum rf_number)act, true);
+        run_act(suite, (enum rf_number)act, false, false);
+        run_act(suite, (enum rf_number)act, true, false);
+        if (act == RF_NUMBER_F16)
+            run_coopmat(suite);
         run_reduces(suite, (enum rf_number)act);
     }
 }

@@ -57,6 +57,11 @@ if(RF_COOPMAT_SHADERS)
     plant(NAME coopmat_overflows SHADER matmul_coopmat_f32_act16 SOURCE matmul_coopmat.comp
         DEFINES WEIGHT_F32=1 ACT_F16=1
         FROM "clamp(vec2(a, b), vec2(-65504.0), vec2(65504.0))" TO "vec2(a, b)" REASON "huge")
+    plant(NAME coopmat_attention_looks_ahead SHADER attention_coopmat_act16 SOURCE attention_coopmat.comp
+        DEFINES ACT_F16=1
+        FROM "min(row.kv_row + 1, row.seg_first + (end" TO "min(row.kv_row + 2, row.seg_first + (end" REASON "")
+    plant(NAME coopmat_attention_keeps_sums SHADER attention_coopmat_act16 SOURCE attention_coopmat.comp
+        DEFINES ACT_F16=1 FROM "acc[n] = acc[n] * decay" TO "acc[n] = acc[n]" REASON "")
     plant(NAME coopmat_shifts_rounds SHADER matmul_coopmat_q4_0_act16 SOURCE matmul_coopmat.comp
         DEFINES WEIGHT_Q4_0=1 ACT_F16=1
         FROM "+ r0 * FRAGMENT_M + row % GROUP_ROWS" TO "+ r0 * FRAGMENT_M + (row ^ 1) % GROUP_ROWS" REASON "y +")

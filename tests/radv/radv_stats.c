@@ -340,21 +340,27 @@ static size_t family_length(const char *name, const char *family)
     return strncmp(name, family, length) == 0 && (name[length] == 0 || name[length] == '_') ? length : 0;
 }
 
+/* The caps by which engine/model/coopmat.c divides work. */
+static struct rf_gpu_caps read_caps(const struct chip *chip)
+{
+    VkPhysicalDeviceSubgroupProperties subgroup = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES };
+    VkPhysicalDeviceProperties2 properties = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                               .pNext = &subgroup };
+    vkGetPhysicalDeviceProperties2(chip->physical, &properties);
+    return (struct rf_gpu_caps){ .subgroup_size = subgroup.subgroupSize,
+                                 .shared_bytes = properties.properties.limits.maxComputeSharedMemorySize,
+                                 .max_invocations = properties.properties.limits.maxComputeWorkGroupInvocations,
+                                 .coopmat_shape_count = 1,
+                                 .coopmat_shapes = { { 16, 16, 16 } } };
+}
+
 /* Every workgroup that engine/model/matmul.c chooses where fragments are 16 x 16 x 16, with each epilogue. */
 static int check_coopmat(const struct chip *chip, const struct rf_shader_blob *blob, FILE *table)
 {
     static const struct {
         uint32_t rows, columns;
     } workgroups[] = { { 16, 64 }, { 32, 64 }, { 64, 32 }, { 64, 64 }, { 64, 128 }, { 128, 128 } };
-    VkPhysicalDeviceSubgroupProperties subgroup = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES };
-    VkPhysicalDeviceProperties2 properties = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
-                                               .pNext = &subgroup };
-    vkGetPhysicalDeviceProperties2(chip->physical, &properties);
-    const struct rf_gpu_caps caps = { .subgroup_size = subgroup.subgroupSize,
-                                      .shared_bytes = properties.properties.limits.maxComputeSharedMemorySize,
-                                      .max_invocations = properties.properties.limits.maxComputeWorkGroupInvocations,
-                                      .coopmat_shape_count = 1,
-                                      .coopmat_shapes = { { 16, 16, 16 } } };
+    const struct rf_gpu_caps caps = read_caps(chip);
     int failures = 0;
     for (size_t i = 0; i < sizeof workgroups / sizeof workgroups[0]; i++)
         for (uint32_t epilogue = RF_EPILOGUE_STORE; epilogue <= RF_EPILOGUE_PARTIAL; epilogue++) {
@@ -372,6 +378,27 @@ static int check_coopmat(const struct chip *chip, const struct rf_shader_blob *b
     return failures;
 }
 
+static int check_coopmat_attention(const struct chip *chip, const struct rf_shader_blob *blob, FILE *table)
+{
+    static const struct {
+        uint32_t group, head_dim, rows;
+    } models[] = { { 2, 128, 16 }, { 2, 128, 64 }, { 4, 128, 64 }, { 8, 128, 64 }, { 4, 64, 64 }, { 3, 128, 64 } };
+    const struct rf_gpu_caps caps = read_caps(chip);
+    int failures = 0;
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        struct rf_coopmat_attention division;
+        struct spec_set set = { .count = RF_COOPMAT_ATTENTION_SPECS };
+        if (!rf_coopmat_attend(&caps, models[i].group, models[i].head_dim, models[i].rows, &division)) {
+            fprintf(stderr, "radv_stats: attention of %u heads: no such workgroup\n", models[i].group);
+            failures++;
+            continue;
+        }
+        rf_coopmat_attention_specs(&division, models[i].group, models[i].head_dim, set.values);
+        failures += !check_pipeline(chip, blob, &set, table);
+    }
+    return failures;
+}
+
 static int check_shader(const struct chip *chip, const struct rf_shader_blob *blob, bool used[SET_COUNT], FILE *table)
 {
     size_t longest = 0;
@@ -385,6 +412,8 @@ static int check_shader(const struct chip *chip, const struct rf_shader_blob *bl
     const bool runs = !info.cooperative_matrix || chip->coopmat;
     if (!runs)
         fprintf(table, "| %s | needs cooperative matrices | | | | | | | |\n", blob->name);
+    if (family_length(blob->name, "attention_coopmat"))
+        return runs ? check_coopmat_attention(chip, blob, table) : 0;
     if (family_length(blob->name, "matmul_coopmat"))
         return runs ? check_coopmat(chip, blob, table) : 0;
     for (int i = 0; i < SET_COUNT; i++)
