@@ -17,6 +17,15 @@ import sys
 import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
+# Other ways to make the same forwards: what is measured against them, in which formats, with which device capability or
+# precision, and which options of `refusion bench` take them.
+VARIANTS = [
+    ("without coopmat2", ("f16",), "coopmat2", ["--disable", "coopmat2"]),
+    ("attention without matrix units", ("f16",), "coopmat", ["--disable", "coopmatAttention"]),
+    ("without matrix units", ("f16",), "coopmat", ["--disable", "coopmat"]),
+    ("nothing split over k", ("f16",), None, ["--disable", "splits"]),
+    ("int8 inputs", ("q8_0", "q4_0", "q4_k"), "int8_dot", ["--precision", "int8"]),
+]
 KEPT_OUTPUT = 2000  # characters of a failed step's output
 
 
@@ -30,6 +39,8 @@ def parse_arguments():
     parser.add_argument("--types", default="f16,q8_0,q4_0,q4_k", help="weight formats (default %(default)s)")
     parser.add_argument("--rows", default="1,2,4,8,16,32,64,128,256,512", help="(default %(default)s)")
     parser.add_argument("--cache", default="512", help="(default %(default)s)")
+    parser.add_argument("--variant-rows", default="8,32,64", help="rows that other kernels are tried with (default "
+                        "%(default)s; \"\": none are)")
     parser.add_argument("--prefill", type=int, default=512, help="prompt tokens (default %(default)s)")
     parser.add_argument("--tokens", type=int, default=256, help="tokens to generate (default %(default)s)")
     parser.add_argument("--accept-rate", type=float, default=0.7, help="see refusion bench (default %(default)s)")
@@ -148,6 +159,20 @@ def measure(report):
             report.data["bench"][weights] = result
 
 
+def measure_variants(report):
+    """Forwards of a few row counts once more, by other kernels than the device's own choice."""
+    options, device, types = report.options, report.data["device"], report.options.types.split(",")
+    report.data["variants"] = {}
+    wanted = [(f"{weights}, {name}", weights, arguments) for name, formats, capability, arguments in VARIANTS
+              for weights in types if weights in formats and (not capability or device.get(capability))]
+    for i, (name, weights, arguments) in enumerate(wanted if options.variant_rows else []):
+        command = ["bench", "--json", "--synthetic", f"{options.shape},type={weights}", "--rows", options.variant_rows,
+                   "--cache", options.cache, "--seconds", str(options.cell_seconds), "--quiet", *arguments]
+        result = report.run_json(f"bench {name}", program(options, *command), 0.6 / (len(wanted) - i))
+        if result:
+            report.data["variants"][name] = result
+
+
 def profile(report):
     options = report.options
     helps = subprocess.run(program(options, "profile", "--help"), capture_output=True, check=False)
@@ -204,6 +229,17 @@ def forward_table(data):
     return lines
 
 
+def variant_table(data):
+    lines = []
+    for name, result in data.get("variants", {}).items():
+        own = cells(data["bench"].get(name.split(",")[0]))
+        times = [f"{rows} rows, cache {cache}: {cell['ms']:.3f} ms"
+                 + (f" (beside {own[rows, cache]['ms']:.3f})" if (rows, cache) in own else "")
+                 for (rows, cache), cell in sorted(cells(result).items())]
+        lines.append(f"- {name}: " + "; ".join(times))
+    return [""] + lines if lines else []
+
+
 def decode_table(data):
     lines = ["| format | weights GB | prefill tokens/s | AR tokens/s | plan-and-infill tokens/s | tokens a forward |",
              "| --- |" + " --: |" * 5]
@@ -235,7 +271,7 @@ def markdown(data, options):
     lines = [f"# {data['device'].get('name', 'unknown device')}, {data['date']}", "",
              f"Driver {data['device'].get('driver', '?')}; shape {options.shape}; percentages are of the floor, the "
              "larger of bytes / read ceiling and operations / multiply ceiling.", ""]
-    lines += ceilings_line(data) + forward_table(data) + [""] + decode_table(data)
+    lines += ceilings_line(data) + forward_table(data) + variant_table(data) + [""] + decode_table(data)
     lines += ["", "| step | result | s |", "| --- | --- | --: |"]
     lines += [f"| {step['name']} | {step['status']} | {step['seconds']} |" for step in data["steps"]]
     return "\n".join(lines) + "\n"
@@ -285,6 +321,7 @@ def main():
         check_parity(report)
         measure(report)
         measure_torch(report)
+        measure_variants(report)
         profile(report)
     note_state(report, "after")
     write(report)

@@ -8,12 +8,15 @@
 // tile are on their way into registers. A new maximum multiplies the sums by a matrix whose rows are the
 // decays, because who holds which element of a matrix is not told.
 //
+// COOPMAT2 (VK_NV_cooperative_matrix2: conversions, reductions, functions of elements) keeps scores and weights in
+// registers: maxima and sums are matrices whose columns are all the same. FRAGMENT_N and FRAGMENT_K are equal then.
+//
 // Neighbouring rows of one sequence with as many committed rows are a run, whose keys are gone through once:
 // the committed ones of this split, then from the first to the last that a segment of the run has, each row's
 // own under its mask. Splits are those of attention.comp, 512 of a row's own keys, so attention_reduce serves
 // both. Keys that no row sees are read from one that is seen. What a row sums up is in ascending order of its
 // keys, but where tiles begin depends on the rows beside it: no bit-identical rows, see RF_FORWARD_DETERMINISTIC.
-// Grid: (kv_heads, rows / BLOCK, splits), rounded up. -D: ACT_F16
+// Grid: (kv_heads, rows / BLOCK, splits), rounded up. -D: ACT_F16, COOPMAT2
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -24,6 +27,9 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_cooperative_matrix : require
+#ifdef COOPMAT2
+#extension GL_NV_cooperative_matrix2 : require
+#endif
 #include "refs.glsl"
 #include "attention.glsl"
 
@@ -64,8 +70,9 @@ struct kv_part {
 };
 kv_part parts[PARTS];
 
+#define SUMS coopmat<float, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_N, gl_MatrixUseAccumulator>
 coopmat<float16_t, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_K, gl_MatrixUseA> q[DIM_STEPS];
-coopmat<float, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_N, gl_MatrixUseAccumulator> acc[DIM_TILES];
+SUMS acc[DIM_TILES];
 
 uvec4 pack(ACT4 low, ACT4 high)
 {
@@ -185,24 +192,126 @@ void put_parts()
     }
 }
 
-void make_scores()
+// Of the FRAGMENT_N keys from n * FRAGMENT_N on.
+SUMS make_scores(uint n)
 {
-    [[unroll]] for (uint n = 0; n < KEY_TILES; n++) {
-        coopmat<float, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_N, gl_MatrixUseAccumulator> score =
-            coopmat<float, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_N, gl_MatrixUseAccumulator>(0.0);
-        [[unroll]] for (uint d = 0; d < DIM_STEPS; d++) {
-            coopmat<float16_t, gl_ScopeSubgroup, FRAGMENT_K, FRAGMENT_N, gl_MatrixUseB> k;
-            coopMatLoad(k, tiles, n * FRAGMENT_N * STRIDE + d * FRAGMENT_K / 8, STRIDE,
-                        gl_CooperativeMatrixLayoutColumnMajor);
-            score = coopMatMulAdd(q[d], k, score);
+    SUMS score = SUMS(0.0);
+    [[unroll]] for (uint d = 0; d < DIM_STEPS; d++) {
+        coopmat<float16_t, gl_ScopeSubgroup, FRAGMENT_K, FRAGMENT_N, gl_MatrixUseB> k;
+        coopMatLoad(k, tiles, n * FRAGMENT_N * STRIDE + d * FRAGMENT_K / 8, STRIDE,
+                    gl_CooperativeMatrixLayoutColumnMajor);
+        score = coopMatMulAdd(q[d], k, score);
+    }
+    return score;
+}
+
+// acc = acc * decay + weights V, with the weights of FRAGMENT_K keys each.
+void add_values(coopmat<float16_t, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_K, gl_MatrixUseA> weights[KEY_STEPS], SUMS decay)
+{
+    [[unroll]] for (uint n = 0; n < DIM_TILES; n++) {
+        acc[n] = acc[n] * decay;
+        [[unroll]] for (uint s = 0; s < KEY_STEPS; s++) {
+            coopmat<float16_t, gl_ScopeSubgroup, FRAGMENT_K, FRAGMENT_N, gl_MatrixUseB> v;
+            coopMatLoad(v, tiles, (TILE + s * FRAGMENT_K) * STRIDE + n * FRAGMENT_N / 8, STRIDE,
+                        gl_CooperativeMatrixLayoutRowMajor);
+            acc[n] = coopMatMulAdd(weights[s], v, acc[n]);
         }
-        coopMatStore(score, scores, gl_SubgroupID * FRAGMENT_M * SCORE_STRIDE + n * FRAGMENT_N / 4, SCORE_STRIDE,
-                     gl_CooperativeMatrixLayoutRowMajor);
     }
 }
 
+#ifdef COOPMAT2
+
+shared uvec2 seen[MOST_ROWS]; // keys of the tile that a row of the matrix sees
+SUMS tops, sums;
+
+float masked(const in uint row, const in uint column, const in float score, const in uint key_first)
+{
+    uvec2 keys = seen[gl_SubgroupID * FRAGMENT_M + row];
+    return keys.x <= key_first + column && key_first + column < keys.y ? score : LOWEST;
+}
+
+float larger(const in uint row, const in uint column, const in float a, const in float b)
+{
+    return max(a, b);
+}
+
+float larger_of(const in float a, const in float b)
+{
+    return max(a, b);
+}
+
+float sum_of(const in float a, const in float b)
+{
+    return a + b;
+}
+
+// Before a row has seen a key its maximum is LOWEST.
+float weight(const in uint row, const in uint column, const in float score, const in float top)
+{
+    return score == LOWEST ? 0.0 : exp(score - top);
+}
+
+float exponential(const in uint row, const in uint column, const in float x)
+{
+    return exp(x);
+}
+
+void take_tile(uint own, uvec2 keys)
+{
+    if (gl_SubgroupInvocationID < FRAGMENT_M) {
+        seen[own] = keys;
+    }
+    subgroupBarrier();
+    SUMS score[KEY_TILES], top, added = SUMS(0.0), decay;
+    [[unroll]] for (uint n = 0; n < KEY_TILES; n++) {
+        score[n] = make_scores(n);
+        coopMatPerElementNV(score[n], score[n], masked, n * FRAGMENT_N);
+        if (n == 0) {
+            top = score[0];
+        } else {
+            coopMatPerElementNV(top, top, larger, score[n]);
+        }
+    }
+    coopMatReduceNV(top, top, gl_CooperativeMatrixReduceRowNV, larger_of);
+    coopMatPerElementNV(top, top, larger, tops);
+    coopmat<float16_t, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_K, gl_MatrixUseA> weights[KEY_STEPS];
+    [[unroll]] for (uint n = 0; n < KEY_TILES; n++) {
+        coopMatPerElementNV(score[n], score[n], weight, top);
+        added = added + score[n];
+        weights[n] = coopmat<float16_t, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_K, gl_MatrixUseA>(score[n]);
+    }
+    coopMatReduceNV(added, added, gl_CooperativeMatrixReduceRowNV, sum_of);
+    decay = tops - top;
+    coopMatPerElementNV(decay, decay, exponential);
+    sums = sums * decay + added;
+    tops = top;
+    add_values(weights, decay);
+    subgroupBarrier(); // `seen` has been read
+}
+
+void begin_rows()
+{
+    tops = SUMS(LOWEST);
+    sums = SUMS(0.0);
+}
+
+void end_rows(uint own)
+{
+    uint at = gl_SubgroupID * FRAGMENT_M * SCORE_STRIDE;
+    coopMatStore(tops, scores, at, SCORE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+    coopMatStore(sums, scores, at + DECAYS, SCORE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+    subgroupBarrier();
+    if (gl_SubgroupInvocationID < FRAGMENT_M) {
+        states[own] = uintBitsToFloat(uvec2(scores[own * SCORE_STRIDE].x, scores[own * SCORE_STRIDE + DECAYS].x));
+    }
+}
+
+#else
+
+float top = LOWEST, sum = 0.0; // of the lane's row
+
 // The lane's row of scores becomes weights, exp(score - maximum), and the decay of what was summed before.
-void weigh(uint row_at, uvec2 keys, inout float top, inout float sum)
+void weigh(uint row_at, uvec2 keys)
 {
     vec4 score[TILE / 4];
     float new_top = top;
@@ -232,25 +341,39 @@ void weigh(uint row_at, uvec2 keys, inout float top, inout float sum)
     top = new_top;
 }
 
-void add_values()
+void take_tile(uint own, uvec2 keys)
 {
     uint row_at = gl_SubgroupID * FRAGMENT_M * SCORE_STRIDE;
-    coopmat<float, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_N, gl_MatrixUseAccumulator> decay;
+    [[unroll]] for (uint n = 0; n < KEY_TILES; n++) {
+        coopMatStore(make_scores(n), scores, row_at + n * FRAGMENT_N / 4, SCORE_STRIDE,
+                     gl_CooperativeMatrixLayoutRowMajor);
+    }
+    subgroupBarrier();
+    if (gl_SubgroupInvocationID < FRAGMENT_M) {
+        weigh(own * SCORE_STRIDE, keys);
+    }
+    subgroupBarrier();
+    SUMS decay;
     coopmat<float16_t, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_K, gl_MatrixUseA> weights[KEY_STEPS];
     coopMatLoad(decay, scores, row_at + DECAYS, SCORE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
     [[unroll]] for (uint s = 0; s < KEY_STEPS; s++) {
         coopMatLoad(weights[s], scores, row_at + s * FRAGMENT_K / 8, SCORE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
     }
-    [[unroll]] for (uint n = 0; n < DIM_TILES; n++) {
-        acc[n] = acc[n] * decay;
-        [[unroll]] for (uint s = 0; s < KEY_STEPS; s++) {
-            coopmat<float16_t, gl_ScopeSubgroup, FRAGMENT_K, FRAGMENT_N, gl_MatrixUseB> v;
-            coopMatLoad(v, tiles, (TILE + s * FRAGMENT_K) * STRIDE + n * FRAGMENT_N / 8, STRIDE,
-                        gl_CooperativeMatrixLayoutRowMajor);
-            acc[n] = coopMatMulAdd(weights[s], v, acc[n]);
-        }
+    add_values(weights, decay);
+}
+
+void begin_rows()
+{
+}
+
+void end_rows(uint own)
+{
+    if (gl_SubgroupInvocationID < FRAGMENT_M) {
+        states[own] = vec2(top, sum);
     }
 }
+
+#endif
 
 // Quad `quad` of matrix row i, from the row's sums in `total`.
 void write_quad(uint i, uint quad, vec4 total, uint row_first)
@@ -296,11 +419,11 @@ void main()
     }
     load_queries(row_first, count);
     [[unroll]] for (uint n = 0; n < DIM_TILES; n++) {
-        acc[n] = coopmat<float, gl_ScopeSubgroup, FRAGMENT_M, FRAGMENT_N, gl_MatrixUseAccumulator>(0.0);
+        acc[n] = SUMS(0.0);
     }
+    begin_rows();
     uint own = gl_SubgroupID * FRAGMENT_M + gl_SubgroupInvocationID % FRAGMENT_M; // row of the matrix
     uint own_row = min(own / GROUP, BLOCK - 1), block_rows = min(BLOCK, count - row_first);
-    float top = LOWEST, sum = 0.0;
 
     for (uint first = 0, end = 0; first < block_rows; first = end) {
         end = first + 1;
@@ -320,19 +443,10 @@ void main()
             if (tile + 1 < range.tiles) {
                 load_parts(first, end, range, tile + 1);
             }
-            make_scores();
-            subgroupBarrier();
-            if (gl_SubgroupInvocationID < FRAGMENT_M) {
-                bool in_run = first <= own_row && own_row < end;
-                uvec2 keys = in_run ? seen_keys(rows[own_row], range, tile) : uvec2(0);
-                weigh(own * SCORE_STRIDE, keys, top, sum);
-            }
-            subgroupBarrier();
-            add_values();
+            bool in_run = first <= own_row && own_row < end;
+            take_tile(own, in_run ? seen_keys(rows[own_row], range, tile) : uvec2(0));
         }
     }
-    if (gl_SubgroupInvocationID < FRAGMENT_M) {
-        states[own] = vec2(top, sum);
-    }
+    end_rows(own);
     write_rows(row_first, count);
 }

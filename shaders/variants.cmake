@@ -1,4 +1,4 @@
-# Every compiled shader: rf_shader(NAME name SOURCE file.comp [PATH portable|fp16|int8dot|coopmat] [DEFINES A=1 B=2])
+# Every compiled shader: rf_shader(NAME name SOURCE file.comp [PATH portable|fp16|int8dot|coopmat|coopmat2] [DEFINES A=1 B=2])
 
 # Integers only: the same on every path.
 rf_shader(NAME rows_gather SOURCE rows_gather.comp)
@@ -33,6 +33,7 @@ foreach(op IN ITEMS rmsnorm head_rope attention attention_wide attention_reduce)
 endforeach()
 
 rf_shader(NAME attention_coopmat_act16 SOURCE attention_coopmat.comp PATH coopmat DEFINES ACT_F16=1)
+rf_shader(NAME attention_coopmat2_act16 SOURCE attention_coopmat.comp PATH coopmat2 DEFINES ACT_F16=1 COOPMAT2=1)
 
 foreach(op IN ITEMS rmsnorm attention attention_reduce)
     rf_shader(NAME ${op}_int8 SOURCE ${op}.comp PATH int8dot DEFINES ACT_F16=1 ACT_INT8=1)

@@ -94,7 +94,7 @@ struct device_chain {
     VkPhysicalDeviceVulkan11Properties p11;
     VkPhysicalDeviceVulkan12Properties p12;
     VkPhysicalDeviceVulkan13Properties p13;
-    bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, coopmat;
+    bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, coopmat, coopmat2;
     bool ext_nv_cores, ext_amd_cores, ext_arm_cores;
     uint32_t cores;
 };
@@ -157,10 +157,20 @@ static void query_chain(struct device_chain *chain, const struct rf_instance *in
     if (chain->ext_coopmat)
         chain->v13.pNext = &coopmat;
 #endif
+#ifdef VK_NV_cooperative_matrix2
+    VkPhysicalDeviceCooperativeMatrix2FeaturesNV coopmat2 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV};
+    if (chain->ext_coopmat && chain->ext_coopmat2)
+        coopmat.pNext = &coopmat2;
+#endif
     instance->get_features2(physical, &chain->features);
 #ifdef VK_KHR_cooperative_matrix
     chain->coopmat = chain->ext_coopmat && coopmat.cooperativeMatrix && supports_compute(instance, physical);
     chain->v13.pNext = NULL;
+#endif
+#ifdef VK_NV_cooperative_matrix2
+    chain->coopmat2 = chain->coopmat && coopmat2.cooperativeMatrixReductions &&
+                      coopmat2.cooperativeMatrixConversions && coopmat2.cooperativeMatrixPerElementOperations;
 #endif
 
     chain->p13 = (VkPhysicalDeviceVulkan13Properties){
@@ -340,7 +350,7 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
     caps->coopmat_attention = !rf_masked(mask, RF_CAP_COOPMAT_ATTENTION) && caps->coopmat;
     caps->splits = !rf_masked(mask, RF_CAP_SPLITS);
     caps->whole_k = !rf_masked(mask, RF_CAP_WHOLE_K);
-    caps->coopmat2 = !rf_masked(mask, RF_CAP_COOPMAT2) && caps->coopmat && chain->ext_coopmat2;
+    caps->coopmat2 = !rf_masked(mask, RF_CAP_COOPMAT2) && caps->coopmat && chain->coopmat2;
     caps->subgroup_size_control = !rf_masked(mask, RF_CAP_SUBGROUP_SIZE_CONTROL) &&
                                   chain->v13.subgroupSizeControl && out->size_control_in_compute;
     if (!caps->subgroup_size_control)
@@ -411,7 +421,8 @@ static void fill_info(struct rf_probe *out, uint32_t index, const char *driver)
     info->has_coopmat2 = caps->coopmat2;
     info->unified_memory = caps->unified_memory;
     if (!info->missing[0])
-        snprintf(info->tiers, sizeof info->tiers, "%s%s%sportable",
+        snprintf(info->tiers, sizeof info->tiers, "%s%s%s%sportable",
+                 caps->coopmat2 && RF_COOPMAT2_SHADERS ? "coopmat2, " : "",
                  caps->coopmat && RF_COOPMAT_SHADERS ? "coopmat, " : "",
                  caps->int8_dot && caps->fp16 ? "int8, " : "", caps->fp16 ? "fp16, " : "");
 }

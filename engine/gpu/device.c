@@ -163,6 +163,9 @@ struct device_features {
 #ifdef VK_KHR_cooperative_matrix
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat;
 #endif
+#ifdef VK_NV_cooperative_matrix2
+    VkPhysicalDeviceCooperativeMatrix2FeaturesNV coopmat2;
+#endif
 };
 
 static void ask_features(struct device_features *out, const struct rf_probe *probe)
@@ -198,6 +201,15 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
     if (caps->coopmat)
         out->v13.pNext = &out->coopmat;
 #endif
+#ifdef VK_NV_cooperative_matrix2
+    out->coopmat2 = (VkPhysicalDeviceCooperativeMatrix2FeaturesNV){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV,
+        .cooperativeMatrixReductions = VK_TRUE,
+        .cooperativeMatrixConversions = VK_TRUE,
+        .cooperativeMatrixPerElementOperations = VK_TRUE};
+    if (caps->coopmat2)
+        out->coopmat.pNext = &out->coopmat2;
+#endif
 }
 
 static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const struct rf_probe *probe)
@@ -206,6 +218,10 @@ static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const s
 #ifdef VK_KHR_cooperative_matrix
     if (probe->caps.coopmat)
         names[count++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
+#endif
+#ifdef VK_NV_cooperative_matrix2
+    if (probe->caps.coopmat2)
+        names[count++] = VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME;
 #endif
     if (probe->portability_subset)
         names[count++] = "VK_KHR_portability_subset";

@@ -28,7 +28,8 @@ struct rf_gpu_caps {
     bool fp16;           /* shaderFloat16 and 16-bit storage */
     bool dot_product;    /* shaderIntegerDotProduct, fast or not */
     bool int8_dot;       /* and accelerated for packed 4x8 signed integers */
-    bool coopmat, coopmat2;
+    bool coopmat;
+    bool coopmat2;                /* with conversions, reductions and functions of elements */
     uint32_t coopmat_shape_count; /* at least 1 with coopmat, else 0 */
     struct rf_coopmat_shape coopmat_shapes[RF_COOPMAT_SHAPES];
     bool plain_matmul;      /* products without coopmat are wanted too; false only when masked, for tests */

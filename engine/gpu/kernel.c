@@ -172,6 +172,8 @@ static enum rf_status check_capabilities(const struct rf_gpu *gpu, const struct 
         lacks = "fp16";
     if (info->cooperative_matrix && !caps->coopmat)
         lacks = "coopmat";
+    if (info->cooperative_matrix2 && !caps->coopmat2)
+        lacks = "coopmat2";
     if (info->dot_product && !caps->dot_product)
         lacks = "int8dot";
     if (lacks)

@@ -44,6 +44,9 @@ enum {
     CapabilityStorageBuffer16BitAccess = 4433,
     CapabilityUniformAndStorageBuffer16BitAccess = 4434,
     CapabilityStorageBuffer8BitAccess = 4448,
+    CapabilityCooperativeMatrixReductions = 5430,
+    CapabilityCooperativeMatrixConversions = 5431,
+    CapabilityCooperativeMatrixPerElementOperations = 5432,
     CapabilityDotProduct = 6019,
     CapabilityCooperativeMatrixKHR = 6022,
     HEADER_WORDS = 5,
@@ -137,6 +140,11 @@ static void read_capability(struct reader *r, uint32_t capability)
         break;
     case CapabilityDotProduct:
         r->out->dot_product = true;
+        break;
+    case CapabilityCooperativeMatrixReductions:
+    case CapabilityCooperativeMatrixConversions:
+    case CapabilityCooperativeMatrixPerElementOperations:
+        r->out->cooperative_matrix2 = true;
         break;
     case CapabilityCooperativeMatrixKHR:
         r->out->cooperative_matrix = true;

@@ -13,7 +13,7 @@ struct rf_spirv_info {
     uint32_t local_size[3];  /* with the given specialization constants applied */
     uint32_t push_bytes;     /* end of the last member of the push constant block */
     uint32_t push_alignment; /* of its widest scalar: 8 with pointers; C's struct may be padded up to it */
-    bool float16, storage16, int64, int8, storage8, float64, cooperative_matrix,
+    bool float16, storage16, int64, int8, storage8, float64, cooperative_matrix, cooperative_matrix2,
         dot_product; /* declared capabilities */
 };
 

@@ -144,6 +144,8 @@ bool rf_coopmat_attend(const struct rf_gpu_caps *caps, uint32_t group, uint32_t 
     a.local = a.subgroups * caps->subgroup_size;
     a.block = a.subgroups * a.fragment.m / group;
     uint32_t bytes = MOST_MATRIX_ROWS * ((head_dim / 8 + 1) * WORD + (KEY_TILE / 4 + 1) * WORD + ROW_BYTES);
+    bool coopmat2 = RF_COOPMAT2_SHADERS && caps->coopmat2 && a.fragment.n == a.fragment.k;
+    a.shader = coopmat2 ? "attention_coopmat2_act16" : "attention_coopmat_act16";
     *out = a;
     return a.subgroups <= most && a.block > 0 && a.local <= caps->max_invocations &&
            bytes <= caps->shared_bytes;

@@ -12,6 +12,7 @@ struct rf_coopmat_tiling {
 
 /* How attention_coopmat.comp divides a forward: a workgroup has `block` rows of every head of a group. */
 struct rf_coopmat_attention {
+    const char *shader; /* a static string */
     struct rf_coopmat_shape fragment;
     uint32_t subgroups, local, block;
 };

@@ -175,7 +175,7 @@ static struct attention_kernel choose_attention(const struct rf_forward *f, cons
     struct rf_coopmat_attention division;
     struct attention_kernel kernel = {.groups = 1, .rows = 1};
     if (!int8 && takes_coopmat(f, plan, &division)) {
-        kernel.shader = "attention_coopmat_act16";
+        kernel.shader = division.shader;
         kernel.spec_count = RF_COOPMAT_ATTENTION_SPECS;
         kernel.rows = division.block;
         rf_coopmat_attention_specs(&division, ratio, c->head_dim, kernel.specs);

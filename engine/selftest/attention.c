@@ -11,13 +11,13 @@ enum layout {
     LAYOUT_MIXED     /* rows of three sequences with different caches in turn; one sequence has none */
 };
 
+enum kernel_kind { KIND_PLAIN, KIND_WIDE, KIND_INT8, KIND_COOPMAT, KIND_COOPMAT2 };
+
 struct attention_shape {
     enum rf_number act;
     enum layout layout;
     uint32_t rows, cache, heads, kv_heads, head_dim;
-    bool wide;    /* attention_wide */
-    bool int8;    /* y is int8 blocks */
-    bool coopmat; /* attention_coopmat */
+    enum kernel_kind kind;
 };
 
 struct attention_case {
@@ -131,7 +131,7 @@ static size_t partial_at(const struct attention_case *a, uint32_t split, uint32_
 
 static void expect_y(struct attention_case *a, uint32_t m, uint32_t i, double value)
 {
-    if (a->s.int8)
+    if (a->s.kind == KIND_INT8)
         rf_int8_expect(&a->c, &a->blocks, m, i, value);
     else
         rf_case_expect(&a->c, rf_quad_at(a->y, a->s.act, a->ld, m, i), a->s.act, value);
@@ -140,9 +140,9 @@ static void expect_y(struct attention_case *a, uint32_t m, uint32_t i, double va
 /* The y that the case has, of rows of `columns` numbers. */
 static void place_y(struct attention_case *a, uint32_t columns)
 {
-    if (a->s.int8 && rf_int8_begin(&a->c, &a->blocks, a->s.rows, a->ld, columns))
+    if (a->s.kind == KIND_INT8 && rf_int8_begin(&a->c, &a->blocks, a->s.rows, a->ld, columns))
         a->y = a->blocks.at;
-    else if (!a->s.int8)
+    else if (a->s.kind != KIND_INT8)
         a->y = rf_case_alloc(&a->c, "y", (size_t)a->ld * columns * rf_number_bytes(a->s.act));
 }
 
@@ -150,7 +150,7 @@ static void place_y(struct attention_case *a, uint32_t columns)
 static bool run_case(struct attention_case *a, double int8_tolerance)
 {
     double tolerance = a->c.tolerance;
-    if (!a->s.int8)
+    if (a->s.kind != KIND_INT8)
         return rf_case_run(&a->c);
     a->c.tolerance = int8_tolerance;
     bool passed = rf_int8_run(&a->c, &a->blocks);
@@ -239,9 +239,9 @@ static void run_alone(struct attention_case *a, size_t counts, size_t rows)
     rf_patch_counts(c, counts, false);
     rf_alone_move(c, rows + last * sizeof a->rows[0], rows, sizeof a->rows[0]);
     rf_alone_move(c, a->qkv + last * stride, a->qkv, (size_t)a->s.heads * a->s.head_dim * 4);
-    if (a->s.int8 && splits == 1)
+    if (a->s.kind == KIND_INT8 && splits == 1)
         rf_int8_expect_alone(c, &a->blocks, last, 0);
-    for (uint32_t i = 0; !a->s.int8 && splits == 1 && i < a->s.heads * a->s.head_dim; i += 4)
+    for (uint32_t i = 0; a->s.kind != KIND_INT8 && splits == 1 && i < a->s.heads * a->s.head_dim; i += 4)
         rf_alone_expect(c, rf_quad_at(a->y, a->s.act, a->ld, last, i),
                         rf_quad_at(a->y, a->s.act, a->ld, 0, i), 4 * rf_number_bytes(a->s.act));
     for (uint32_t s = 0; splits > 1 && s < splits; s++)
@@ -255,18 +255,20 @@ static void run_alone(struct attention_case *a, size_t counts, size_t rows)
 static bool choose_kernel(const struct rf_suite *suite, const struct attention_shape *s,
                           struct rf_kernel_id *id, uint32_t *groups, uint32_t *rows)
 {
-    static const char *const names[2][2] = {{"attention", "attention_act16"},
-                                            {"attention_wide", "attention_wide_act16"}};
-    const struct rf_gpu_caps *caps = rf_gpu_get_caps(suite->h->gpu);
+    static const char *const names[][2] = {[KIND_PLAIN] = {"attention", "attention_act16"},
+                                           [KIND_WIDE] = {"attention_wide", "attention_wide_act16"},
+                                           [KIND_INT8] = {NULL, "attention_int8"}};
+    struct rf_gpu_caps caps = *rf_gpu_get_caps(suite->h->gpu);
     struct rf_coopmat_attention division;
     uint32_t ratio = s->heads / s->kv_heads, group = ratio;
     *groups = *rows = 1;
-    if (s->coopmat) {
-        if (!rf_coopmat_built() || !caps->coopmat ||
-            !rf_coopmat_attend(caps, ratio, s->head_dim, s->rows, &division))
+    if (s->kind >= KIND_COOPMAT) {
+        if (!rf_coopmat_built() || !caps.coopmat || (s->kind == KIND_COOPMAT2 && !caps.coopmat2))
             return false;
-        *id = (struct rf_kernel_id){.shader = "attention_coopmat_act16",
-                                    .spec_count = RF_COOPMAT_ATTENTION_SPECS};
+        caps.coopmat2 = s->kind == KIND_COOPMAT2;
+        if (!rf_coopmat_attend(&caps, ratio, s->head_dim, s->rows, &division))
+            return false;
+        *id = (struct rf_kernel_id){.shader = division.shader, .spec_count = RF_COOPMAT_ATTENTION_SPECS};
         rf_coopmat_attention_specs(&division, ratio, s->head_dim, id->specs);
         *rows = division.block;
         return true;
@@ -274,11 +276,10 @@ static bool choose_kernel(const struct rf_suite *suite, const struct attention_s
     while (group > 8) /* as the engine deals the heads of a group out to workgroups */
         group = (group + 1) / 2;
     *groups = (ratio + group - 1) / group;
-    *id =
-        (struct rf_kernel_id){.shader = s->int8 ? "attention_int8" : names[s->wide][s->act == RF_NUMBER_F16],
-                              .spec_count = s->wide ? 3 : 2,
-                              .specs = {group, s->head_dim, caps->subgroup_size}};
-    return !s->wide || caps->wide;
+    *id = (struct rf_kernel_id){.shader = names[s->kind][s->act == RF_NUMBER_F16],
+                                .spec_count = s->kind == KIND_WIDE ? 3 : 2,
+                                .specs = {group, s->head_dim, caps.subgroup_size}};
+    return s->kind != KIND_WIDE || caps.wide;
 }
 
 static void run_attention(struct rf_suite *suite, struct attention_shape s)
@@ -319,7 +320,7 @@ static void run_attention(struct rf_suite *suite, struct attention_shape s)
      * all. f16: q may be rounded to f16 before it meets K (2^-11 of scores of about 2), and y is stored with
      * 2^-11. */
     c->tolerance = s.act == RF_NUMBER_F16 ? 3.0 * ldexp(1.0, -11) : ldexp(1.0, -17);
-    if (run_case(&a, ldexp(1.0, -15)) && s.rows > 1 && !s.coopmat)
+    if (run_case(&a, ldexp(1.0, -15)) && s.rows > 1 && s.kind < KIND_COOPMAT)
         run_alone(&a, counts, rows);
     rf_int8_end(&a.blocks);
 }
@@ -362,9 +363,12 @@ static void run_reduce(struct rf_suite *suite, enum rf_number act, bool int8, ui
     struct rf_kernel_id id = {.shader = int8                   ? "attention_reduce_int8"
                                         : act == RF_NUMBER_F16 ? "attention_reduce_act16"
                                                                : "attention_reduce"};
-    struct attention_case a = {
-        .s = {
-            .act = act, .rows = rows, .heads = heads, .kv_heads = heads, .head_dim = head_dim, .int8 = int8}};
+    struct attention_case a = {.s = {.act = act,
+                                     .rows = rows,
+                                     .heads = heads,
+                                     .kv_heads = heads,
+                                     .head_dim = head_dim,
+                                     .kind = int8 ? KIND_INT8 : KIND_PLAIN}};
     struct rf_case *c = &a.c;
     if (!rf_case_begin(suite->h, c, &id, "rows=%u heads=%u head_dim=%u", rows, heads, head_dim))
         return;
@@ -411,7 +415,7 @@ static const struct attention_shape all_heads[] = {
 };
 enum { ROW_COUNT = 10, CACHE_COUNT = 7, HEADS_COUNT = 8, QUICK_HEADS_COUNT = 2 };
 
-static void run_act(struct rf_suite *suite, enum rf_number act, bool wide, bool coopmat)
+static void run_act(struct rf_suite *suite, enum rf_number act, enum kernel_kind kind)
 {
     uint32_t turn = 0;
     for (uint32_t r = 0; r < ROW_COUNT; r += suite->thorough ? 1 : 4)
@@ -422,8 +426,7 @@ static void run_act(struct rf_suite *suite, enum rf_number act, bool wide, bool 
             uint32_t kinds = suite->thorough ? HEADS_COUNT : QUICK_HEADS_COUNT;
             struct attention_shape s = all_heads[(turn + turn / kinds) % kinds];
             s.act = act;
-            s.wide = wide;
-            s.coopmat = coopmat;
+            s.kind = kind;
             s.layout = (enum layout)(turn % 4);
             s.rows = all_rows[r];
             s.cache = all_caches[k];
@@ -451,8 +454,7 @@ static void run_act(struct rf_suite *suite, enum rf_number act, bool wide, bool 
     for (uint32_t i = 0; i < (suite->thorough ? 5u : 1u); i++) {
         struct attention_shape s = split[i];
         s.act = act;
-        s.wide = wide;
-        s.coopmat = coopmat;
+        s.kind = kind;
         run_attention(suite, s);
     }
 }
@@ -467,25 +469,27 @@ static void run_reduces(struct rf_suite *suite, enum rf_number act)
     run_reduce(suite, act, false, 9, 2, 256);
 }
 
-/* A CPU driver, which emulates matrix units, takes ten seconds for a pipeline: three in all. */
-static void run_coopmat(struct rf_suite *suite)
+/* A CPU driver, which emulates matrix units, takes seconds for each pipeline: three and one. */
+static void run_coopmat(struct rf_suite *suite, enum kernel_kind kind)
 {
     static const struct attention_shape shapes[] = {
-        {.layout = LAYOUT_MIXED, .rows = 33, .cache = 300, .heads = 4, .kv_heads = 2, .head_dim = 64},
-        {.layout = LAYOUT_COMPLETE, .rows = 127, .cache = 1000, .heads = 4, .kv_heads = 2, .head_dim = 64},
-        {.layout = LAYOUT_VERIFY, .rows = 65, .cache = 511, .heads = 4, .kv_heads = 2, .head_dim = 64},
-        {.layout = LAYOUT_PLAN, .rows = 64, .cache = 0, .heads = 4, .kv_heads = 2, .head_dim = 64},
-        {.layout = LAYOUT_MIXED, .rows = 9, .cache = 1500, .heads = 4, .kv_heads = 2, .head_dim = 64},
-        {.layout = LAYOUT_PLAN, .rows = 31, .cache = 65, .heads = 3, .kv_heads = 1, .head_dim = 128},
+        {.layout = LAYOUT_MIXED, .rows = 33, .cache = 300, .heads = 4, .kv_heads = 2, .head_dim = 32},
+        {.layout = LAYOUT_COMPLETE, .rows = 127, .cache = 1000, .heads = 4, .kv_heads = 2, .head_dim = 32},
+        {.layout = LAYOUT_VERIFY, .rows = 65, .cache = 511, .heads = 4, .kv_heads = 2, .head_dim = 32},
+        {.layout = LAYOUT_PLAN, .rows = 64, .cache = 0, .heads = 4, .kv_heads = 2, .head_dim = 32},
+        {.layout = LAYOUT_MIXED, .rows = 9, .cache = 1500, .heads = 4, .kv_heads = 2, .head_dim = 32},
+        {.layout = LAYOUT_PLAN, .rows = 31, .cache = 65, .heads = 3, .kv_heads = 1, .head_dim = 64},
     };
     if (!rf_gpu_get_caps(suite->h->gpu)->cpu) {
-        run_act(suite, RF_NUMBER_F16, false, true);
+        run_act(suite, RF_NUMBER_F16, kind);
         return;
     }
-    for (uint32_t i = 0; i < (suite->thorough ? 6u : 1u); i++) {
+    /* What coopmat2 does otherwise, the first three have. */
+    uint32_t count = !suite->thorough ? 1 : kind == KIND_COOPMAT2 ? 3 : 6;
+    for (uint32_t i = 0; i < count; i++) {
         struct attention_shape s = shapes[i];
         s.act = RF_NUMBER_F16;
-        s.coopmat = true;
+        s.kind = kind;
         run_attention(suite, s);
     }
 }
@@ -493,20 +497,20 @@ static void run_coopmat(struct rf_suite *suite)
 void rf_selftest_attention(struct rf_suite *suite)
 {
     static const struct attention_shape int8_shapes[] = {
-        {RF_NUMBER_F16, LAYOUT_MIXED, 9, 300, 4, 2, 64, false, true, false},
-        {RF_NUMBER_F16, LAYOUT_VERIFY, 3, RF_SPLIT_KEYS - 1, 4, 1, 128, false, true, false},
-        {RF_NUMBER_F16, LAYOUT_COMPLETE, 33, 65, 16, 1, 64, false, true, false},
-        {RF_NUMBER_F16, LAYOUT_PLAN, 8, 64, 9, 1, 96, false, true, false},
+        {RF_NUMBER_F16, LAYOUT_MIXED, 9, 300, 4, 2, 64, KIND_INT8},
+        {RF_NUMBER_F16, LAYOUT_VERIFY, 3, RF_SPLIT_KEYS - 1, 4, 1, 128, KIND_INT8},
+        {RF_NUMBER_F16, LAYOUT_COMPLETE, 33, 65, 16, 1, 64, KIND_INT8},
+        {RF_NUMBER_F16, LAYOUT_PLAN, 8, 64, 9, 1, 96, KIND_INT8},
     };
     for (uint32_t i = 0; rf_int8_runs(suite) && i < (suite->thorough ? 4u : 1u); i++) {
         run_attention(suite, int8_shapes[i]);
         run_reduce(suite, RF_NUMBER_F16, true, 7 + i, 4 + i, int8_shapes[i].head_dim);
     }
     for (int act = RF_NUMBER_F32; act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32); act++) {
-        run_act(suite, (enum rf_number)act, false, false);
-        run_act(suite, (enum rf_number)act, true, false);
-        if (act == RF_NUMBER_F16)
-            run_coopmat(suite);
+        run_act(suite, (enum rf_number)act, KIND_PLAIN);
+        run_act(suite, (enum rf_number)act, KIND_WIDE);
         run_reduces(suite, (enum rf_number)act);
     }
+    for (int kind = KIND_COOPMAT; suite->fp16 && kind <= KIND_COOPMAT2; kind++)
+        run_coopmat(suite, (enum kernel_kind)kind);
 }

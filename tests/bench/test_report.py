@@ -43,6 +43,12 @@ def main():
     rows = [line for line in table.splitlines() if line.startswith("| 8 | 16 |")]
     assert len(rows) == 1 and f"{data['bench']['q8_0']['forward'][1]['ms']:.3f} (" in rows[0], table
 
+    # lavapipe has matrix units, but no fast dot products.
+    assert list(data["variants"]) == ["f16, without coopmat2", "f16, attention without matrix units",
+                                      "f16, without matrix units", "f16, nothing split over k"], data["variants"]
+    own, other = data["bench"]["f16"]["forward"][1], data["variants"]["f16, nothing split over k"]["forward"][0]
+    assert f"split over k: 8 rows, cache 16: {other['ms']:.3f} ms (beside {own['ms']:.3f})" in table, table
+
     # No kernel has this name, which selftest calls a failure; the time is too short for the rest.
     options[options.index("--kernel") + 1] = "no such kernel"
     options[options.index("--minutes") + 1] = "0.05"

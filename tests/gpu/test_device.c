@@ -22,9 +22,10 @@ static void test_list(void **state)
         assert_string_equal(infos[i].missing, "");
         bool int8 = infos[i].has_int8_dot && infos[i].has_fp16;
         const char *tiers = int8 ? "int8, fp16, portable" : infos[i].has_fp16 ? "fp16, portable" : "portable";
-        assert_string_equal(strncmp(infos[i].tiers, "coopmat, ", 9) ? infos[i].tiers : infos[i].tiers + 9,
-                            tiers);
-        assert_true(infos[i].has_coopmat || strncmp(infos[i].tiers, "coopmat", 7) != 0);
+        const char *have = infos[i].tiers;
+        have += infos[i].has_coopmat2 && strncmp(have, "coopmat2, ", 10) == 0 ? 10 : 0;
+        have += infos[i].has_coopmat && strncmp(have, "coopmat, ", 9) == 0 ? 9 : 0;
+        assert_string_equal(have, tiers);
         assert_true(infos[i].subgroup_size >= 4 && infos[i].subgroup_size <= 128);
         assert_true(infos[i].subgroup_size_min <= infos[i].subgroup_size);
         assert_true(infos[i].subgroup_size_max >= infos[i].subgroup_size);

@@ -132,7 +132,10 @@ static void test_builtin(void **state)
         assert_false(info.int64 || info.float64 || info.int8 || info.storage8);
         if ((info.float16 || info.storage16) && !rf_gpu_get_caps(gpu)->fp16)
             continue;
+        assert_int_equal(info.cooperative_matrix2, strstr(blob->name, "coopmat2") != NULL);
         if (strstr(blob->name, "coopmat") && !rf_gpu_get_caps(gpu)->coopmat)
+            continue;
+        if (info.cooperative_matrix2 && !rf_gpu_get_caps(gpu)->coopmat2)
             continue;
         assert_int_equal(info.dot_product, strstr(blob->name, "_int8") && !strstr(blob->name, "norm") &&
                                                !strstr(blob->name, "attention"));

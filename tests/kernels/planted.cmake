@@ -62,6 +62,10 @@ if(RF_COOPMAT_SHADERS)
         FROM "min(row.kv_row + 1, row.seg_first + (end" TO "min(row.kv_row + 2, row.seg_first + (end" REASON "")
     plant(NAME coopmat_attention_keeps_sums SHADER attention_coopmat_act16 SOURCE attention_coopmat.comp
         DEFINES ACT_F16=1 FROM "acc[n] = acc[n] * decay" TO "acc[n] = acc[n]" REASON "")
+    if(RF_COOPMAT2_SHADERS)
+        plant(NAME coopmat2_keeps_maxima SHADER attention_coopmat2_act16 SOURCE attention_coopmat.comp
+            DEFINES ACT_F16=1 COOPMAT2=1 FROM "tops = top" TO "tops = tops" REASON "")
+    endif()
     plant(NAME coopmat_shifts_rounds SHADER matmul_coopmat_q4_0_act16 SOURCE matmul_coopmat.comp
         DEFINES WEIGHT_Q4_0=1 ACT_F16=1
         FROM "+ r0 * FRAGMENT_M + row % GROUP_ROWS" TO "+ r0 * FRAGMENT_M + (row ^ 1) % GROUP_ROWS" REASON "y +")

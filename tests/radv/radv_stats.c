@@ -409,7 +409,7 @@ static int check_shader(const struct chip *chip, const struct rf_shader_blob *bl
         fprintf(stderr, "radv_stats: %s\n", err.message);
         return 1;
     }
-    const bool runs = !info.cooperative_matrix || chip->coopmat;
+    const bool runs = (!info.cooperative_matrix || chip->coopmat) && !info.cooperative_matrix2;
     if (!runs)
         fprintf(table, "| %s | needs cooperative matrices | | | | | | | |\n", blob->name);
     if (family_length(blob->name, "attention_coopmat"))
