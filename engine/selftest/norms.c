@@ -187,80 +187,95 @@ static void run_rmsnorm(struct rf_suite *suite, struct rmsnorm_shape s)
         run_rmsnorm_alone(&c, &s, &at, counts, list, outputs[s.rows - 1]);
 }
 
+/* A case of rmsnorm_int8. */
+struct int8_norm {
+    struct rf_case c;
+    struct rf_int8_rows out;
+    size_t weight, h, partials, quads;
+    uint32_t ld, hidden, splits;
+    bool both; /* f16 quads too */
+};
+
+/* Row m of the output, from row `from` of h. */
+static void expect_int8_norm(struct int8_norm *n, uint32_t m, uint32_t from, double eps)
+{
+    struct rf_case *c = &n->c;
+    size_t row = (size_t)from * n->hidden * 4;
+    double value[MOST_HIDDEN], squares = 0.0;
+    for (uint32_t i = 0; i < n->hidden; i++) {
+        value[i] = m == 1 ? 0.0 : rf_random_signed(&c->random) * (i / 32 % 3 ? 1.0 : 1e-3);
+        rf_case_put_number(c, n->h + row + i * 4, RF_NUMBER_F32,
+                           m == 2 && i == 5 ? (double)INFINITY : value[i]);
+        value[i] = rf_case_get_number(c, n->h + row + i * 4, RF_NUMBER_F32);
+    }
+    if (n->splits > 1)
+        put_partials(c, n->partials + row, (size_t)n->ld * n->hidden * 4, n->splits, n->hidden,
+                     m == 1 ? 0.0 : 1.0, value);
+    for (uint32_t i = 0; i < n->hidden; i++)
+        squares += value[i] * value[i];
+    for (uint32_t i = 0; i < n->hidden; i++) {
+        double x = value[i] / sqrt(squares / n->hidden + eps) *
+                   rf_case_get_number(c, n->weight + i * 4, RF_NUMBER_F32);
+        size_t quad = rf_quad_at(n->quads, RF_NUMBER_F16, n->ld, m, i);
+        rf_int8_expect(c, &n->out, m, i, x);
+        c->part = 0;
+        if (n->both && m != 2)
+            rf_case_expect(c, quad, RF_NUMBER_F16, x);
+        else if (n->both)
+            rf_case_mark(c, quad, 2, RF_MARK_ANY);
+        c->part = 1;
+        if (n->splits > 1 && m != 2)
+            rf_case_expect(c, n->h + row + i * 4, RF_NUMBER_F32, value[i]);
+        else if (n->splits > 1)
+            rf_case_mark(c, n->h + row + i * 4, 4, RF_MARK_ANY);
+    }
+}
+
 /* Into int8 blocks, and with `both` into f16 quads too. Row 1 is zeros; in row 2 one number is infinite,
  * which makes it a NaN and the others zeros: its block says so, no other does. */
 static void run_int8_rmsnorm(struct rf_suite *suite, bool gather, bool both, uint32_t splits, uint32_t rows,
                              uint32_t hidden)
 {
     struct rf_kernel_id id = {.shader = "rmsnorm_int8", .spec_count = 4, .specs = {gather, splits, 64, both}};
-    struct rf_case c;
-    struct rf_int8_rows out;
-    uint32_t ld = rows + 1 + rows % 4, outputs[RF_MAX_ROWS];
-    double value[MOST_HIDDEN];
-    if (!rf_case_begin(suite->h, &c, &id, "rows=%u hidden=%u splits=%u%s%s", rows, hidden, splits,
+    struct int8_norm n = {.ld = rows + 1 + rows % 4, .hidden = hidden, .splits = splits, .both = both};
+    struct rf_case *c = &n.c;
+    uint32_t outputs[RF_MAX_ROWS];
+    if (!rf_case_begin(suite->h, c, &id, "rows=%u hidden=%u splits=%u%s%s", rows, hidden, splits,
                        gather ? " gather" : "", both ? " both" : ""))
         return;
-    size_t weight = rf_case_alloc(&c, "weight", hidden * 4);
+    n.weight = rf_case_alloc(c, "weight", hidden * 4);
     for (uint32_t i = 0; i < hidden; i++)
-        rf_case_put_number(&c, weight + i * 4, RF_NUMBER_F32, rf_random_signed(&c.random) * 2.0);
-    size_t h = rf_case_alloc(&c, "h", (size_t)(rows + 1) * hidden * 4);
-    size_t partials = rf_case_alloc(&c, "partials", (size_t)splits * ld * hidden * 4);
-    size_t quads = both ? rf_case_alloc(&c, "quads", (size_t)ld * hidden * 2) : 0;
-    size_t list = rf_case_alloc(&c, "outputs", sizeof outputs);
-    bool ready = rf_int8_begin(&c, &out, rows, ld, hidden);
-    struct rf_push_rmsnorm push = {.hidden = hidden, .ld = ld, .eps = 1e-6f};
+        rf_case_put_number(c, n.weight + i * 4, RF_NUMBER_F32, rf_random_signed(&c->random) * 2.0);
+    n.h = rf_case_alloc(c, "h", (size_t)(rows + 1) * hidden * 4);
+    n.partials = rf_case_alloc(c, "partials", (size_t)splits * n.ld * hidden * 4);
+    n.quads = both ? rf_case_alloc(c, "quads", (size_t)n.ld * hidden * 2) : 0;
+    size_t list = rf_case_alloc(c, "outputs", sizeof outputs);
+    bool ready = rf_int8_begin(c, &n.out, rows, n.ld, hidden);
+    struct rf_push_rmsnorm push = {.hidden = hidden, .ld = n.ld, .eps = 1e-6f};
     for (uint32_t m = 0; ready && m < rows; m++) {
         outputs[m] = m + gather;
-        size_t row = (size_t)outputs[m] * hidden * 4;
-        double squares = 0.0;
-        for (uint32_t i = 0; i < hidden; i++) {
-            value[i] = m == 1 ? 0.0 : rf_random_signed(&c.random) * (i / 32 % 3 ? 1.0 : 1e-3);
-            rf_case_put_number(&c, h + row + i * 4, RF_NUMBER_F32,
-                               m == 2 && i == 5 ? (double)INFINITY : value[i]);
-            value[i] = rf_case_get_number(&c, h + row + i * 4, RF_NUMBER_F32);
-        }
-        if (splits > 1)
-            put_partials(&c, partials + row, (size_t)ld * hidden * 4, splits, hidden, m == 1 ? 0.0 : 1.0,
-                         value);
-        for (uint32_t i = 0; i < hidden; i++)
-            squares += value[i] * value[i];
-        for (uint32_t i = 0; i < hidden; i++) {
-            double x = value[i] / sqrt(squares / hidden + (double)push.eps) *
-                       rf_case_get_number(&c, weight + i * 4, RF_NUMBER_F32);
-            size_t quad = rf_quad_at(quads, RF_NUMBER_F16, ld, m, i);
-            rf_int8_expect(&c, &out, m, i, x);
-            c.part = 0;
-            if (both && m != 2)
-                rf_case_expect(&c, quad, RF_NUMBER_F16, x);
-            else if (both)
-                rf_case_mark(&c, quad, 2, RF_MARK_ANY);
-            c.part = 1;
-            if (splits > 1 && m != 2)
-                rf_case_expect(&c, h + row + i * 4, RF_NUMBER_F32, value[i]);
-            else if (splits > 1)
-                rf_case_mark(&c, h + row + i * 4, 4, RF_MARK_ANY);
-        }
+        expect_int8_norm(&n, m, outputs[m], (double)push.eps);
     }
     if (ready && gather)
-        rf_case_put(&c, list, outputs, rows * sizeof outputs[0]);
-    push.counts = rf_case_address(&c, gather ? rf_put_counts(&c, UINT32_MAX, rows)
-                                             : rf_put_counts(&c, rows, UINT32_MAX));
-    push.outputs = rf_case_address(&c, list);
-    push.h = rf_case_address(&c, h);
-    push.partials = rf_case_address(&c, partials);
-    push.weight = rf_case_address(&c, weight);
-    push.x = rf_case_address(&c, out.at);
-    push.quads = rf_case_address(&c, quads);
-    rf_case_set_push(&c, &push, sizeof push);
-    rf_case_set_groups(&c, 1, rows, 1);
+        rf_case_put(c, list, outputs, rows * sizeof outputs[0]);
+    push.counts =
+        rf_case_address(c, gather ? rf_put_counts(c, UINT32_MAX, rows) : rf_put_counts(c, rows, UINT32_MAX));
+    push.outputs = rf_case_address(c, list);
+    push.h = rf_case_address(c, n.h);
+    push.partials = rf_case_address(c, n.partials);
+    push.weight = rf_case_address(c, n.weight);
+    push.x = rf_case_address(c, n.out.at);
+    push.quads = rf_case_address(c, n.quads);
+    rf_case_set_push(c, &push, sizeof push);
+    rf_case_set_groups(c, 1, rows, 1);
     /* As rmsnorm; 127 / max and what is multiplied by it are off by 4 ulp more. The f16 copy is judged
      * apart. */
-    c.tolerance = 32.0 * ldexp(1.0, -24);
-    if (ready && rf_int8_run(&c, &out) && both) {
-        c.tolerance = ldexp(1.0, -11);
-        rf_case_run(&c);
+    c->tolerance = 32.0 * ldexp(1.0, -24);
+    if (ready && rf_int8_run(c, &n.out) && both) {
+        c->tolerance = ldexp(1.0, -11);
+        rf_case_run(c);
     }
-    rf_int8_end(&out);
+    rf_int8_end(&n.out);
 }
 
 /* ---- head_rope -------------------------------------------------------------------------------------- */
