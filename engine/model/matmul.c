@@ -158,9 +158,10 @@ uint32_t rf_matmul_candidates(const struct rf_forward *f, enum rf_weight_format 
     uint32_t count = 0, lanes = caps->subgroup_size;
     add_shape(f, bucket, default_shape(f, bucket), shapes, &count);
     uint32_t most = bucket < WIDE_ROWS ? bucket : WIDE_ROWS;
-    add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most, 1}, shapes, &count);
+    /* The one with fewer rows compiles faster and tells as well whether the kind is hopeless (tune.c). */
     if (bucket > 1)
         add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most / 2, 1}, shapes, &count);
+    add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most, 1}, shapes, &count);
     /* From 4 rows on, lanes that are rows can win over lanes that share a sum. */
     if (bucket >= 4)
         add_shape(f, bucket, default_many(caps, bucket), shapes, &count);
