@@ -363,7 +363,7 @@ static enum rf_status prepare(struct rf_forward *f, uint32_t rows, struct rf_err
 
 /* A trial on a CPU driver is mostly compilation, up to a second each, and the kinds of kernel differ by
  * factors there: what has lost clearly is not tried in other sizes, nor at other numbers of rows where lanes
- * do the same. It makes the first run ever on Debian 12's lavapipe 7 s instead of 11. */
+ * do the same. It makes the first run ever on Debian 12's lavapipe 6 s instead of 11. */
 static void note_losers(const struct rf_forward *f, const struct subject *subject,
                         const double seconds[RF_MATMUL_KINDS], double fastest)
 {
