@@ -155,8 +155,8 @@ struct attention_kernel {
     uint32_t groups, rows; /* workgroups a kv head, and rows of a workgroup */
 };
 
-/* Matrix units from as many rows on as products use them. CPU drivers emulate them. A deterministic forward cannot
- * have it: where its tiles begin depends on the company. */
+/* Matrix units from as many rows on as products use them. CPU drivers emulate them. A deterministic forward
+ * cannot have it: where its tiles begin depends on the company. */
 static bool takes_coopmat(const struct rf_forward *f, const struct forward_plan *plan,
                           struct rf_coopmat_attention *division)
 {

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import math
 import os
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "cli"))
 from support import ProgramTest, main, run  # noqa: E402
@@ -90,16 +92,22 @@ class Output(ProgramTest):
         self.assertNotIn(None, lines[0])
 
     def test_sweep(self):
-        """The bar is 3%, on a quiet machine. Beside other tests a stall can decide between neighbours, but not between
-        kinds of kernels, which are six times apart."""
-        text = self.check_works(run("bench", "--json", "--sweep", "--synthetic",
-                                    "qwen3-0.6b,layers=2,hidden=512,heads=8,kv_heads=4,vocab=64,type=q8_0",
-                                    "--rows", "8", "--cache", "0", *QUICK))
-        sweep, = json.loads(text)["sweep"]
-        self.assertEqual((sweep["format"], sweep["rows"], sweep["k"], sweep["columns"]), ("q8_0", 8, 512, 2048))
-        self.assertGreater(sweep["shapes"], 30)
-        print(f"sweep: taken {sweep['chosen']}, fastest {sweep['fastest']}, {sweep['percent_slower']:.1f}% slower")
-        self.assertLess(sweep["percent_slower"], 150)
+        """The bar is 3%, on a quiet machine. Beside other tests a stall can decide, hence up to three tries, each with
+        a cache of its own, of which one must come within half: kinds of kernels are six times apart."""
+        best = math.inf
+        for _ in range(3):
+            with tempfile.TemporaryDirectory() as cache:
+                text = self.check_works(run("bench", "--json", "--sweep", "--synthetic",
+                                            "qwen3-0.6b,layers=2,hidden=512,heads=8,kv_heads=4,vocab=64,type=q8_0",
+                                            "--rows", "8", "--cache", "0", *QUICK, env={"XDG_CACHE_HOME": cache}))
+            sweep, = json.loads(text)["sweep"]
+            self.assertEqual((sweep["format"], sweep["rows"], sweep["k"], sweep["columns"]), ("q8_0", 8, 512, 2048))
+            self.assertGreater(sweep["shapes"], 30)
+            print(f"sweep: taken {sweep['chosen']}, fastest {sweep['fastest']}, {sweep['percent_slower']:.1f}% slower")
+            best = min(best, sweep["percent_slower"])
+            if best < 50:
+                break
+        self.assertLess(best, 50)
 
     def test_table(self):
         text = self.check_works(run("bench", "--synthetic", SMALL, "--rows", "2", "--cache", "9", *QUICK))

@@ -465,7 +465,6 @@ static void dispatches_fit_the_device(void **state)
     rf_context_destroy(context);
 }
 
-/* No room for command buffers, again and again: the spans of the first try serve the last. */
 /* New lavapipe reads what matmul_wide's loop over k would read after its last step. */
 static void inputs_may_be_stepped_over(void **state)
 {
@@ -477,6 +476,7 @@ static void inputs_may_be_stepped_over(void **state)
         assert_true(inputs[i].offset + inputs[i].size + step <= inputs[i].block->size);
 }
 
+/* No room for command buffers, again and again: the spans of the first try serve the last. */
 static void failed_recordings_leave_nothing(void **state)
 {
     (void)state;
