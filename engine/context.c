@@ -30,6 +30,12 @@ enum rf_status rf_devices_list(struct rf_device_info **infos, size_t *count, str
 
 enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc *desc, struct rf_error *err)
 {
+    return rf_context_open(out, desc, false, err);
+}
+
+enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *desc, bool capture,
+                               struct rf_error *err)
+{
     static const struct rf_context_desc defaults;
     char cache[4096];
     if (!out)
@@ -45,6 +51,7 @@ enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc 
                               .submission_ms = desc->submission_ms,
                               .debug_checks = desc->debug_checks,
                               .validation = desc->validation,
+                              .capture = capture,
                               .log = desc->log,
                               .log_user = desc->log_user};
     if (!gpu.cache_dir && default_cache_dir(cache, sizeof cache))

@@ -3,6 +3,7 @@
 #include "apps/refusion/input.h"
 #include "apps/refusion/interrupt.h"
 #include "apps/refusion/program.h"
+#include "engine/context.h"
 #include "engine/decode/settings.h"
 
 #include <inttypes.h>
@@ -69,7 +70,7 @@ enum rf_status context_open(rf_context **out, const struct settings *settings, s
         .validation = settings->validate,
         .log = on_log,
     };
-    return rf_context_create(out, &desc, err);
+    return rf_context_open(out, &desc, settings->static_only || settings->disassemble, err);
 }
 
 static enum rf_status load_model(struct engine *engine, const struct settings *settings, struct rf_error *err)

@@ -90,6 +90,8 @@ struct settings {
     bool no_ceilings, absolute;
     const char *timeline, *compare;
     struct opt_real limit;
+    bool static_only; /* --static */
+    const char *disassemble, *amd;
 };
 
 enum option_type {

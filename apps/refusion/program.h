@@ -29,6 +29,7 @@ int command_selftest(const struct settings *settings);
 int command_bench(const struct settings *settings);
 int command_profile(const struct settings *settings);
 int profile_compare(const struct settings *settings); /* of command_profile, with --compare */
+int profile_static(const struct settings *settings);  /* with --static, --disassemble or --amd */
 
 extern const struct command_info command_table[];
 extern const size_t command_count;

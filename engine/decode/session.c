@@ -212,6 +212,8 @@ enum rf_status rf_session_create(rf_session **out, rf_model *model, const struct
     if (!out || !model)
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_create: out and model are needed");
     *out = NULL;
+    if (rf_gpu_captures(model->gpu))
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_create: the model's device only compiles");
     struct rf_session *s = calloc(1, sizeof *s);
     if (!s)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a session");

@@ -97,6 +97,7 @@ struct device_chain {
     VkPhysicalDeviceVulkan12Properties p12;
     VkPhysicalDeviceVulkan13Properties p13;
     bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, ext_calibrated, coopmat, coopmat2;
+    bool executable_info;
     bool ext_nv_cores, ext_amd_cores, ext_arm_cores;
     bool monotonic_clock; /* the device's clock can be read beside it */
     uint32_t cores;
@@ -180,10 +181,17 @@ static void query_chain(struct device_chain *chain, const struct rf_instance *in
     if (chain->ext_coopmat && chain->ext_coopmat2)
         coopmat.pNext = &coopmat2;
 #endif
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};
+    if (chain->ext_pipeline_properties) {
+        executable.pNext = chain->v13.pNext;
+        chain->v13.pNext = &executable;
+    }
     instance->get_features2(physical, &chain->features);
+    chain->executable_info = executable.pipelineExecutableInfo;
+    chain->v13.pNext = NULL;
 #ifdef VK_KHR_cooperative_matrix
     chain->coopmat = chain->ext_coopmat && coopmat.cooperativeMatrix && supports_compute(instance, physical);
-    chain->v13.pNext = NULL;
 #endif
 #ifdef VK_NV_cooperative_matrix2
     chain->coopmat2 = chain->coopmat && coopmat2.cooperativeMatrixReductions &&
@@ -378,8 +386,7 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
         caps->subgroup_size_min = caps->subgroup_size_max = caps->subgroup_size;
     caps->full_subgroups = !rf_masked(mask, RF_CAP_FULL_SUBGROUPS) && chain->v13.computeFullSubgroups;
     caps->memory_budget = !rf_masked(mask, RF_CAP_MEMORY_BUDGET) && chain->ext_budget;
-    caps->pipeline_properties =
-        !rf_masked(mask, RF_CAP_PIPELINE_PROPERTIES) && chain->ext_pipeline_properties;
+    caps->pipeline_properties = !rf_masked(mask, RF_CAP_PIPELINE_PROPERTIES) && chain->executable_info;
     if (rf_masked(mask, RF_CAP_UNIFIED_MEMORY))
         caps->unified_memory = false;
     if (rf_masked(mask, RF_CAP_TIMESTAMPS))

@@ -155,6 +155,15 @@ static void load_device_functions(struct rf_gpu *gpu)
     if (gpu->probe.calibrated_timestamps)
         gpu->read_clocks = (PFN_vkGetCalibratedTimestampsEXT)gpu->instance.get_device_function(
             gpu->device, "vkGetCalibratedTimestampsEXT");
+    if (!gpu->capture || !gpu->probe.caps.pipeline_properties)
+        return;
+    gpu->executables.properties = (PFN_vkGetPipelineExecutablePropertiesKHR)gpu->instance.get_device_function(
+        gpu->device, "vkGetPipelineExecutablePropertiesKHR");
+    gpu->executables.statistics = (PFN_vkGetPipelineExecutableStatisticsKHR)gpu->instance.get_device_function(
+        gpu->device, "vkGetPipelineExecutableStatisticsKHR");
+    gpu->executables.representations =
+        (PFN_vkGetPipelineExecutableInternalRepresentationsKHR)gpu->instance.get_device_function(
+            gpu->device, "vkGetPipelineExecutableInternalRepresentationsKHR");
 }
 
 /* What is asked for at vkCreateDevice: structures that point to each other, so it does not move. */
@@ -163,6 +172,7 @@ struct device_features {
     VkPhysicalDeviceVulkan11Features v11;
     VkPhysicalDeviceVulkan12Features v12;
     VkPhysicalDeviceVulkan13Features v13;
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable;
 #ifdef VK_KHR_cooperative_matrix
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat;
 #endif
@@ -171,7 +181,7 @@ struct device_features {
 #endif
 };
 
-static void ask_features(struct device_features *out, const struct rf_probe *probe)
+static void ask_features(struct device_features *out, const struct rf_probe *probe, bool capture)
 {
     const struct rf_gpu_caps *caps = &probe->caps;
     out->v13 =
@@ -213,9 +223,16 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
     if (caps->coopmat2)
         out->coopmat.pNext = &out->coopmat2;
 #endif
+    out->executable = (VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
+        .pNext = out->v13.pNext,
+        .pipelineExecutableInfo = VK_TRUE};
+    if (capture && caps->pipeline_properties)
+        out->v13.pNext = &out->executable;
 }
 
-static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const struct rf_probe *probe)
+static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const struct rf_probe *probe,
+                               bool capture)
 {
     uint32_t count = 0;
 #ifdef VK_KHR_cooperative_matrix
@@ -232,6 +249,8 @@ static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const s
         names[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
     if (probe->calibrated_timestamps)
         names[count++] = VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME;
+    if (capture && probe->caps.pipeline_properties)
+        names[count++] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
     return count;
 }
 
@@ -241,7 +260,7 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
     struct device_features features;
     const char *extensions[MAX_DEVICE_EXTENSIONS];
     const float priority = 1.0f;
-    ask_features(&features, probe);
+    ask_features(&features, probe, gpu->capture);
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = probe->family,
                                      .queueCount = 1,
@@ -250,7 +269,7 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
                                .pNext = &features.features,
                                .queueCreateInfoCount = 1,
                                .pQueueCreateInfos = &queue,
-                               .enabledExtensionCount = ask_extensions(extensions, probe),
+                               .enabledExtensionCount = ask_extensions(extensions, probe, gpu->capture),
                                .ppEnabledExtensionNames = extensions};
     VkResult result = gpu->instance.create_device(probe->physical, &info, NULL, &gpu->device);
     if (result != VK_SUCCESS) {
@@ -323,7 +342,8 @@ enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a device");
     gpu->sink.log = desc->log;
     gpu->sink.user = desc->log_user;
-    gpu->debug_checks = desc->debug_checks;
+    gpu->debug_checks = desc->debug_checks && !desc->capture;
+    gpu->capture = desc->capture;
     gpu->memory_limit = desc->memory_limit ? desc->memory_limit : UINT64_MAX;
     pthread_mutex_init(&gpu->arena_mutex, NULL);
     pthread_mutex_init(&gpu->transfer_mutex, NULL);
@@ -338,9 +358,9 @@ enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc
     gpu->submission_limit = submission_limit(desc->submission_ms, gpu->probe.caps.cpu);
     if (!status)
         status = create_layout(gpu, err);
-    if (!status)
+    if (!status && !gpu->capture)
         status = rf_submit_init(gpu, err);
-    if (!status)
+    if (!status && !gpu->capture)
         status = rf_pipeline_cache_open(gpu, err);
     if (!status && gpu->debug_checks)
         status = rf_transfer_init(gpu, err);
@@ -375,6 +395,11 @@ void rf_gpu_destroy(struct rf_gpu *gpu)
     free(gpu->cache_dir);
     free(gpu->shader_dir);
     free(gpu);
+}
+
+bool rf_gpu_captures(const struct rf_gpu *gpu)
+{
+    return gpu->capture;
 }
 
 const struct rf_gpu_caps *rf_gpu_get_caps(const struct rf_gpu *gpu)

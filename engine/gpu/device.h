@@ -36,9 +36,10 @@ struct rf_gpu_caps {
     bool coopmat_attention; /* coopmat, and attention may use it */
     bool splits;            /* products may be split over k; false only when masked */
     bool whole_k;           /* whole ones are wanted too; false only when masked, for tests */
-    bool memory_budget, pipeline_properties;
-    float timestamp_period;  /* ns per tick; 0: no timestamps */
-    uint32_t timestamp_bits; /* of the counter */
+    bool memory_budget;
+    bool pipeline_properties; /* the driver tells what it compiled, see capture.h */
+    float timestamp_period;   /* ns per tick; 0: no timestamps */
+    uint32_t timestamp_bits;  /* of the counter */
 };
 
 struct rf_gpu_desc {
@@ -47,6 +48,10 @@ struct rf_gpu_desc {
     uint64_t memory_limit;
     uint32_t submission_ms;
     bool debug_checks, validation;
+    /* A device that compiles kernels to be looked at (capture.h), and nothing else: spans have sizes, but there
+     * is no memory behind them, and nothing can be submitted. So it needs no hardware. Its pipelines are made
+     * with other flags than those that run, so it neither reads nor writes their cache file. */
+    bool capture;
     rf_log_fn log;
     void *log_user;
 };
@@ -58,6 +63,7 @@ enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const c
 enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc, struct rf_error *err);
 void rf_gpu_destroy(struct rf_gpu *gpu);
 const struct rf_gpu_caps *rf_gpu_get_caps(const struct rf_gpu *gpu);
+bool rf_gpu_captures(const struct rf_gpu *gpu);
 void rf_gpu_get_info(const struct rf_gpu *gpu, struct rf_device_info *info);
 uint64_t rf_gpu_complaints(const struct rf_gpu *gpu); /* validation messages and failed debug checks */
 void rf_gpu_log(const struct rf_gpu *gpu, enum rf_log_level level, const char *format, ...)

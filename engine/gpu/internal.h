@@ -17,10 +17,12 @@ struct rf_gpu {
     struct rf_probe probe;
     VkDevice device;
     struct rf_device_table vk;
-    PFN_vkGetCalibratedTimestampsEXT read_clocks; /* NULL: the device's clock cannot be read beside the host's */
+    PFN_vkGetCalibratedTimestampsEXT
+        read_clocks;                        /* NULL: the device's clock cannot be read beside the host's */
+    struct rf_executable_table executables; /* NULLs: not capturing, or the device cannot tell */
     VkQueue queue;
     VkPipelineLayout layout;
-    bool debug_checks;
+    bool debug_checks, capture;
     char *cache_dir, *shader_dir; /* NULL: none */
 
     /* memory.c */
@@ -29,6 +31,7 @@ struct rf_gpu {
     atomic_uint_fast32_t allocation_count;
     pthread_mutex_t arena_mutex; /* guards the list and what the red zone check reads of each arena */
     struct rf_arena *arenas;
+    uint64_t captured_bytes; /* of spans without memory */
 
     /* transfer.c */
     pthread_mutex_t transfer_mutex;
@@ -100,6 +103,14 @@ void rf_transfer_destroy(struct rf_gpu *gpu);
 VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel);
 void rf_kernel_count(struct rf_kernel *kernel, uint64_t dispatches);
 void rf_kernels_destroy(struct rf_gpu *gpu);
+
+/* ---- capture.c --------------------------------------------------------------------------------------- */
+
+struct rf_kernel_facts;
+/* `known` and what the driver tells, where it does; *out may be there after a failure too. */
+enum rf_status rf_capture(const struct rf_gpu *gpu, VkPipeline pipeline, const struct rf_kernel_facts *known,
+                          struct rf_kernel_facts **out, struct rf_error *err);
+void rf_capture_free(struct rf_kernel_facts *facts); /* NULL is fine */
 
 /* ---- command.c -------------------------------------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/gpu/capture.h"
 #include "engine/gpu/internal.h"
 #include "engine/gpu/shader_blobs.h"
 #include "engine/gpu/spirv.h"
@@ -19,6 +20,7 @@ struct rf_kernel {
     uint32_t local_size;
     uint32_t push_bytes, push_alignment;
     atomic_uint_fast64_t dispatches; /* submitted so far, trials left out */
+    struct rf_kernel_facts *facts;   /* NULL: the device captures nothing */
     struct rf_kernel *next;
 };
 
@@ -64,6 +66,11 @@ void rf_kernel_count(struct rf_kernel *kernel, uint64_t dispatches)
     atomic_fetch_add(&kernel->dispatches, dispatches);
 }
 
+const struct rf_kernel_facts *rf_kernel_get_facts(const struct rf_kernel *kernel)
+{
+    return kernel->facts;
+}
+
 void rf_kernels_visit(struct rf_gpu *gpu, rf_kernel_visit_fn visit, void *user)
 {
     pthread_mutex_lock(&gpu->kernel_mutex);
@@ -77,6 +84,7 @@ void rf_kernels_destroy(struct rf_gpu *gpu)
     for (struct rf_kernel *kernel = gpu->kernels, *next; kernel; kernel = next) {
         next = kernel->next;
         gpu->vk.vkDestroyPipeline(gpu->device, kernel->pipeline, NULL);
+        rf_capture_free(kernel->facts);
         free(kernel);
     }
     gpu->kernels = NULL;
@@ -225,7 +233,7 @@ static enum rf_status choose_subgroup(const struct rf_gpu *gpu, const struct rf_
 
 static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel_id *id,
                                       const struct rf_spirv_info *info, VkShaderModule module,
-                                      VkPipeline *pipeline, struct rf_error *err)
+                                      VkPipeline *pipeline, uint32_t *required_subgroup, struct rf_error *err)
 {
     const struct rf_gpu_caps *caps = &gpu->probe.caps;
     VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {
@@ -235,8 +243,12 @@ static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel
                         &subgroup.requiredSubgroupSize, err);
     if (status)
         return status;
+    *required_subgroup = subgroup.requiredSubgroupSize;
     VkComputePipelineCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .flags = gpu->executables.properties ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR |
+                                                   VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR
+                                             : 0,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                   .pNext = subgroup.requiredSubgroupSize ? &subgroup : NULL,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
@@ -253,6 +265,39 @@ static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel
         return RF_OK;
     status = rf_vk_fail(err, result, "vkCreateComputePipelines");
     return rf_fail_within(err, status, "shader %s", id->shader);
+}
+
+static enum rf_status build_module(struct rf_gpu *gpu, const struct rf_kernel_id *id,
+                                   const struct rf_spirv_info *info, const uint32_t *words, size_t count,
+                                   struct rf_kernel *kernel, struct rf_error *err)
+{
+    VkShaderModule module;
+    VkShaderModuleCreateInfo create = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+                                       .codeSize = count * sizeof(uint32_t),
+                                       .pCode = words};
+    VkResult result = gpu->vk.vkCreateShaderModule(gpu->device, &create, NULL, &module);
+    if (result != VK_SUCCESS) {
+        enum rf_status status = rf_vk_fail(err, result, "vkCreateShaderModule");
+        return rf_fail_within(err, status, "shader %s", id->shader);
+    }
+    uint32_t subgroup;
+    enum rf_status status = create_pipeline(gpu, id, info, module, &kernel->pipeline, &subgroup, err);
+    gpu->vk.vkDestroyShaderModule(gpu->device, module, NULL);
+    if (status || !gpu->capture)
+        return status;
+    const struct rf_kernel_facts facts = {.shader = kernel->name,
+                                          .spec_count = kernel->spec_count,
+                                          .specs = kernel->specs,
+                                          .subgroup_size =
+                                              subgroup ? subgroup : gpu->probe.caps.subgroup_size,
+                                          .spirv_words = count,
+                                          .info = *info};
+    status = rf_capture(gpu, kernel->pipeline, &facts, &kernel->facts, err);
+    if (status) {
+        gpu->vk.vkDestroyPipeline(gpu->device, kernel->pipeline, NULL);
+        kernel->pipeline = VK_NULL_HANDLE;
+    }
+    return status;
 }
 
 static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id *id,
@@ -272,20 +317,10 @@ static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id
     size_t frozen_count = 0;
     if (!status)
         status = rf_spirv_freeze(&frozen, &frozen_count, words, count, id->specs, id->spec_count, err);
-    if (!status) {
-        VkShaderModule module;
-        VkShaderModuleCreateInfo create = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
-                                           .codeSize = frozen_count * sizeof(uint32_t),
-                                           .pCode = frozen};
-        VkResult result = gpu->vk.vkCreateShaderModule(gpu->device, &create, NULL, &module);
-        if (result == VK_SUCCESS) {
-            status = create_pipeline(gpu, id, &info, module, &kernel->pipeline, err);
-            gpu->vk.vkDestroyShaderModule(gpu->device, module, NULL);
-        } else {
-            status = rf_vk_fail(err, result, "vkCreateShaderModule");
-            rf_fail_within(err, status, "shader %s", id->shader);
-        }
-    }
+    if (!status)
+        status = build_module(gpu, id, &info, frozen, frozen_count, kernel, err);
+    if (kernel->facts)
+        kernel->facts->replaced = owned != NULL;
     free(frozen);
     free(owned);
     kernel->local_size = info.local_size[0] * info.local_size[1] * info.local_size[2];
@@ -395,6 +430,7 @@ static enum rf_status keep_batch(struct batch *batch, enum rf_status status, str
                 *err = job->err;
         }
         if (!job->kernel->pipeline) {
+            rf_capture_free(job->kernel->facts);
             free(job->kernel);
             continue;
         }

@@ -518,6 +518,14 @@ enum rf_status rf_arena_alloc(struct rf_arena *arena, struct rf_span *out, uint6
             err, RF_ERROR_DEVICE_MEMORY,
             "device memory: \"%s\" of \"%s\" wants %llu bytes in one piece, the device gives at most %llu",
             label, arena->label, (unsigned long long)size, (unsigned long long)most);
+    if (gpu->capture) {
+        /* Addresses are told apart, as those of real spans. */
+        pthread_mutex_lock(&gpu->arena_mutex);
+        *out = (struct rf_span){.address = SPAN_ALIGNMENT + gpu->captured_bytes, .size = size};
+        gpu->captured_bytes += align_up(size);
+        pthread_mutex_unlock(&gpu->arena_mutex);
+        return RF_OK;
+    }
     const uint64_t need = zone + align_up(size) + zone;
     struct rf_block *block;
     enum rf_status status = find_block(arena, need, label, &block, err);

@@ -6,9 +6,11 @@
 /* Numbers of the SPIR-V specification, under its names. */
 enum {
     Magic = 0x07230203,
+    OpName = 5,
     OpEntryPoint = 15,
     OpExecutionMode = 16,
     OpCapability = 17,
+    OpTypeBool = 20,
     OpTypeInt = 21,
     OpTypeFloat = 22,
     OpTypeVector = 23,
@@ -24,9 +26,32 @@ enum {
     OpSpecConstant = 50,
     OpConstantComposite = 44,
     OpSpecConstantComposite = 51,
+    OpSpecConstantOp = 52,
     OpVariable = 59,
     OpDecorate = 71,
     OpMemberDecorate = 72,
+    OpCompositeExtract = 81,
+    OpBitcast = 124,
+    OpIAdd = 128,
+    OpISub = 130,
+    OpIMul = 132,
+    OpUDiv = 134,
+    OpUMod = 137,
+    OpLogicalOr = 166,
+    OpLogicalAnd = 167,
+    OpLogicalNot = 168,
+    OpSelect = 169,
+    OpIEqual = 170,
+    OpINotEqual = 171,
+    OpUGreaterThan = 172,
+    OpUGreaterThanEqual = 174,
+    OpULessThan = 176,
+    OpULessThanEqual = 178,
+    OpShiftRightLogical = 194,
+    OpShiftLeftLogical = 196,
+    OpBitwiseOr = 197,
+    OpBitwiseXor = 198,
+    OpBitwiseAnd = 199,
     OpExecutionModeId = 331,
     ModelGLCompute = 5,
     ModeLocalSize = 17,
@@ -36,6 +61,7 @@ enum {
     DecorationBuiltIn = 11,
     DecorationOffset = 35,
     BuiltInWorkgroupSize = 25,
+    StorageWorkgroup = 4,
     StoragePushConstant = 9,
     CapabilityFloat16 = 9,
     CapabilityFloat64 = 10,
@@ -51,7 +77,10 @@ enum {
     CapabilityCooperativeMatrixKHR = 6022,
     HEADER_WORDS = 5,
     MOST_IDS = 1 << 20,
-    MOST_NESTING = 16
+    MOST_NESTING = 32,
+    MOST_EFFORT =
+        1 << 14,     /* steps for constant expressions and shared types, which may refer to each other */
+    MOST_SHARED = 32 /* variables */
 };
 
 /* What was said about one id. `at` is the word of the instruction that defined it, 0: none. */
@@ -59,6 +88,7 @@ struct id_entry {
     uint32_t at;
     uint32_t stride;  /* ArrayStride */
     uint32_t spec_id; /* plus one; 0: not a specialization constant */
+    uint32_t name_at; /* the word of its OpName, 0: none */
 };
 
 struct reader {
@@ -71,6 +101,8 @@ struct reader {
     struct rf_spirv_info *out;
     uint32_t local_ids[3], workgroup_id; /* ids that hold the workgroup size; 0: literal */
     uint32_t push_struct;
+    uint32_t shared_types[MOST_SHARED], shared_count; /* of the variables that a workgroup shares */
+    uint32_t effort;
     bool entry_found, bad;
 };
 
@@ -165,6 +197,17 @@ static void read_decoration(struct reader *r, uint32_t at)
         r->workgroup_id = id;
 }
 
+static void read_variable(struct reader *r, uint32_t at)
+{
+    const uint32_t storage = operand(r, at, 3), pointer = entry(r, operand(r, at, 1))->at;
+    if (!pointer || opcode(r, pointer) != OpTypePointer)
+        return;
+    if (storage == StoragePushConstant)
+        r->push_struct = operand(r, pointer, 3);
+    if (storage == StorageWorkgroup && r->shared_count++ < MOST_SHARED)
+        r->shared_types[r->shared_count - 1] = operand(r, pointer, 3);
+}
+
 static void read_instruction(struct reader *r, uint32_t at)
 {
     switch (opcode(r, at)) {
@@ -187,6 +230,10 @@ static void read_instruction(struct reader *r, uint32_t at)
     case OpDecorate:
         read_decoration(r, at);
         break;
+    case OpName:
+        entry(r, operand(r, at, 1))->name_at = at;
+        break;
+    case OpTypeBool:
     case OpTypeInt:
     case OpTypeFloat:
     case OpTypeVector:
@@ -196,34 +243,140 @@ static void read_instruction(struct reader *r, uint32_t at)
     case OpTypePointer:
         entry(r, operand(r, at, 1))->at = at;
         break;
+    case OpConstantTrue:
+    case OpConstantFalse:
     case OpConstant:
+    case OpSpecConstantTrue:
+    case OpSpecConstantFalse:
     case OpSpecConstant:
     case OpConstantComposite:
     case OpSpecConstantComposite:
+    case OpSpecConstantOp:
         entry(r, operand(r, at, 2))->at = at;
         break;
     case OpVariable:
-        if (operand(r, at, 3) == StoragePushConstant) {
-            uint32_t pointer = entry(r, operand(r, at, 1))->at;
-            if (pointer && opcode(r, pointer) == OpTypePointer)
-                r->push_struct = operand(r, pointer, 3);
-        }
+        read_variable(r, at);
         break;
     default:
         break;
     }
 }
 
-/* Value of a 32-bit constant, specialization applied. */
-static uint32_t constant(struct reader *r, uint32_t id)
+/* What an OpSpecConstantOp makes of numbers and truths (0 and 1); false: not known here, or divided by 0. */
+static bool operate(uint32_t op, const uint32_t v[3], uint32_t *out)
+{
+    switch (op) {
+    case OpBitcast:
+        *out = v[0];
+        return true;
+    case OpIAdd:
+        *out = v[0] + v[1];
+        return true;
+    case OpISub:
+        *out = v[0] - v[1];
+        return true;
+    case OpIMul:
+        *out = v[0] * v[1];
+        return true;
+    case OpUDiv:
+        *out = v[1] ? v[0] / v[1] : 0;
+        return v[1] != 0;
+    case OpUMod:
+        *out = v[1] ? v[0] % v[1] : 0;
+        return v[1] != 0;
+    case OpLogicalOr:
+    case OpBitwiseOr:
+        *out = v[0] | v[1];
+        return true;
+    case OpLogicalAnd:
+    case OpBitwiseAnd:
+        *out = v[0] & v[1];
+        return true;
+    case OpBitwiseXor:
+        *out = v[0] ^ v[1];
+        return true;
+    case OpLogicalNot:
+        *out = !v[0];
+        return true;
+    case OpSelect:
+        *out = v[0] ? v[1] : v[2];
+        return true;
+    case OpIEqual:
+        *out = v[0] == v[1];
+        return true;
+    case OpINotEqual:
+        *out = v[0] != v[1];
+        return true;
+    case OpUGreaterThan:
+        *out = v[0] > v[1];
+        return true;
+    case OpUGreaterThanEqual:
+        *out = v[0] >= v[1];
+        return true;
+    case OpULessThan:
+        *out = v[0] < v[1];
+        return true;
+    case OpULessThanEqual:
+        *out = v[0] <= v[1];
+        return true;
+    case OpShiftRightLogical:
+        *out = v[1] < 32 ? v[0] >> v[1] : 0;
+        return v[1] < 32;
+    case OpShiftLeftLogical:
+        *out = v[1] < 32 ? v[0] << v[1] : 0;
+        return v[1] < 32;
+    default:
+        return false;
+    }
+}
+
+/* Value of a 32-bit constant or constant expression, specialization applied; false: it is none that is
+ * understood here. */
+static bool evaluate(struct reader *r, uint32_t id, uint32_t *out, int depth)
 {
     const struct id_entry *e = entry(r, id);
-    if (e->spec_id && e->spec_id - 1 < r->spec_count)
-        return r->specs[e->spec_id - 1];
-    if (e->at && (opcode(r, e->at) == OpConstant || opcode(r, e->at) == OpSpecConstant))
-        return operand(r, e->at, 3);
-    r->bad = true;
-    return 0;
+    uint32_t values[3] = {0};
+    *out = 0;
+    if (!e->at || depth > MOST_NESTING || ++r->effort > MOST_EFFORT)
+        return false;
+    const uint32_t op = opcode(r, e->at);
+    bool given = e->spec_id && e->spec_id - 1 < r->spec_count;
+    uint32_t value = given ? r->specs[e->spec_id - 1] : 0;
+    switch (op) {
+    case OpConstant:
+    case OpSpecConstant:
+        *out = given ? value : operand(r, e->at, 3);
+        return true;
+    case OpConstantTrue:
+    case OpConstantFalse:
+    case OpSpecConstantTrue:
+    case OpSpecConstantFalse:
+        *out = given ? value != 0 : op == OpConstantTrue || op == OpSpecConstantTrue;
+        return true;
+    case OpSpecConstantOp:
+        break;
+    default:
+        return false;
+    }
+    if (operand(r, e->at, 3) == OpCompositeExtract) {
+        const uint32_t from = entry(r, operand(r, e->at, 4))->at, index = operand(r, e->at, 5);
+        return from && length(r, e->at) == 6 && index < length(r, from) &&
+               (opcode(r, from) == OpConstantComposite || opcode(r, from) == OpSpecConstantComposite) &&
+               evaluate(r, operand(r, from, 3 + index), out, depth + 1);
+    }
+    const uint32_t count = length(r, e->at) > 4 ? length(r, e->at) - 4 : 0;
+    for (uint32_t i = 0; i < count; ++i)
+        if (i == 3 || !evaluate(r, operand(r, e->at, 4 + i), &values[i], depth + 1))
+            return false;
+    return operate(operand(r, e->at, 3), values, out);
+}
+
+static uint32_t constant(struct reader *r, uint32_t id)
+{
+    uint32_t value;
+    if (!evaluate(r, id, &value, 0))
+        r->bad = true;
+    return value;
 }
 
 static uint32_t type_bytes(struct reader *r, uint32_t id, uint32_t *alignment, int depth);
@@ -286,6 +439,84 @@ static uint32_t type_bytes(struct reader *r, uint32_t id, uint32_t *alignment, i
     return bytes;
 }
 
+/* Bytes of a type that a workgroup shares, its members without gaps; false: it is not understood here. */
+static bool shared_bytes(struct reader *r, uint32_t id, uint64_t *bytes, int depth)
+{
+    const uint32_t at = entry(r, id)->at;
+    uint64_t part;
+    uint32_t count;
+    if (!at || depth > MOST_NESTING || ++r->effort > MOST_EFFORT)
+        return false;
+    switch (opcode(r, at)) {
+    case OpTypeBool:
+        *bytes = 4;
+        return true;
+    case OpTypeInt:
+    case OpTypeFloat:
+        *bytes = operand(r, at, 2) / 8;
+        return true;
+    case OpTypeVector:
+    case OpTypeMatrix:
+    case OpTypeArray:
+        count = operand(r, at, 3);
+        if (opcode(r, at) == OpTypeArray && !evaluate(r, count, &count, 0))
+            return false;
+        if (!shared_bytes(r, operand(r, at, 2), &part, depth + 1) || part > UINT32_MAX)
+            return false;
+        *bytes = count * part;
+        return true;
+    case OpTypeStruct:
+        *bytes = 0;
+        for (uint32_t i = 2; i < length(r, at); ++i) {
+            if (!shared_bytes(r, operand(r, at, i), &part, depth + 1))
+                return false;
+            *bytes += part;
+        }
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void resolve_shared(struct reader *r)
+{
+    uint64_t all = 0, bytes;
+    bool known = r->shared_count <= MOST_SHARED;
+    for (uint32_t i = 0; known && i < r->shared_count; ++i) {
+        known = shared_bytes(r, r->shared_types[i], &bytes, 0) && bytes <= UINT32_MAX;
+        all += known ? bytes : 0;
+    }
+    r->out->shared_bytes = known && all < RF_SHARED_UNKNOWN ? (uint32_t)all : RF_SHARED_UNKNOWN;
+}
+
+static void copy_name(struct reader *r, uint32_t at, char name[RF_SPIRV_NAME])
+{
+    const size_t room = length(r, at) > 2 ? (length(r, at) - 2) * sizeof(uint32_t) : 0;
+    const size_t size = strnlen((const char *)&r->words[at + 2], room);
+    if (size == room || size >= RF_SPIRV_NAME)
+        return; /* longer than anything here is called */
+    memcpy(name, &r->words[at + 2], size);
+    name[size] = '\0';
+}
+
+/* The workgroup's size is a constant without a name. */
+static void resolve_names(struct reader *r)
+{
+    uint32_t local = r->local_ids[0];
+    if (r->workgroup_id && entry(r, r->workgroup_id)->at)
+        local = operand(r, entry(r, r->workgroup_id)->at, 3);
+    for (uint32_t id = 0; id < r->bound; ++id) {
+        const struct id_entry *e = &r->ids[id];
+        if (!e->spec_id || e->spec_id > RF_SPIRV_SPECS)
+            continue;
+        char *name = r->out->spec_names[e->spec_id - 1];
+        if (id == local && !name[0])
+            memcpy(name, "LOCAL", sizeof "LOCAL");
+        if (e->name_at)
+            copy_name(r, e->name_at, name);
+    }
+}
+
 static void resolve(struct reader *r)
 {
     if (r->workgroup_id) {
@@ -301,6 +532,8 @@ static void resolve(struct reader *r)
     r->out->push_alignment = 4;
     if (r->push_struct)
         r->out->push_bytes = type_bytes(r, r->push_struct, &r->out->push_alignment, 0);
+    resolve_shared(r);
+    resolve_names(r);
 }
 
 static void read_all(struct reader *r)

@@ -8,9 +8,15 @@
 
 #include "engine/status.h"
 
+enum { RF_SPIRV_SPECS = 12 /* RF_KERNEL_SPECS */, RF_SPIRV_NAME = 24 };
+#define RF_SHARED_UNKNOWN UINT32_MAX
+
 struct rf_spirv_info {
-    char entry[64];          /* name of the entry point */
-    uint32_t local_size[3];  /* with the given specialization constants applied */
+    char entry[64];         /* name of the entry point */
+    uint32_t local_size[3]; /* with the given specialization constants applied */
+    uint32_t shared_bytes;  /* declared, likewise; or RF_SHARED_UNKNOWN */
+    /* Of specialization constants that the shader uses, as its source calls them; "" without one. */
+    char spec_names[RF_SPIRV_SPECS][RF_SPIRV_NAME];
     uint32_t push_bytes;     /* end of the last member of the push constant block */
     uint32_t push_alignment; /* of its widest scalar: 8 with pointers; C's struct may be padded up to it */
     bool float16, storage16, int64, int8, storage8, float64, cooperative_matrix, cooperative_matrix2,

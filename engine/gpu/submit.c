@@ -17,8 +17,9 @@ enum rf_status rf_submit_init(struct rf_gpu *gpu, struct rf_error *err)
 
 void rf_submit_destroy(struct rf_gpu *gpu)
 {
-    if (gpu->queue)
-        gpu->vk.vkQueueWaitIdle(gpu->queue);
+    if (!gpu->timeline) /* nothing was ever submitted; Mesa's devices without hardware have a queue that crashes */
+        return;
+    gpu->vk.vkQueueWaitIdle(gpu->queue);
     gpu->vk.vkDestroySemaphore(gpu->device, gpu->timeline, NULL);
     gpu->timeline = VK_NULL_HANDLE;
 }
@@ -37,6 +38,8 @@ enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buff
     *ticket = 0;
     if (atomic_load(&gpu->lost))
         return fail_lost(gpu, err);
+    if (gpu->capture)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "submission to a device that only compiles");
     if (!count || count > RF_SUBMIT_BUFFERS)
         return rf_fail(err, RF_ERROR_ARGUMENT, "submission of %zu command buffers, wanted 1 to %d", count,
                        RF_SUBMIT_BUFFERS);

@@ -52,6 +52,13 @@
     X(vkResetCommandPool)                                                                                    \
     X(vkWaitSemaphores)
 
+/* VK_KHR_pipeline_executable_properties. */
+struct rf_executable_table {
+    PFN_vkGetPipelineExecutablePropertiesKHR properties;
+    PFN_vkGetPipelineExecutableStatisticsKHR statistics;
+    PFN_vkGetPipelineExecutableInternalRepresentationsKHR representations;
+};
+
 /* One device's entry points, under their own names. */
 struct rf_device_table {
 #define RF_DEVICE_FIELD(name) PFN_##name name;

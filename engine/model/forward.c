@@ -16,6 +16,15 @@ enum {
     LOOP_STEP_BYTES = 32 * (RF_MAX_ROWS + 16) * 4
 };
 
+/* What runs beside the dispatches of layers.c. */
+static const char gather_shader[] = "rows_gather";
+static const char *const slot_shaders[RF_SLOT_SHADERS] = {"slot_select", "slot_fill", "slot_accept"};
+
+static const char *commit_shader(const struct rf_forward *f)
+{
+    return f->fp16 ? "kv_commit_act16" : "kv_commit";
+}
+
 struct span_request {
     struct rf_span *span;
     struct rf_arena *arena;
@@ -64,7 +73,7 @@ static enum rf_status allocate(struct rf_forward *f, struct rf_error *err)
     if (f->int8)
         status = rf_arena_alloc(f->device, &s->x8, rf_divide_up((uint32_t)x, 32) * RF_INT8_BLOCK(rows) * 16,
                                 "int8 matmul input", err);
-    if (status)
+    if (status || rf_gpu_captures(f->gpu))
         return status;
     memset(s->seqs.host, 0, s->seqs.size);
     memset(s->active.host, 0, s->active.size);
@@ -201,7 +210,7 @@ static enum rf_status record_gather(struct rf_forward *f, struct forward_variant
     const struct forward_spans *s = &f->spans;
     struct rf_kernel *kernel;
     enum rf_status status =
-        rf_kernels_get(f->gpu, &(struct rf_kernel_id){.shader = "rows_gather"}, 1, &kernel, err);
+        rf_kernels_get(f->gpu, &(struct rf_kernel_id){.shader = gather_shader}, 1, &kernel, err);
     if (status)
         return status;
     struct rf_push_rows_gather push = {.seqs = s->seqs.address,
@@ -372,6 +381,23 @@ static uint64_t plan_cost(const struct forward_plan *plan)
     return cost;
 }
 
+/* plan->ops is the caller's, after a failure too. */
+static enum rf_status make_plan(struct rf_forward *f, uint32_t bucket, uint32_t flags,
+                                struct forward_plan *plan, struct rf_error *err)
+{
+    *plan = (struct forward_plan){.bucket = 1u << bucket, .flags = flags};
+    /* A deterministic forward has the shape of one bucket, whatever its own. */
+    enum rf_status status = rf_tune_bucket(f, bucket, NULL, NULL, err);
+    if (!status && (flags & RF_FORWARD_DETERMINISTIC))
+        status = rf_tune_bucket(f, RF_DETERMINISTIC_BUCKET, NULL, NULL, err);
+    if (status)
+        return status;
+    rf_plan_forward(f, plan);
+    return plan->failed ? rf_fail(err, RF_ERROR_HOST_MEMORY,
+                                  "the forward's plan has too many dispatch sizes, or no host memory")
+                        : RF_OK;
+}
+
 static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint32_t flags,
                                      struct rf_error *err)
 {
@@ -382,18 +408,8 @@ static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint
         if (status)
             return status;
     }
-    /* A deterministic forward has the shape of one bucket, whatever its own. */
-    enum rf_status status = rf_tune_bucket(f, bucket, NULL, NULL, err);
-    if (!status && (flags & RF_FORWARD_DETERMINISTIC))
-        status = rf_tune_bucket(f, RF_DETERMINISTIC_BUCKET, NULL, NULL, err);
-    if (status)
-        return status;
-    struct forward_plan plan = {.bucket = 1u << bucket, .flags = flags};
-    rf_plan_forward(f, &plan);
-    status = plan.failed ? rf_fail(err, RF_ERROR_HOST_MEMORY,
-                                   "the forward's plan has too many dispatch sizes, "
-                                   "or no host memory")
-                         : RF_OK;
+    struct forward_plan plan;
+    enum rf_status status = make_plan(f, bucket, flags, &plan, err);
     if (!status) {
         variant->cost = plan_cost(&plan);
         variant->parts_wanted = rf_parts_for(rf_forward_estimate(f, bucket, flags, variant->cost),
@@ -471,27 +487,26 @@ void rf_forward_ran(const struct rf_forward_cmds *cmds, double seconds)
 enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which, struct rf_cmd **cmd,
                                 struct rf_error *err)
 {
-    static const char *const shaders[] = {"slot_select", "slot_fill", "slot_accept"};
+    const char *shader = slot_shaders[which];
     *cmd = f->slots[which];
     if (*cmd)
         return RF_OK;
     const struct forward_spans *s = &f->spans;
     struct rf_kernel *kernel;
-    enum rf_status status =
-        rf_kernels_get(f->gpu, &(struct rf_kernel_id){.shader = shaders[which]}, 1, &kernel, err);
+    enum rf_status status = rf_kernels_get(f->gpu, &(struct rf_kernel_id){.shader = shader}, 1, &kernel, err);
     if (status)
         return status;
     struct rf_push_slots push = {.seqs = s->seqs.address, .sequences = s->active.address};
     struct rf_dispatch dispatch = {
         .kernel = kernel,
-        .label = shaders[which],
+        .label = shader,
         .push = &push,
         .push_size = sizeof push,
         .indirect = rf_span_part(s->active, 0, 12),
         .access_count = 3,
         .accesses = {{s->seqs, RF_READ}, {s->active, RF_READ}, {s->sessions, RF_READ_WRITE}}};
-    f->slot_notes[which] = (struct rf_op_note){.op = shaders[which], .layer = -1, .work = rf_work_slots()};
-    status = begin_cmd(f, cmd, shaders[which], &f->slot_notes[which], err);
+    f->slot_notes[which] = (struct rf_op_note){.op = shader, .layer = -1, .work = rf_work_slots()};
+    status = begin_cmd(f, cmd, shader, &f->slot_notes[which], err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     if (!status)
@@ -509,7 +524,7 @@ enum rf_status rf_forward_record_commit(struct rf_forward *f, uint32_t seq, stru
 {
     const struct forward_spans *s = &f->spans;
     struct rf_kernel *kernel;
-    const struct rf_kernel_id id = {.shader = f->fp16 ? "kv_commit_act16" : "kv_commit"};
+    const struct rf_kernel_id id = {.shader = commit_shader(f)};
     *cmd = NULL;
     enum rf_status status = rf_kernels_get(f->gpu, &id, 1, &kernel, err);
     if (status)
@@ -541,8 +556,7 @@ enum rf_status rf_forward_record_commit(struct rf_forward *f, uint32_t seq, stru
 void rf_forward_visit(const struct rf_forward *f, rf_cmd_visit_fn visit, void *user)
 {
     static const char *const flag_names[RF_FORWARD_SECOND] = {"", " deterministic", " logits",
-                                                             " deterministic logits"};
-    static const char *const slot_names[] = {"slot_select", "slot_fill", "slot_accept"};
+                                                              " deterministic logits"};
     for (uint32_t b = 0; b < FORWARD_BUCKETS; b++) {
         for (uint32_t v = 0; v < RF_FORWARD_VARIANTS; v++) {
             const struct forward_variant *variant = &f->variants[b][v];
@@ -558,7 +572,7 @@ void rf_forward_visit(const struct rf_forward *f, rf_cmd_visit_fn visit, void *u
     }
     for (uint32_t i = 0; i < RF_SLOT_SHADERS; i++)
         if (f->slots[i])
-            visit(user, f->slots[i], slot_names[i]);
+            visit(user, f->slots[i], slot_shaders[i]);
 }
 
 enum rf_status rf_forward_set_marking(struct rf_forward *f, enum rf_marking marking, struct rf_error *err)
@@ -591,4 +605,56 @@ enum rf_marking rf_forward_marking(const struct rf_forward *f)
 const struct rf_row *rf_forward_gathered(const struct rf_forward *f, uint32_t pass)
 {
     return f->gathered[pass].host;
+}
+
+/* ---- Lists ------------------------------------------------------------------------------------------ */
+
+static bool same_id(const struct rf_kernel_id *a, const struct rf_kernel_id *b)
+{
+    return a->subgroup_size == b->subgroup_size && a->spec_count == b->spec_count &&
+           memcmp(a->specs, b->specs, a->spec_count * sizeof *a->specs) == 0 &&
+           strcmp(a->shader, b->shader) == 0;
+}
+
+static enum rf_status list_use(struct rf_kernel_list *list, const struct rf_kernel_id *id, const char *op,
+                               uint32_t buckets, struct rf_error *err)
+{
+    uint32_t at = 0, o = 0;
+    while (at < list->count && !same_id(&list->uses[at].id, id))
+        at++;
+    if (at == list->count) {
+        struct rf_kernel_use *uses = realloc(list->uses, (list->count + 1) * sizeof *uses);
+        if (!uses)
+            return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a list of kernels");
+        list->uses = uses;
+        list->uses[list->count++] = (struct rf_kernel_use){.id = *id};
+    }
+    struct rf_kernel_use *use = &list->uses[at];
+    use->buckets |= buckets;
+    while (o < use->op_count && strcmp(use->ops[o], op) != 0)
+        o++;
+    if (o == use->op_count && o < RF_KERNEL_OPS)
+        use->ops[use->op_count++] = op;
+    return RF_OK;
+}
+
+_Static_assert(RF_ALL_BUCKETS == (1 << FORWARD_BUCKETS) - 1, "one bit a bucket");
+
+enum rf_status rf_forward_list(struct rf_forward *f, uint32_t flags, struct rf_kernel_list *list,
+                               struct rf_error *err)
+{
+    enum rf_status status =
+        list_use(list, &(struct rf_kernel_id){.shader = gather_shader}, "rows gather", RF_ALL_BUCKETS, err);
+    for (uint32_t b = 0; !status && b < FORWARD_BUCKETS; b++) {
+        struct forward_plan plan;
+        status = make_plan(f, b, flags, &plan, err);
+        for (uint32_t i = 0; !status && i < plan.op_count; i++)
+            status = list_use(list, &plan.ops[i].kernel, plan.ops[i].note.op, 1u << b, err);
+        free(plan.ops);
+    }
+    for (uint32_t i = 0; !status && i < RF_SLOT_SHADERS; i++)
+        status = list_use(list, &(struct rf_kernel_id){.shader = slot_shaders[i]}, slot_shaders[i], 0, err);
+    if (!status)
+        status = list_use(list, &(struct rf_kernel_id){.shader = commit_shader(f)}, "kv_commit", 0, err);
+    return status;
 }

@@ -93,6 +93,23 @@ enum rf_status rf_forward_record_commit(struct rf_forward *forward, uint32_t seq
                                         struct rf_cmd **cmd, struct rf_error *err);
 /* f32 [RF_LOGIT_ROWS][vocab]; by output. */
 struct rf_span rf_forward_logits(const struct rf_forward *forward);
+/* Kernels of a model: which of its dispatches each of them makes. */
+enum { RF_KERNEL_OPS = 20, RF_ALL_BUCKETS = 0x3ff };
+struct rf_kernel_use {
+    struct rf_kernel_id id;
+    const char *ops[RF_KERNEL_OPS]; /* static; as in struct rf_op_note */
+    uint32_t op_count;
+    uint32_t buckets; /* bit b: of forwards of up to 1 << b rows; 0: of none */
+};
+struct rf_kernel_list {
+    struct rf_kernel_use *uses; /* owned: free(), after a failure too */
+    uint32_t count;
+};
+/* Adds the kernels of forwards with these flags, of every row count, and of the slot shaders and the commit, in the
+ * order of a forward. On a device that only compiles nothing is tried: shapes are those that were found earlier,
+ * or untuned. */
+enum rf_status rf_forward_list(struct rf_forward *forward, uint32_t flags, struct rf_kernel_list *list,
+                               struct rf_error *err);
 /* Visits every command buffer recorded so far (tests: hazards, dispatch counts). */
 typedef void (*rf_cmd_visit_fn)(void *user, const struct rf_cmd *cmd, const char *label);
 void rf_forward_visit(const struct rf_forward *forward, rf_cmd_visit_fn visit, void *user);

@@ -425,6 +425,8 @@ static enum rf_status tune_subject(struct rf_forward *f, const struct subject *s
                             .shape = first};
     enum rf_status status = RF_OK;
     best.from_file = find_line(f, f->tuned, subject, &best.shape);
+    if (!best.from_file && rf_gpu_captures(f->gpu))
+        return RF_OK; /* nothing can be tried: the default stays */
     if (!best.from_file)
         status = try_all(f, subject, &best, visit, user, err);
     if (status)

@@ -19,7 +19,7 @@ struct column_source {
 
 struct uploader {
     struct rf_gpu *gpu;
-    struct rf_upload *upload;
+    struct rf_upload *upload; /* NULL: sizes and formats are all that is wanted */
     struct rf_weights *weights;
     const struct rf_model_config *config;
     const struct rf_weights_desc *desc;
@@ -101,6 +101,8 @@ static enum rf_status upload_chunk(struct uploader *up, const struct rf_matrix *
                                    const struct rf_chunk *chunk, const struct column_source *source,
                                    struct rf_error *err)
 {
+    if (!up->upload)
+        return RF_OK;
     if (!source->tensors[0]->data) /* a synthetic model's */
         return rf_synthesize_chunk(up->gpu, chunk->format, matrix->k, chunk->span,
                                    (uint32_t)(up->weights->bytes >> 8), err);
@@ -241,9 +243,9 @@ static enum rf_status upload_vector(struct uploader *up, struct rf_span *span, c
     uint64_t count = tensor->shape[0];
     void *place;
     enum rf_status status = rf_arena_alloc(up->weights->arena, span, count * 4, tensor->name, err);
-    if (!status)
+    if (!status && up->upload)
         status = rf_upload_place(up->upload, *span, 0, count * 4, &place, err);
-    if (status)
+    if (status || !up->upload)
         return status;
     if (tensor->data)
         rf_quant_decode(tensor->dtype, tensor->data, count, place);
@@ -264,6 +266,8 @@ static enum rf_status upload_rope(struct uploader *up, const struct rf_model_con
         rf_arena_alloc(up->weights->arena, &up->weights->rope, positions * row_bytes, "rope table", err);
     if (status)
         return status;
+    if (!up->upload)
+        return RF_OK;
     uint32_t at_once = (uint32_t)(rf_upload_piece_bytes(up->upload) / row_bytes);
     for (uint32_t first = 0; first < positions; first += at_once) {
         uint32_t count = positions - first < at_once ? positions - first : at_once;
@@ -357,11 +361,12 @@ enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the weights' list");
     if (!status) {
         rf_arena_keep_tail(out->arena, loop_step_bytes(&files->config));
-        status = rf_upload_begin(&up.upload, gpu, err);
+        if (!rf_gpu_captures(gpu))
+            status = rf_upload_begin(&up.upload, gpu, err);
     }
     if (!status) {
         status = upload_all(&up, files, desc->context_length, err);
-        enum rf_status end = rf_upload_end(up.upload, status ? NULL : err);
+        enum rf_status end = up.upload ? rf_upload_end(up.upload, status ? NULL : err) : RF_OK;
         if (!status)
             status = end;
     }

@@ -52,7 +52,8 @@ struct rf_weights_desc {
     void *progress_user;
 };
 
-/* Streams every tensor to the device. On failure *out is freed. */
+/* Streams every tensor to the device. On failure *out is freed. A device that only compiles
+ * (rf_gpu_desc.capture) gets formats and sizes; no tensor is read. */
 enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
                                  const struct rf_model_files *files, const struct rf_weights_desc *desc,
                                  struct rf_error *err);

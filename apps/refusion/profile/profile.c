@@ -239,6 +239,8 @@ int command_profile(const struct settings *settings)
 {
     struct rf_error err = {0};
     struct profiling p = {.settings = settings};
+    if (settings->static_only || settings->disassemble || settings->amd)
+        return profile_static(settings);
     if (settings->compare)
         return profile_compare(settings);
     if (settings->text) {

@@ -309,17 +309,23 @@ static cJSON *trace_json(const struct profile_report *r, const struct profile_ru
     return json;
 }
 
-static void add_head(cJSON *object, const struct profile_report *r)
+void profile_add_identity(cJSON *object, const struct profile_report *r)
 {
-    char date[32], text[1024];
+    char date[32];
     bench_date(date);
-    profile_explain(r, text, sizeof text);
     cJSON_AddStringToObject(object, "format", PROFILE_JSON_FORMAT);
     cJSON_AddNumberToObject(object, "version", PROFILE_JSON_VERSION);
     cJSON_AddStringToObject(object, "refusion", rf_version());
     cJSON_AddStringToObject(object, "date", date);
     cJSON_AddItemToObject(object, "device", device_json(r));
     cJSON_AddItemToObject(object, "model", model_json(r));
+}
+
+static void add_head(cJSON *object, const struct profile_report *r)
+{
+    char text[1024];
+    profile_explain(r, text, sizeof text);
+    profile_add_identity(object, r);
     cJSON_AddItemToObject(object, "settings", settings_json(r));
     if (r->bench)
         cJSON_AddItemToObject(object, "ceilings", bench_ceilings_json(&r->ceilings));

@@ -8,4 +8,7 @@
 #define PROFILE_JSON_FORMAT "refusion-profile"
 enum { PROFILE_JSON_VERSION = 1 };
 
+/* Format, version, program, date, device and model: of the report only these are read. */
+void profile_add_identity(cJSON *object, const struct profile_report *report);
+
 #endif

@@ -1,0 +1,166 @@
+#include "engine/gpu/capture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/gpu/internal.h"
+
+static void copy_text(char to[RF_CAPTURE_TEXT], const char *from)
+{
+    snprintf(to, RF_CAPTURE_TEXT, "%.*s", RF_CAPTURE_TEXT - 1, from);
+}
+
+static enum rf_status fail_memory(struct rf_error *err)
+{
+    return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for what the driver tells of a pipeline");
+}
+
+static void take_statistic(struct rf_statistic *out, const VkPipelineExecutableStatisticKHR *from)
+{
+    copy_text(out->name, from->name);
+    copy_text(out->description, from->description);
+    out->format = RF_STATISTIC_INT;
+    switch (from->format) {
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_BOOL32_KHR:
+        out->format = RF_STATISTIC_BOOL;
+        out->value = from->value.b32 != VK_FALSE;
+        break;
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_INT64_KHR:
+        out->value = (double)from->value.i64;
+        break;
+    case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_UINT64_KHR:
+        out->value = (double)from->value.u64;
+        break;
+    default:
+        out->format = RF_STATISTIC_REAL;
+        out->value = from->value.f64;
+        break;
+    }
+}
+
+static enum rf_status read_statistics(const struct rf_gpu *gpu, const VkPipelineExecutableInfoKHR *info,
+                                      struct rf_executable *out, struct rf_error *err)
+{
+    uint32_t count = 0;
+    VkResult result = gpu->executables.statistics(gpu->device, info, &count, NULL);
+    if (result != VK_SUCCESS)
+        return rf_vk_fail(err, result, "vkGetPipelineExecutableStatisticsKHR");
+    VkPipelineExecutableStatisticKHR *list = calloc(count + 1, sizeof *list);
+    out->statistics = calloc(count + 1, sizeof *out->statistics);
+    if (!list || !out->statistics) {
+        free(list);
+        return fail_memory(err);
+    }
+    for (uint32_t i = 0; i < count; ++i)
+        list[i].sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_STATISTIC_KHR;
+    result = gpu->executables.statistics(gpu->device, info, &count, list);
+    for (uint32_t i = 0; result >= VK_SUCCESS && i < count; ++i)
+        take_statistic(&out->statistics[out->statistic_count++], &list[i]);
+    free(list);
+    return result >= VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkGetPipelineExecutableStatisticsKHR");
+}
+
+/* Sizes first, then the data into what was allocated for each. */
+static enum rf_status read_data(const struct rf_gpu *gpu, const VkPipelineExecutableInfoKHR *info,
+                                VkPipelineExecutableInternalRepresentationKHR *list, uint32_t count,
+                                struct rf_executable *out, struct rf_error *err)
+{
+    VkResult result = gpu->executables.representations(gpu->device, info, &count, list);
+    for (uint32_t i = 0; result >= VK_SUCCESS && i < count; ++i) {
+        struct rf_representation *to = &out->representations[out->representation_count++];
+        copy_text(to->name, list[i].name);
+        copy_text(to->description, list[i].description);
+        to->is_text = list[i].isText;
+        to->data = calloc(list[i].dataSize + 1, 1);
+        if (!to->data)
+            return fail_memory(err);
+        list[i].pData = to->data;
+    }
+    if (result >= VK_SUCCESS)
+        result = gpu->executables.representations(gpu->device, info, &count, list);
+    for (uint32_t i = 0; result >= VK_SUCCESS && i < count; ++i) {
+        struct rf_representation *to = &out->representations[i];
+        to->size = to->is_text ? strnlen((const char *)to->data, list[i].dataSize) : list[i].dataSize;
+    }
+    return result >= VK_SUCCESS
+               ? RF_OK
+               : rf_vk_fail(err, result, "vkGetPipelineExecutableInternalRepresentationsKHR");
+}
+
+static enum rf_status read_representations(const struct rf_gpu *gpu, const VkPipelineExecutableInfoKHR *info,
+                                           struct rf_executable *out, struct rf_error *err)
+{
+    uint32_t count = 0;
+    VkResult result = gpu->executables.representations(gpu->device, info, &count, NULL);
+    if (result != VK_SUCCESS)
+        return rf_vk_fail(err, result, "vkGetPipelineExecutableInternalRepresentationsKHR");
+    VkPipelineExecutableInternalRepresentationKHR *list = calloc(count + 1, sizeof *list);
+    out->representations = calloc(count + 1, sizeof *out->representations);
+    enum rf_status status = list && out->representations ? RF_OK : fail_memory(err);
+    for (uint32_t i = 0; !status && i < count; ++i)
+        list[i].sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INTERNAL_REPRESENTATION_KHR;
+    if (!status)
+        status = read_data(gpu, info, list, count, out, err);
+    free(list);
+    return status;
+}
+
+static enum rf_status read_executables(const struct rf_gpu *gpu, VkPipeline pipeline,
+                                       struct rf_kernel_facts *out, struct rf_error *err)
+{
+    VkPipelineInfoKHR which = {.sType = VK_STRUCTURE_TYPE_PIPELINE_INFO_KHR, .pipeline = pipeline};
+    uint32_t count = 0;
+    VkResult result = gpu->executables.properties(gpu->device, &which, &count, NULL);
+    if (result != VK_SUCCESS)
+        return rf_vk_fail(err, result, "vkGetPipelineExecutablePropertiesKHR");
+    VkPipelineExecutablePropertiesKHR *list = calloc(count + 1, sizeof *list);
+    out->executables = calloc(count + 1, sizeof *out->executables);
+    enum rf_status status = list && out->executables ? RF_OK : fail_memory(err);
+    for (uint32_t i = 0; !status && i < count; ++i)
+        list[i].sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_PROPERTIES_KHR;
+    if (!status && gpu->executables.properties(gpu->device, &which, &count, list) < VK_SUCCESS)
+        count = 0;
+    for (uint32_t i = 0; !status && i < count; ++i) {
+        const VkPipelineExecutableInfoKHR info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR,
+                                                  .pipeline = pipeline,
+                                                  .executableIndex = i};
+        struct rf_executable *executable = &out->executables[out->executable_count++];
+        copy_text(executable->name, list[i].name);
+        copy_text(executable->description, list[i].description);
+        executable->subgroup_size = list[i].subgroupSize;
+        status = read_statistics(gpu, &info, executable, err);
+        if (!status)
+            status = read_representations(gpu, &info, executable, err);
+    }
+    free(list);
+    return status;
+}
+
+enum rf_status rf_capture(const struct rf_gpu *gpu, VkPipeline pipeline, const struct rf_kernel_facts *known,
+                          struct rf_kernel_facts **out, struct rf_error *err)
+{
+    *out = malloc(sizeof **out);
+    if (!*out)
+        return fail_memory(err);
+    **out = *known;
+    if (!gpu->executables.properties)
+        return RF_OK;
+    enum rf_status status = read_executables(gpu, pipeline, *out, err);
+    return status ? rf_fail_within(err, status, "shader %s", known->shader) : RF_OK;
+}
+
+void rf_capture_free(struct rf_kernel_facts *facts)
+{
+    if (!facts)
+        return;
+    for (uint32_t i = 0; i < facts->executable_count; ++i) {
+        struct rf_executable *executable = &facts->executables[i];
+        for (uint32_t r = 0; r < executable->representation_count; ++r)
+            free(executable->representations[r].data);
+        free(executable->representations);
+        free(executable->statistics);
+    }
+    free(facts->executables);
+    free(facts);
+}
