@@ -30,10 +30,10 @@ enum rf_status rf_devices_list(struct rf_device_info **infos, size_t *count, str
 
 enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc *desc, struct rf_error *err)
 {
-    return rf_context_open(out, desc, false, err);
+    return rf_context_open(out, desc, RF_CAPTURE_NOTHING, err);
 }
 
-enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *desc, bool capture,
+enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *desc, enum rf_capture capture,
                                struct rf_error *err)
 {
     static const struct rf_context_desc defaults;

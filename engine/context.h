@@ -8,9 +8,9 @@ struct rf_context {
     struct rf_gpu *gpu;
 };
 
-/* rf_context_create; `capture`: for a device that only compiles, see struct rf_gpu_desc. Models that are loaded
+/* rf_context_create; `capture` something: for a device that only compiles, see struct rf_gpu_desc. Models that are loaded
  * on it can be listed (rf_forward_list), not run. */
-enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *desc, bool capture,
+enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *desc, enum rf_capture capture,
                                struct rf_error *err);
 struct rf_gpu *rf_context_gpu(const rf_context *context);
 

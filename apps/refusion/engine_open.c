@@ -70,7 +70,10 @@ enum rf_status context_open(rf_context **out, const struct settings *settings, s
         .validation = settings->validate,
         .log = on_log,
     };
-    return rf_context_open(out, &desc, settings->static_only || settings->disassemble, err);
+    enum rf_capture capture = settings->disassemble   ? RF_CAPTURE_ALL
+                              : settings->static_only ? RF_CAPTURE_STATISTICS
+                                                      : RF_CAPTURE_NOTHING;
+    return rf_context_open(out, &desc, capture, err);
 }
 
 static enum rf_status load_model(struct engine *engine, const struct settings *settings, struct rf_error *err)

@@ -6,6 +6,29 @@
 
 #include "engine/gpu/internal.h"
 
+double rf_statistic_number(const struct rf_statistic *statistic)
+{
+    switch (statistic->format) {
+    case RF_STATISTIC_BOOL:
+        return statistic->value.truth;
+    case RF_STATISTIC_INT:
+        return (double)statistic->value.i64;
+    case RF_STATISTIC_UINT:
+        return (double)statistic->value.u64;
+    default:
+        return statistic->value.f64;
+    }
+}
+
+const struct rf_statistic *rf_find_statistic(const struct rf_kernel_facts *facts, const char *name)
+{
+    for (uint32_t e = 0; e < facts->executable_count; ++e)
+        for (uint32_t s = 0; s < facts->executables[e].statistic_count; ++s)
+            if (strcmp(facts->executables[e].statistics[s].name, name) == 0)
+                return &facts->executables[e].statistics[s];
+    return NULL;
+}
+
 static void copy_text(char to[RF_CAPTURE_TEXT], const char *from)
 {
     snprintf(to, RF_CAPTURE_TEXT, "%.*s", RF_CAPTURE_TEXT - 1, from);
@@ -20,21 +43,22 @@ static void take_statistic(struct rf_statistic *out, const VkPipelineExecutableS
 {
     copy_text(out->name, from->name);
     copy_text(out->description, from->description);
-    out->format = RF_STATISTIC_INT;
     switch (from->format) {
     case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_BOOL32_KHR:
         out->format = RF_STATISTIC_BOOL;
-        out->value = from->value.b32 != VK_FALSE;
+        out->value.truth = from->value.b32 != VK_FALSE;
         break;
     case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_INT64_KHR:
-        out->value = (double)from->value.i64;
+        out->format = RF_STATISTIC_INT;
+        out->value.i64 = from->value.i64;
         break;
     case VK_PIPELINE_EXECUTABLE_STATISTIC_FORMAT_UINT64_KHR:
-        out->value = (double)from->value.u64;
+        out->format = RF_STATISTIC_UINT;
+        out->value.u64 = from->value.u64;
         break;
     default:
         out->format = RF_STATISTIC_REAL;
-        out->value = from->value.f64;
+        out->value.f64 = from->value.f64;
         break;
     }
 }
@@ -130,15 +154,16 @@ static enum rf_status read_executables(const struct rf_gpu *gpu, VkPipeline pipe
         copy_text(executable->description, list[i].description);
         executable->subgroup_size = list[i].subgroupSize;
         status = read_statistics(gpu, &info, executable, err);
-        if (!status)
+        if (!status && gpu->capture == RF_CAPTURE_ALL)
             status = read_representations(gpu, &info, executable, err);
     }
     free(list);
     return status;
 }
 
-enum rf_status rf_capture(const struct rf_gpu *gpu, VkPipeline pipeline, const struct rf_kernel_facts *known,
-                          struct rf_kernel_facts **out, struct rf_error *err)
+enum rf_status rf_capture_pipeline(const struct rf_gpu *gpu, VkPipeline pipeline,
+                                   const struct rf_kernel_facts *known, struct rf_kernel_facts **out,
+                                   struct rf_error *err)
 {
     *out = malloc(sizeof **out);
     if (!*out)

@@ -9,13 +9,20 @@
 
 enum { RF_CAPTURE_TEXT = 256 }; /* Vulkan's VK_MAX_DESCRIPTION_SIZE */
 
-enum rf_statistic_format { RF_STATISTIC_BOOL, RF_STATISTIC_INT, RF_STATISTIC_REAL };
+enum rf_statistic_format { RF_STATISTIC_BOOL, RF_STATISTIC_INT, RF_STATISTIC_UINT, RF_STATISTIC_REAL };
 
 struct rf_statistic {
     char name[RF_CAPTURE_TEXT], description[RF_CAPTURE_TEXT];
     enum rf_statistic_format format;
-    double value; /* 0 and 1; whole numbers to 2^53 */
+    union {
+        bool truth;
+        int64_t i64;
+        uint64_t u64;
+        double f64;
+    } value;
 };
+/* Exact up to 2^53; a truth is 0 or 1. */
+double rf_statistic_number(const struct rf_statistic *statistic);
 
 struct rf_representation {
     char name[RF_CAPTURE_TEXT], description[RF_CAPTURE_TEXT];
@@ -28,7 +35,8 @@ struct rf_representation {
 struct rf_executable {
     char name[RF_CAPTURE_TEXT], description[RF_CAPTURE_TEXT];
     uint32_t subgroup_size; /* 0: it does not tell */
-    uint32_t statistic_count, representation_count;
+    uint32_t statistic_count;
+    uint32_t representation_count; /* 0 unless RF_CAPTURE_ALL */
     struct rf_statistic *statistics;
     struct rf_representation *representations;
 };
@@ -47,5 +55,7 @@ struct rf_kernel_facts {
 
 /* NULL: the device does not capture. Lives as long as the kernel. */
 const struct rf_kernel_facts *rf_kernel_get_facts(const struct rf_kernel *kernel);
+/* The first of this name; NULL: there is none. */
+const struct rf_statistic *rf_find_statistic(const struct rf_kernel_facts *facts, const char *name);
 
 #endif

@@ -260,7 +260,7 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
     struct device_features features;
     const char *extensions[MAX_DEVICE_EXTENSIONS];
     const float priority = 1.0f;
-    ask_features(&features, probe, gpu->capture);
+    ask_features(&features, probe, rf_gpu_captures(gpu));
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = probe->family,
                                      .queueCount = 1,
@@ -269,7 +269,8 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
                                .pNext = &features.features,
                                .queueCreateInfoCount = 1,
                                .pQueueCreateInfos = &queue,
-                               .enabledExtensionCount = ask_extensions(extensions, probe, gpu->capture),
+                               .enabledExtensionCount =
+                                   ask_extensions(extensions, probe, rf_gpu_captures(gpu)),
                                .ppEnabledExtensionNames = extensions};
     VkResult result = gpu->instance.create_device(probe->physical, &info, NULL, &gpu->device);
     if (result != VK_SUCCESS) {
@@ -399,7 +400,7 @@ void rf_gpu_destroy(struct rf_gpu *gpu)
 
 bool rf_gpu_captures(const struct rf_gpu *gpu)
 {
-    return gpu->capture;
+    return gpu->capture != RF_CAPTURE_NOTHING;
 }
 
 const struct rf_gpu_caps *rf_gpu_get_caps(const struct rf_gpu *gpu)

@@ -42,6 +42,12 @@ struct rf_gpu_caps {
     uint32_t timestamp_bits;  /* of the counter */
 };
 
+enum rf_capture {
+    RF_CAPTURE_NOTHING,
+    RF_CAPTURE_STATISTICS,
+    RF_CAPTURE_ALL /* representations too: Mesa takes half as long again */
+};
+
 struct rf_gpu_desc {
     /* As in rf_context_desc, environment already applied. */
     const char *device, *disable, *cache_dir, *shader_dir;
@@ -51,7 +57,7 @@ struct rf_gpu_desc {
     /* A device that compiles kernels to be looked at (capture.h), and nothing else: spans have sizes, but there
      * is no memory behind them, and nothing can be submitted. So it needs no hardware. Its pipelines are made
      * with other flags than those that run, so it neither reads nor writes their cache file. */
-    bool capture;
+    enum rf_capture capture;
     rf_log_fn log;
     void *log_user;
 };

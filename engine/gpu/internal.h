@@ -22,7 +22,8 @@ struct rf_gpu {
     struct rf_executable_table executables; /* NULLs: not capturing, or the device cannot tell */
     VkQueue queue;
     VkPipelineLayout layout;
-    bool debug_checks, capture;
+    bool debug_checks;
+    enum rf_capture capture;
     char *cache_dir, *shader_dir; /* NULL: none */
 
     /* memory.c */
@@ -108,8 +109,9 @@ void rf_kernels_destroy(struct rf_gpu *gpu);
 
 struct rf_kernel_facts;
 /* `known` and what the driver tells, where it does; *out may be there after a failure too. */
-enum rf_status rf_capture(const struct rf_gpu *gpu, VkPipeline pipeline, const struct rf_kernel_facts *known,
-                          struct rf_kernel_facts **out, struct rf_error *err);
+enum rf_status rf_capture_pipeline(const struct rf_gpu *gpu, VkPipeline pipeline,
+                                   const struct rf_kernel_facts *known, struct rf_kernel_facts **out,
+                                   struct rf_error *err);
 void rf_capture_free(struct rf_kernel_facts *facts); /* NULL is fine */
 
 /* ---- command.c -------------------------------------------------------------------------------------- */

@@ -246,15 +246,16 @@ static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel
     *required_subgroup = subgroup.requiredSubgroupSize;
     VkComputePipelineCreateInfo create = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .flags = gpu->executables.properties ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR |
-                                                   VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR
-                                             : 0,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                   .pNext = subgroup.requiredSubgroupSize ? &subgroup : NULL,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                   .module = module,
                   .pName = info->entry},
         .layout = gpu->layout};
+    if (gpu->executables.properties)
+        create.flags |= VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR;
+    if (gpu->executables.properties && gpu->capture == RF_CAPTURE_ALL)
+        create.flags |= VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR;
     const uint32_t whole =
         subgroup.requiredSubgroupSize ? subgroup.requiredSubgroupSize : caps->subgroup_size_max;
     if (caps->full_subgroups && whole && info->local_size[0] % whole == 0)
@@ -292,7 +293,7 @@ static enum rf_status build_module(struct rf_gpu *gpu, const struct rf_kernel_id
                                               subgroup ? subgroup : gpu->probe.caps.subgroup_size,
                                           .spirv_words = count,
                                           .info = *info};
-    status = rf_capture(gpu, kernel->pipeline, &facts, &kernel->facts, err);
+    status = rf_capture_pipeline(gpu, kernel->pipeline, &facts, &kernel->facts, err);
     if (status) {
         gpu->vk.vkDestroyPipeline(gpu->device, kernel->pipeline, NULL);
         kernel->pipeline = VK_NULL_HANDLE;

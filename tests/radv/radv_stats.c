@@ -8,13 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/gpu/capture.h"
 #include "engine/gpu/shader_blobs.h"
-#include "engine/gpu/spirv.h"
-#include "engine/gpu/vulkan.h"
 #include "engine/model/coopmat.h"
 #include "shaders/shared.h"
 
-enum { MAX_SPECS = RF_KERNEL_SPECS, PUSH_BYTES = 128, SKIPPED = 77 };
+enum { MAX_SPECS = RF_KERNEL_SPECS, SKIPPED = 77 };
 
 /* A family is every shader whose name is the family's or goes on with an underscore; the longest family wins. */
 struct spec_set {
@@ -139,17 +138,14 @@ static const struct spec_set spec_sets[] = {
 enum { SET_COUNT = sizeof spec_sets / sizeof spec_sets[0] };
 
 struct chip {
-    VkInstance instance;
-    VkPhysicalDevice physical;
-    VkDevice device;
-    VkPipelineLayout layout;
-    char name[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE];
-    bool coopmat; /* it has cooperative matrices */
+    struct rf_gpu *gpu;
+    const struct rf_gpu_caps *caps;
+    struct rf_device_info info;
 };
 
 /* What RADV reports for one pipeline; -1 where it says nothing. */
 struct statistics {
-    int64_t sgprs, vgprs, spilled_sgprs, spilled_vgprs, scratch, lds, code, waves;
+    double sgprs, vgprs, spilled_sgprs, spilled_vgprs, scratch, lds, code, waves;
 };
 
 static bool skip(const char *why)
@@ -158,154 +154,36 @@ static bool skip(const char *why)
     return false;
 }
 
-static bool has_extension(const struct chip *chip, const char *name)
-{
-    uint32_t count = 0;
-    bool found = false;
-    vkEnumerateDeviceExtensionProperties(chip->physical, NULL, &count, NULL);
-    VkExtensionProperties *list = calloc(count ? count : 1, sizeof *list);
-    if (list && vkEnumerateDeviceExtensionProperties(chip->physical, NULL, &count, list) >= 0)
-        for (uint32_t i = 0; i < count; i++)
-            found = found || strcmp(list[i].extensionName, name) == 0;
-    free(list);
-    return found;
-}
-
-/* A device with every feature that it has: which of them a shader needs is not the question here. */
-static bool create_device(struct chip *chip)
-{
-    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR };
-    VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR };
-    chip->coopmat = has_extension(chip, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
-    if (chip->coopmat)
-        executable.pNext = &coopmat;
-    VkPhysicalDeviceVulkan13Features v13 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
-                                             .pNext = &executable };
-    VkPhysicalDeviceVulkan12Features v12 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                             .pNext = &v13 };
-    VkPhysicalDeviceVulkan11Features v11 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
-                                             .pNext = &v12 };
-    VkPhysicalDeviceFeatures2 features = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11 };
-    vkGetPhysicalDeviceFeatures2(chip->physical, &features);
-    if (!executable.pipelineExecutableInfo)
-        return skip("the device has no VK_KHR_pipeline_executable_properties");
-    features.features.robustBufferAccess = VK_FALSE;
-    const float priority = 1.0f;
-    const VkDeviceQueueCreateInfo queue = { .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-                                            .queueCount = 1,
-                                            .pQueuePriorities = &priority };
-    const char *const extensions[] = { VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME,
-                                       VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME };
-    const VkDeviceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                                      .pNext = &features,
-                                      .queueCreateInfoCount = 1,
-                                      .pQueueCreateInfos = &queue,
-                                      .enabledExtensionCount = chip->coopmat ? 2 : 1,
-                                      .ppEnabledExtensionNames = extensions };
-    if (vkCreateDevice(chip->physical, &info, NULL, &chip->device) != VK_SUCCESS)
-        return skip("the device cannot be created");
-    volkLoadDevice(chip->device);
-    return true;
-}
-
 static bool open_chip(struct chip *chip)
 {
-    if (volkInitialize() != VK_SUCCESS)
-        return skip("no Vulkan loader");
-    const VkApplicationInfo app = { .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .apiVersion = VK_API_VERSION_1_3 };
-    const VkInstanceCreateInfo info = { .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &app };
-    if (vkCreateInstance(&info, NULL, &chip->instance) != VK_SUCCESS)
-        return skip("no Vulkan instance");
-    volkLoadInstance(chip->instance);
-    uint32_t count = 1;
-    if (vkEnumeratePhysicalDevices(chip->instance, &count, &chip->physical) < 0 || count == 0)
-        return skip("no device");
-    VkPhysicalDeviceProperties properties;
-    vkGetPhysicalDeviceProperties(chip->physical, &properties);
-    memcpy(chip->name, properties.deviceName, sizeof chip->name);
-    if (!strstr(chip->name, "RADV"))
+    struct rf_error err;
+    const struct rf_gpu_desc desc = { .capture = RF_CAPTURE_STATISTICS };
+    if (rf_gpu_create(&chip->gpu, &desc, &err))
+        return skip(err.message);
+    chip->caps = rf_gpu_get_caps(chip->gpu);
+    rf_gpu_get_info(chip->gpu, &chip->info);
+    if (!strstr(chip->info.name, "RADV"))
         return skip("the device is not RADV");
-    if (!create_device(chip))
-        return false;
-    const VkPushConstantRange range = { .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = PUSH_BYTES };
-    const VkPipelineLayoutCreateInfo layout = { .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
-                                                .pushConstantRangeCount = 1,
-                                                .pPushConstantRanges = &range };
-    return vkCreatePipelineLayout(chip->device, &layout, NULL, &chip->layout) == VK_SUCCESS;
+    return chip->caps->pipeline_properties || skip("the device has no VK_KHR_pipeline_executable_properties");
 }
 
-static void close_chip(struct chip *chip)
+static double find_statistic(const struct rf_kernel_facts *facts, const char *name)
 {
-    if (chip->device) {
-        vkDestroyPipelineLayout(chip->device, chip->layout, NULL);
-        vkDestroyDevice(chip->device, NULL);
-    }
-    if (chip->instance)
-        vkDestroyInstance(chip->instance, NULL);
+    const struct rf_statistic *statistic = rf_find_statistic(facts, name);
+    return statistic ? rf_statistic_number(statistic) : -1.0;
 }
 
-static VkPipeline create_pipeline(const struct chip *chip, const struct rf_shader_blob *blob, const struct spec_set *set)
+static struct statistics read_statistics(const struct rf_kernel_facts *facts)
 {
-    const VkShaderModuleCreateInfo code = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
-                                            .codeSize = blob->word_count * sizeof(uint32_t),
-                                            .pCode = blob->words };
-    VkShaderModule module;
-    if (vkCreateShaderModule(chip->device, &code, NULL, &module) != VK_SUCCESS)
-        return VK_NULL_HANDLE;
-    VkSpecializationMapEntry entries[MAX_SPECS];
-    for (uint32_t i = 0; i < MAX_SPECS; i++)
-        entries[i] = (VkSpecializationMapEntry){ i, i * (uint32_t)sizeof(uint32_t), sizeof(uint32_t) };
-    const VkSpecializationInfo specialization = { .mapEntryCount = set->count,
-                                                  .pMapEntries = entries,
-                                                  .dataSize = set->count * sizeof(uint32_t),
-                                                  .pData = set->values };
-    const VkComputePipelineCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .flags = VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR,
-        .stage = { .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
-                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                   .module = module,
-                   .pName = "main",
-                   .pSpecializationInfo = &specialization },
-        .layout = chip->layout,
-    };
-    VkPipeline pipeline = VK_NULL_HANDLE;
-    if (vkCreateComputePipelines(chip->device, VK_NULL_HANDLE, 1, &info, NULL, &pipeline) != VK_SUCCESS)
-        pipeline = VK_NULL_HANDLE;
-    vkDestroyShaderModule(chip->device, module, NULL);
-    return pipeline;
-}
-
-static int64_t find_statistic(const VkPipelineExecutableStatisticKHR *statistics, uint32_t count, const char *name)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (strcmp(statistics[i].name, name) == 0)
-            return statistics[i].value.i64;
-    return -1;
-}
-
-static struct statistics read_statistics(const struct chip *chip, VkPipeline pipeline)
-{
-    VkPipelineExecutableStatisticKHR found[64];
-    uint32_t count = sizeof found / sizeof found[0];
-    memset(found, 0, sizeof found);
-    for (uint32_t i = 0; i < count; i++)
-        found[i].sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_STATISTIC_KHR;
-    const VkPipelineExecutableInfoKHR info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR,
-                                               .pipeline = pipeline };
-    if (vkGetPipelineExecutableStatisticsKHR(chip->device, &info, &count, found) < 0)
-        count = 0;
     return (struct statistics){
-        .sgprs = find_statistic(found, count, "SGPRs"),
-        .vgprs = find_statistic(found, count, "VGPRs"),
-        .spilled_sgprs = find_statistic(found, count, "Spilled SGPRs"),
-        .spilled_vgprs = find_statistic(found, count, "Spilled VGPRs"),
-        .scratch = find_statistic(found, count, "Scratch size"),
-        .lds = find_statistic(found, count, "LDS size"),
-        .code = find_statistic(found, count, "Code size"),
-        .waves = find_statistic(found, count, "Subgroups per SIMD"),
+        .sgprs = find_statistic(facts, "SGPRs"),
+        .vgprs = find_statistic(facts, "VGPRs"),
+        .spilled_sgprs = find_statistic(facts, "Spilled SGPRs"),
+        .spilled_vgprs = find_statistic(facts, "Spilled VGPRs"),
+        .scratch = find_statistic(facts, "Scratch size"),
+        .lds = find_statistic(facts, "LDS size"),
+        .code = find_statistic(facts, "Code size"),
+        .waves = find_statistic(facts, "Subgroups per SIMD"),
     };
 }
 
@@ -314,23 +192,25 @@ static bool check_pipeline(const struct chip *chip, const struct rf_shader_blob 
                            FILE *table)
 {
     char values[128] = "";
-    for (uint32_t i = 0; i < set->count; i++)
+    struct rf_kernel_id id = { .shader = blob->name, .spec_count = set->count };
+    struct rf_kernel *kernel;
+    struct rf_error err;
+    for (uint32_t i = 0; i < set->count; i++) {
         snprintf(values + strlen(values), sizeof values - strlen(values), "%s%" PRIu32, i ? " " : "", set->values[i]);
-    VkPipeline pipeline = create_pipeline(chip, blob, set);
-    if (!pipeline) {
-        fprintf(stderr, "radv_stats: %s (%s): no pipeline on %s\n", blob->name, values, chip->name);
+        id.specs[i] = set->values[i];
+    }
+    if (rf_kernels_get(chip->gpu, &id, 1, &kernel, &err)) {
+        fprintf(stderr, "radv_stats: %s (%s) on %s: %s\n", blob->name, values, chip->info.name, err.message);
         return false;
     }
-    const struct statistics s = read_statistics(chip, pipeline);
-    vkDestroyPipeline(chip->device, pipeline, NULL);
-    fprintf(table, "| %s | %s | %" PRId64 " | %" PRId64 " | %" PRId64 " | %" PRId64 " | %" PRId64 " | %" PRId64
-            " | %" PRId64 " |\n", blob->name, values, s.sgprs, s.vgprs, s.spilled_sgprs + s.spilled_vgprs, s.scratch,
-            s.lds, s.code, s.waves);
-    if (s.spilled_sgprs == 0 && s.spilled_vgprs == 0 && s.scratch == 0)
+    const struct statistics s = read_statistics(rf_kernel_get_facts(kernel));
+    fprintf(table, "| %s | %s | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f |\n", blob->name, values, s.sgprs, s.vgprs,
+            s.spilled_sgprs + s.spilled_vgprs, s.scratch, s.lds, s.code, s.waves);
+    if (s.spilled_sgprs == 0.0 && s.spilled_vgprs == 0.0 && s.scratch == 0.0)
         return true;
-    fprintf(stderr, "radv_stats: %s (%s): %" PRId64 " spilled SGPRs, %" PRId64 " spilled VGPRs, %" PRId64
-            " bytes of scratch on %s, wanted 0\n", blob->name, values, s.spilled_sgprs, s.spilled_vgprs, s.scratch,
-            chip->name);
+    fprintf(stderr,
+            "radv_stats: %s (%s): %.0f spilled SGPRs, %.0f spilled VGPRs, %.0f bytes of scratch on %s, wanted 0\n",
+            blob->name, values, s.spilled_sgprs, s.spilled_vgprs, s.scratch, chip->info.name);
     return false;
 }
 
@@ -340,34 +220,19 @@ static size_t family_length(const char *name, const char *family)
     return strncmp(name, family, length) == 0 && (name[length] == 0 || name[length] == '_') ? length : 0;
 }
 
-/* The caps by which engine/model/coopmat.c divides work. */
-static struct rf_gpu_caps read_caps(const struct chip *chip)
-{
-    VkPhysicalDeviceSubgroupProperties subgroup = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES };
-    VkPhysicalDeviceProperties2 properties = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
-                                               .pNext = &subgroup };
-    vkGetPhysicalDeviceProperties2(chip->physical, &properties);
-    return (struct rf_gpu_caps){ .subgroup_size = subgroup.subgroupSize,
-                                 .shared_bytes = properties.properties.limits.maxComputeSharedMemorySize,
-                                 .max_invocations = properties.properties.limits.maxComputeWorkGroupInvocations,
-                                 .coopmat_shape_count = 1,
-                                 .coopmat_shapes = { { 16, 16, 16 } } };
-}
-
 /* Every workgroup that engine/model/matmul.c chooses where fragments are 16 x 16 x 16, with each epilogue. */
 static int check_coopmat(const struct chip *chip, const struct rf_shader_blob *blob, FILE *table)
 {
     static const struct {
         uint32_t rows, columns;
     } workgroups[] = { { 16, 64 }, { 32, 64 }, { 64, 32 }, { 64, 64 }, { 64, 128 }, { 128, 128 } };
-    const struct rf_gpu_caps caps = read_caps(chip);
     int failures = 0;
     for (size_t i = 0; i < sizeof workgroups / sizeof workgroups[0]; i++)
         for (uint32_t epilogue = RF_EPILOGUE_STORE; epilogue <= RF_EPILOGUE_PARTIAL; epilogue++) {
             struct rf_coopmat_tiling tiling;
-            uint32_t local = workgroups[i].columns / 16 * caps.subgroup_size, rows = workgroups[i].rows;
+            uint32_t local = workgroups[i].columns / 16 * chip->caps->subgroup_size, rows = workgroups[i].rows;
             struct spec_set set = { .count = 3 + RF_COOPMAT_SPECS, .values = { epilogue, local, rows } };
-            if (!rf_coopmat_divide(&caps, local, rows, epilogue == RF_EPILOGUE_REDUCE, &tiling)) {
+            if (!rf_coopmat_divide(chip->caps, local, rows, epilogue == RF_EPILOGUE_REDUCE, &tiling)) {
                 fprintf(stderr, "radv_stats: %u rows, %u columns: no such workgroup\n", rows, workgroups[i].columns);
                 failures++;
                 continue;
@@ -383,12 +248,11 @@ static int check_coopmat_attention(const struct chip *chip, const struct rf_shad
     static const struct {
         uint32_t group, head_dim, rows;
     } models[] = { { 2, 128, 16 }, { 2, 128, 64 }, { 4, 128, 64 }, { 8, 128, 64 }, { 4, 64, 64 }, { 3, 128, 64 } };
-    const struct rf_gpu_caps caps = read_caps(chip);
     int failures = 0;
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
         struct rf_coopmat_attention division;
         struct spec_set set = { .count = RF_COOPMAT_ATTENTION_SPECS };
-        if (!rf_coopmat_attend(&caps, models[i].group, models[i].head_dim, models[i].rows, &division)) {
+        if (!rf_coopmat_attend(chip->caps, models[i].group, models[i].head_dim, models[i].rows, &division)) {
             fprintf(stderr, "radv_stats: attention of %u heads: no such workgroup\n", models[i].group);
             failures++;
             continue;
@@ -409,7 +273,7 @@ static int check_shader(const struct chip *chip, const struct rf_shader_blob *bl
         fprintf(stderr, "radv_stats: %s\n", err.message);
         return 1;
     }
-    const bool runs = (!info.cooperative_matrix || chip->coopmat) && !info.cooperative_matrix2;
+    const bool runs = (!info.cooperative_matrix || chip->caps->coopmat) && !info.cooperative_matrix2;
     if (!runs)
         fprintf(table, "| %s | needs cooperative matrices | | | | | | | |\n", blob->name);
     if (family_length(blob->name, "attention_coopmat"))
@@ -438,17 +302,17 @@ int main(int argc, char **argv)
     }
     struct chip chip = { 0 };
     if (!open_chip(&chip)) {
-        close_chip(&chip);
+        rf_gpu_destroy(chip.gpu);
         return SKIPPED;
     }
     FILE *table = fopen(argv[1], "w");
     if (!table) {
         fprintf(stderr, "radv_stats: %s: cannot be written\n", argv[1]);
-        close_chip(&chip);
+        rf_gpu_destroy(chip.gpu);
         return 1;
     }
     fprintf(table, "# Shaders on %s\n\n| shader | specialization | SGPRs | VGPRs | spills | scratch | LDS | code bytes "
-            "| subgroups per SIMD |\n|---|---|---|---|---|---|---|---|---|\n", chip.name);
+            "| subgroups per SIMD |\n|---|---|---|---|---|---|---|---|---|\n", chip.info.name);
     bool used[SET_COUNT] = { false };
     int failures = 0;
     for (size_t i = 0; i < rf_shader_blob_count; i++)
@@ -460,7 +324,7 @@ int main(int argc, char **argv)
         }
     if (fclose(table) != 0)
         failures++;
-    close_chip(&chip);
-    printf("%zu shaders on %s, %d failures\n", rf_shader_blob_count, chip.name, failures);
+    rf_gpu_destroy(chip.gpu);
+    printf("%zu shaders on %s, %d failures\n", rf_shader_blob_count, chip.info.name, failures);
     return failures ? 1 : 0;
 }

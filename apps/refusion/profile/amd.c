@@ -176,9 +176,10 @@ static enum rf_status fail_unknown(const char *chip, struct rf_error *err)
         memcpy(name, driver, sizeof name);
         snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", chips[i]);
     }
-    return rf_fail(err, RF_ERROR_ARGUMENT,
-                   "--amd: found \"%s\", wanted a chip that this driver (%s) knows: %s", chip, name,
-                   known[0] ? known : "none that we have a name of");
+    return rf_fail(
+        err, RF_ERROR_ARGUMENT,
+        "--amd: found \"%s\", wanted a chip that this driver (%s; a newer Mesa knows more) knows: %s", chip,
+        name, known[0] ? known : "none that we have a name of");
 }
 
 enum rf_status amd_prepare(const char *chip, struct rf_error *err)

@@ -29,15 +29,6 @@ struct listing {
 
 /* ---- Statistics ------------------------------------------------------------------------------------- */
 
-static const struct rf_statistic *find_statistic(const struct rf_kernel_facts *facts, const char *name)
-{
-    for (uint32_t e = 0; e < facts->executable_count; e++)
-        for (uint32_t s = 0; s < facts->executables[e].statistic_count; s++)
-            if (strcmp(facts->executables[e].statistics[s].name, name) == 0)
-                return &facts->executables[e].statistics[s];
-    return NULL;
-}
-
 /* The table's columns: drivers call one thing by different names. A column that no pipeline has is left out. */
 enum { COLUMN_NAMES = 4 };
 static const struct column {
@@ -63,9 +54,9 @@ static bool column_value(const struct column *column, const struct rf_kernel_fac
     bool found = false;
     *value = 0.0;
     for (int i = 0; i < COLUMN_NAMES && column->names[i]; i++) {
-        const struct rf_statistic *statistic = find_statistic(facts, column->names[i]);
+        const struct rf_statistic *statistic = rf_find_statistic(facts, column->names[i]);
         if (statistic && (column->sum || !found))
-            *value += statistic->value;
+            *value += rf_statistic_number(statistic);
         found = found || statistic;
     }
     return found;
@@ -252,6 +243,27 @@ static cJSON *specs_json(const struct rf_kernel_facts *facts)
     return array;
 }
 
+/* Hashes have all 64 bits, which a double has not. */
+static void add_value(cJSON *item, const struct rf_statistic *statistic)
+{
+    char digits[32];
+    switch (statistic->format) {
+    case RF_STATISTIC_BOOL:
+        cJSON_AddBoolToObject(item, "value", statistic->value.truth);
+        return;
+    case RF_STATISTIC_INT:
+        snprintf(digits, sizeof digits, "%" PRId64, statistic->value.i64);
+        break;
+    case RF_STATISTIC_UINT:
+        snprintf(digits, sizeof digits, "%" PRIu64, statistic->value.u64);
+        break;
+    default:
+        cJSON_AddNumberToObject(item, "value", statistic->value.f64);
+        return;
+    }
+    cJSON_AddRawToObject(item, "value", digits);
+}
+
 static cJSON *statistics_json(const struct rf_kernel_facts *facts)
 {
     cJSON *array = cJSON_CreateArray();
@@ -263,10 +275,7 @@ static cJSON *statistics_json(const struct rf_kernel_facts *facts)
             cJSON_AddItemToArray(array, item);
             cJSON_AddStringToObject(item, "name", statistic->name);
             cJSON_AddStringToObject(item, "description", statistic->description);
-            if (statistic->format == RF_STATISTIC_BOOL)
-                cJSON_AddBoolToObject(item, "value", statistic->value != 0.0);
-            else
-                cJSON_AddNumberToObject(item, "value", statistic->value);
+            add_value(item, statistic);
         }
     }
     return array;
@@ -341,6 +350,17 @@ static void print_representation(const struct rf_representation *r)
         printf("\n");
 }
 
+static void print_statistic(const struct rf_statistic *statistic)
+{
+    printf("%s: ", statistic->name);
+    if (statistic->format == RF_STATISTIC_UINT)
+        printf("%" PRIu64 "\n", statistic->value.u64);
+    else if (statistic->format == RF_STATISTIC_REAL)
+        printf("%g\n", statistic->value.f64);
+    else
+        printf("%.0f\n", rf_statistic_number(statistic));
+}
+
 static uint32_t print_kernel(const struct rf_kernel_use *use, const struct rf_kernel_facts *facts)
 {
     char ops[CELL] = "", rows[CELL] = "", specs[CELL] = "";
@@ -353,9 +373,7 @@ static uint32_t print_kernel(const struct rf_kernel_use *use, const struct rf_ke
     for (uint32_t e = 0; e < facts->executable_count; e++) {
         const struct rf_executable *executable = &facts->executables[e];
         for (uint32_t s = 0; s < executable->statistic_count; s++)
-            printf("%s: %.*f\n", executable->statistics[s].name,
-                   executable->statistics[s].format == RF_STATISTIC_REAL ? 3 : 0,
-                   executable->statistics[s].value);
+            print_statistic(&executable->statistics[s]);
         for (uint32_t r = 0; r < executable->representation_count; r++)
             print_representation(&executable->representations[r]);
         count += executable->representation_count;
@@ -377,25 +395,25 @@ static enum rf_status print_disassembly(const struct listing *l, struct rf_error
 
 /* ---- Choice by name --------------------------------------------------------------------------------- */
 
-/* Edits that make one text of the other: Levenshtein's distance. */
-static uint32_t distance(const char *a, const char *b)
+/* Edits that make some part of `name` of `wanted`. */
+static uint32_t distance(const char *wanted, const char *name)
 {
-    uint32_t row[CELL];
-    size_t length = strlen(b);
+    uint32_t row[CELL] = {0}, least = UINT32_MAX;
+    size_t length = strlen(name);
     length = length < CELL - 1 ? length : CELL - 1;
-    for (uint32_t j = 0; j <= length; j++)
-        row[j] = j;
-    for (uint32_t i = 0; a[i]; i++) {
+    for (uint32_t i = 0; wanted[i]; i++) {
         uint32_t corner = row[0];
         row[0] = i + 1;
-        for (uint32_t j = 0; j < length; j++) {
-            uint32_t best = corner + (a[i] != b[j]);
+        for (size_t j = 0; j < length; j++) {
+            uint32_t best = corner + (wanted[i] != name[j]);
             corner = row[j + 1];
             best = row[j] + 1 < best ? row[j] + 1 : best;
             row[j + 1] = corner + 1 < best ? corner + 1 : best;
         }
     }
-    return row[length];
+    for (size_t j = 0; j <= length; j++)
+        least = row[j] < least ? row[j] : least;
+    return least;
 }
 
 static bool seen_before(const struct listing *l, uint32_t index)
@@ -409,14 +427,15 @@ static bool seen_before(const struct listing *l, uint32_t index)
 static enum rf_status fail_unknown(const struct listing *l, const char *wanted, struct rf_error *err)
 {
     char near[CELL] = "";
-    uint32_t taken = 0;
-    for (uint32_t most = 0; taken < NEAR_NAMES && most < CELL; most++) {
-        for (uint32_t i = 0; taken < NEAR_NAMES && i < l->list.count; i++) {
-            const char *shader = l->list.uses[i].id.shader;
-            if (seen_before(l, i) || distance(wanted, shader) != most)
-                continue;
+    uint32_t taken = 0, least = UINT32_MAX;
+    for (uint32_t i = 0; i < l->list.count; i++) {
+        uint32_t edits = distance(wanted, l->list.uses[i].id.shader);
+        least = edits < least ? edits : least;
+    }
+    for (uint32_t i = 0; taken < NEAR_NAMES && i < l->list.count; i++) {
+        const char *shader = l->list.uses[i].id.shader;
+        if (!seen_before(l, i) && distance(wanted, shader) == least)
             append(near, "%s%s", taken++ ? ", " : "", shader);
-        }
     }
     return rf_fail(err, RF_ERROR_ARGUMENT,
                    "--disassemble: found \"%.64s\", wanted a shader of this model on this device, such as %s",
@@ -485,7 +504,6 @@ static enum rf_status check_options(const struct settings *s, struct rf_error *e
         {s->prompt_tokens.given, "prompt-tokens"},
         {s->static_only && s->disassemble, "disassemble"},
         {s->disassemble && s->json, "json"},
-        {s->amd && s->device, "device"},
     };
     if (s->text)
         return rf_fail(err, RF_ERROR_ARGUMENT, "--%s: found the argument \"%.100s\", wanted only options",
@@ -497,6 +515,8 @@ static enum rf_status check_options(const struct settings *s, struct rf_error *e
     if (!s->static_only && !s->disassemble)
         return rf_fail(err, RF_ERROR_ARGUMENT,
                        "--amd: found it without --static or --disassemble, wanted one of them");
+    if (s->amd && s->device)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "--amd: found it beside --device, wanted one of them");
     if (s->synthetic && s->model)
         return rf_fail(err, RF_ERROR_ARGUMENT, "--synthetic: found it beside --model, wanted one of them");
     return RF_OK;
