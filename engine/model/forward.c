@@ -630,11 +630,14 @@ static enum rf_status list_use(struct rf_kernel_list *list, const struct rf_kern
         list->uses[list->count++] = (struct rf_kernel_use){.id = *id};
     }
     struct rf_kernel_use *use = &list->uses[at];
-    use->buckets |= buckets;
-    while (o < use->op_count && strcmp(use->ops[o], op) != 0)
+    while (o < use->op_count && strcmp(use->ops[o].op, op) != 0)
         o++;
-    if (o == use->op_count && o < RF_KERNEL_OPS)
-        use->ops[use->op_count++] = op;
+    if (o == RF_KERNEL_OPS)
+        return rf_fail(err, RF_ERROR_INTERNAL, "%s: more than %d ops of one kernel", id->shader,
+                       RF_KERNEL_OPS);
+    if (o == use->op_count)
+        use->ops[use->op_count++].op = op;
+    use->ops[o].buckets |= buckets;
     return RF_OK;
 }
 

@@ -97,9 +97,11 @@ struct rf_span rf_forward_logits(const struct rf_forward *forward);
 enum { RF_KERNEL_OPS = 20, RF_ALL_BUCKETS = 0x3ff };
 struct rf_kernel_use {
     struct rf_kernel_id id;
-    const char *ops[RF_KERNEL_OPS]; /* static; as in struct rf_op_note */
     uint32_t op_count;
-    uint32_t buckets; /* bit b: of forwards of up to 1 << b rows; 0: of none */
+    struct {
+        const char *op;   /* static; as in struct rf_op_note */
+        uint32_t buckets; /* bit b: of forwards of up to 1 << b rows; 0: of none */
+    } ops[RF_KERNEL_OPS];
 };
 struct rf_kernel_list {
     struct rf_kernel_use *uses; /* owned: free(), after a failure too */

@@ -162,10 +162,10 @@ static void every_op_at_every_row_count(void **state)
         uint32_t once = 0, twice = 0;
         for (uint32_t i = 0; i < list.count; i++) {
             for (uint32_t n = 0; n < list.uses[i].op_count; n++) {
-                if (strcmp(list.uses[i].ops[n], ops[op]) != 0)
+                if (strcmp(list.uses[i].ops[n].op, ops[op]) != 0)
                     continue;
-                twice |= once & list.uses[i].buckets;
-                once |= list.uses[i].buckets;
+                twice |= once & list.uses[i].ops[n].buckets;
+                once |= list.uses[i].ops[n].buckets;
             }
         }
         if (once != RF_ALL_BUCKETS)
@@ -204,7 +204,8 @@ static void tuned_choices_are_listed(void **state)
             const struct rf_kernel_use *use = &list.uses[i];
             if (strncmp(use->id.shader, "matmul_bf16", 11) == 0 && use->id.specs[RF_SPEC_LOCAL] == 16 &&
                 use->id.specs[RF_SPEC_ROWS] == 2) {
-                assert_int_equal(use->buckets, 1 << 6);
+                for (uint32_t n = 0; n < use->op_count; n++)
+                    assert_int_equal(use->ops[n].buckets, 1 << 6);
                 found = true;
             }
         }

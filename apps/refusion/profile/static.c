@@ -81,12 +81,6 @@ __attribute__((format(printf, 2, 3))) static void append(char cell[CELL], const 
     va_end(args);
 }
 
-static void write_ops(char cell[CELL], const struct rf_kernel_use *use)
-{
-    for (uint32_t i = 0; i < use->op_count; i++)
-        append(cell, "%s%s", i ? ", " : "", use->ops[i]);
-}
-
 /* A bucket is forwards of more rows than the one before it holds: "1-8,33-512". */
 static void write_rows(char cell[CELL], uint32_t buckets)
 {
@@ -99,6 +93,26 @@ static void write_rows(char cell[CELL], uint32_t buckets)
         append(cell, "%s%" PRIu32, cell[0] ? "," : "", first);
         if (1u << b > first)
             append(cell, "-%" PRIu32, 1u << b);
+    }
+}
+
+static uint32_t all_buckets(const struct rf_kernel_use *use)
+{
+    uint32_t buckets = 0;
+    for (uint32_t i = 0; i < use->op_count; i++)
+        buckets |= use->ops[i].buckets;
+    return buckets;
+}
+
+/* With rows where they are not those of all: "o (33-64), down". */
+static void write_ops(char cell[CELL], const struct rf_kernel_use *use)
+{
+    for (uint32_t i = 0; i < use->op_count; i++) {
+        char rows[CELL] = "";
+        write_rows(rows, use->ops[i].buckets);
+        bool some = use->ops[i].buckets != all_buckets(use);
+        append(cell, "%s%s%s%s%s", i ? ", " : "", use->ops[i].op, some ? " (" : "", some ? rows : "",
+               some ? ")" : "");
     }
 }
 
@@ -128,7 +142,7 @@ static void fill_row(table_row row, const struct listing *l, uint32_t index, con
     memset(row, 0, sizeof(table_row));
     append(row[0], "%s%s", facts->shader, facts->replaced ? " (replaced)" : "");
     write_ops(row[1], use);
-    write_rows(row[2], use->buckets);
+    write_rows(row[2], all_buckets(use));
     write_specs(row[3], facts);
     append(row[4], "%" PRIu32, facts->subgroup_size);
     append(row[5], "%" PRIu32, local[0]);
@@ -281,17 +295,30 @@ static cJSON *statistics_json(const struct rf_kernel_facts *facts)
     return array;
 }
 
+static cJSON *buckets_json(uint32_t buckets)
+{
+    cJSON *array = cJSON_CreateArray();
+    for (uint32_t b = 0; buckets >> b; b++)
+        if (buckets >> b & 1)
+            cJSON_AddItemToArray(array, cJSON_CreateNumber(1u << b));
+    return array;
+}
+
 static cJSON *pipeline_json(const struct rf_kernel_use *use, const struct rf_kernel_facts *facts)
 {
     cJSON *json = cJSON_CreateObject();
     const uint32_t *local = facts->info.local_size;
     cJSON_AddStringToObject(json, "shader", facts->shader);
     cJSON_AddBoolToObject(json, "replaced", facts->replaced);
-    cJSON_AddItemToObject(json, "ops", cJSON_CreateStringArray(use->ops, (int)use->op_count));
-    cJSON *rows = cJSON_AddArrayToObject(json, "row_buckets");
-    for (uint32_t b = 0; use->buckets >> b; b++)
-        if (use->buckets >> b & 1)
-            cJSON_AddItemToArray(rows, cJSON_CreateNumber(1u << b));
+    cJSON *ops = cJSON_AddArrayToObject(json, "ops"), *uses = cJSON_AddArrayToObject(json, "uses");
+    for (uint32_t i = 0; i < use->op_count; i++) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddItemToArray(ops, cJSON_CreateString(use->ops[i].op));
+        cJSON_AddItemToArray(uses, item);
+        cJSON_AddStringToObject(item, "op", use->ops[i].op);
+        cJSON_AddItemToObject(item, "row_buckets", buckets_json(use->ops[i].buckets));
+    }
+    cJSON_AddItemToObject(json, "row_buckets", buckets_json(all_buckets(use)));
     cJSON_AddItemToObject(json, "specs", specs_json(facts));
     cJSON_AddNumberToObject(json, "subgroup_size", facts->subgroup_size);
     cJSON_AddItemToObject(
@@ -366,7 +393,7 @@ static uint32_t print_kernel(const struct rf_kernel_use *use, const struct rf_ke
     char ops[CELL] = "", rows[CELL] = "", specs[CELL] = "";
     uint32_t count = 0;
     write_ops(ops, use);
-    write_rows(rows, use->buckets);
+    write_rows(rows, all_buckets(use));
     write_specs(specs, facts);
     printf("==== %s%s%s (%s%s%s)\n", facts->shader, specs[0] ? " " : "", specs, ops, rows[0] ? "; rows " : "",
            rows);
