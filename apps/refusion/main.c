@@ -63,7 +63,8 @@ const struct command_info command_table[] = {
      "took, "
      "what it moved and computed, how far from the floor that is. Free-running: the commands as they always "
      "are, with timestamps between their own barriers. Serialised: a barrier before each dispatch, so that "
-     "each has a time of its own. With --compare OLD, FILE is a profile to set beside OLD.",
+     "each has a time of its own. With --compare OLD, FILE is a profile to set beside OLD. With --static or "
+     "--disassemble nothing runs: what the driver's compiler made of each shader.",
      command_profile},
 };
 const size_t command_count = sizeof command_table / sizeof command_table[0];

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "engine/gpu/internal.h"
 
@@ -24,7 +25,7 @@ const struct rf_statistic *rf_find_statistic(const struct rf_kernel_facts *facts
 {
     for (uint32_t e = 0; e < facts->executable_count; ++e)
         for (uint32_t s = 0; s < facts->executables[e].statistic_count; ++s)
-            if (strcmp(facts->executables[e].statistics[s].name, name) == 0)
+            if (strcasecmp(facts->executables[e].statistics[s].name, name) == 0)
                 return &facts->executables[e].statistics[s];
     return NULL;
 }

@@ -55,7 +55,7 @@ struct rf_kernel_facts {
 
 /* NULL: the device does not capture. Lives as long as the kernel. */
 const struct rf_kernel_facts *rf_kernel_get_facts(const struct rf_kernel *kernel);
-/* The first of this name; NULL: there is none. */
+/* The first of this name, in any case; NULL: there is none. */
 const struct rf_statistic *rf_find_statistic(const struct rf_kernel_facts *facts, const char *name);
 
 #endif

@@ -29,7 +29,9 @@ struct listing {
 
 /* ---- Statistics ------------------------------------------------------------------------------------- */
 
-/* The table's columns: drivers call one thing by different names. A column that no pipeline has is left out. */
+/* The table's columns: drivers call one thing by different names. RADV's are tested; those of NVIDIA's, Intel's
+ * and other drivers are from what people have published of them. A column that no pipeline has is left out;
+ * --json has all that the driver tells. */
 enum { COLUMN_NAMES = 4 };
 static const struct column {
     const char *title;
@@ -38,9 +40,9 @@ static const struct column {
 } columns[] = {
     {"VGPRs", false, {"VGPRs"}},
     {"SGPRs", false, {"SGPRs"}},
-    {"registers", false, {"Register Count"}},
-    {"spilled", true, {"Spilled VGPRs", "Spilled SGPRs", "Spill count", "Fill count"}},
-    {"scratch", false, {"Scratch size", "Scratch Memory Size", "Local Memory Size", "Stack Size"}},
+    {"registers", false, {"Register Count", "Registers", "GPRs"}},
+    {"spilled", true, {"Spilled VGPRs", "Spilled SGPRs", "Spill Count", "Spills to memory"}},
+    {"scratch", false, {"Scratch size", "Scratch Memory Size", "Local Memory Size"}},
     {"LDS", false, {"LDS size", "Shared Memory Size", "Workgroup Memory Size"}},
     {"occupancy", false, {"Subgroups per SIMD", "Occupancy"}},
     {"instructions", false, {"Instructions", "Instruction Count"}},
