@@ -570,7 +570,9 @@ const struct option option_table[] = {
      .offset = AT(shader_dir),
      .value = "FOLDER",
      .fallback = "the built-in shaders",
-     .help = "NAME.spv in it replaces the shader NAME, for work on shaders"},
+     .help = "for work on shaders: NAME.spv in it replaces the shader NAME, and SOURCE.comp, which glslang "
+             "compiles, all shaders that come from the source of that name; profile checks them and sets them "
+             "beside the built-in ones"},
 };
 
 const size_t option_count = sizeof option_table / sizeof option_table[0];

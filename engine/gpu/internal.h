@@ -37,6 +37,7 @@ struct rf_gpu {
     /* kernel.c, pipeline_cache.c */
     pthread_mutex_t kernel_mutex;
     struct rf_kernel *kernels;
+    bool builtin_only;
     VkPipelineCache pipeline_cache;
     size_t pipeline_cache_loaded; /* bytes that came from the file */
 
