@@ -66,6 +66,8 @@ enum rf_status context_open(rf_context **out, const struct settings *settings, s
         .submission_ms = submission_ms(settings),
         .debug_checks = settings->validate,
         .validation = settings->validate,
+        .debug_labels = settings->labels,
+        .capture_step = settings->capture_round.given ? (uint32_t)settings->capture_round.value + 1 : 0,
         .log = on_log,
     };
     return rf_context_create(out, &desc, err);

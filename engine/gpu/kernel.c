@@ -258,6 +258,8 @@ static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel
     VkResult result =
         gpu->vk.vkCreateComputePipelines(gpu->device, gpu->pipeline_cache, 1, &create, NULL, pipeline);
     if (result == VK_SUCCESS)
+        rf_label_name(gpu, VK_OBJECT_TYPE_PIPELINE, (uint64_t)*pipeline, id->shader);
+    if (result == VK_SUCCESS)
         return RF_OK;
     status = rf_vk_fail(err, result, "vkCreateComputePipelines");
     return rf_fail_within(err, status, "shader %s", id->shader);
