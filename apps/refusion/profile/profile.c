@@ -9,6 +9,7 @@
 #include "apps/refusion/json_out.h"
 #include "engine/bench/bench.h"
 #include "engine/context.h"
+#include "engine/gpu/command.h"
 #include "engine/gpu/kernel.h"
 
 #include <stdlib.h>
@@ -26,8 +27,9 @@ struct profiling {
     uint32_t prompt_tokens;
 };
 
-/* kept: NULL: nothing is */
-static enum rf_status respond_once(struct profiling *p, struct profile *kept, struct rf_error *err)
+/* kept: NULL: nothing is. *recorded: steps recorded commands, which later runs replay. */
+static enum rf_status respond_once(struct profiling *p, struct profile *kept, bool *recorded,
+                                   struct rf_error *err)
 {
     rf_session *session;
     struct rf_session_desc desc = session_desc(p->settings);
@@ -35,6 +37,7 @@ static enum rf_status respond_once(struct profiling *p, struct profile *kept, st
     if (status)
         return status;
     status = prompt_begin(session, &p->engine, &p->prompt, p->settings, err);
+    uint64_t before = rf_gpu_recorded_count(rf_context_gpu(p->engine.context));
     interrupt_watch(session);
     while (!status && !rf_session_finished(session)) {
         status = interrupted() ? rf_fail(err, RF_ERROR_CANCELLED, "interrupted")
@@ -43,6 +46,7 @@ static enum rf_status respond_once(struct profiling *p, struct profile *kept, st
             status = profile_keep_events(kept, session, err);
     }
     interrupt_watch(NULL);
+    *recorded = rf_gpu_recorded_count(rf_context_gpu(p->engine.context)) != before;
     if (!status && kept)
         profile_end_run(kept, session);
     struct rf_session_stats stats;
@@ -62,12 +66,13 @@ static enum rf_status warm_run(struct profiling *p, struct profile *kept, enum r
 {
     enum rf_status status = RF_OK;
     for (int i = 0; !status; i++) {
+        bool recorded;
         if (!profile_begin_run(kept, mode)) {
             *err = kept->failure;
             return err->status;
         }
-        status = respond_once(p, kept, err);
-        if (status || !profile_run_recorded(kept))
+        status = respond_once(p, kept, &recorded, err);
+        if (status || !recorded)
             break;
         profile_drop_run(kept);
         if (i + 1 == TRIES)
@@ -90,14 +95,14 @@ static enum rf_status run_block(struct profiling *p, struct profile *kept, enum 
     return status;
 }
 
-/* Free-running and serialised ones, built-in and replaced ones take turns, so that a machine that slows down
+/* Runs without profile, free-running and serialised ones, built-in and replaced ones take turns, so that a machine that slows down
  * slows all of them. */
 static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *modes, uint32_t mode_count,
                               struct rf_error *err)
 {
     uint32_t runs = p->settings->runs.given ? (uint32_t)p->settings->runs.value : RUNS;
     uint32_t blocks = runs < BLOCKS ? runs : BLOCKS;
-    enum rf_status status = respond_once(p, NULL, err); /* tunes, compiles, fills caches */
+    enum rf_status status = respond_once(p, NULL, &(bool){false}, err); /* tunes, compiles, fills caches */
     for (uint32_t b = 0; b < blocks; b++) {
         uint32_t here = runs * (b + 1) / blocks - runs * b / blocks;
         for (uint32_t m = 0; !status && m < mode_count; m++) {
@@ -113,16 +118,16 @@ static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *m
 
 static enum rf_status measure_modes(struct profiling *p, struct rf_error *err)
 {
-    static const enum rf_profile_mode both[] = {RF_PROFILE_FREE, RF_PROFILE_SERIAL},
-                                      host[] = {RF_PROFILE_HOST};
+    static const enum rf_profile_mode all[] = {RF_PROFILE_OFF, RF_PROFILE_FREE, RF_PROFILE_SERIAL},
+                                      host[] = {RF_PROFILE_OFF, RF_PROFILE_HOST};
     struct rf_error reason;
     if (rf_model_profile(p->engine.model, RF_PROFILE_FREE, profile_on_record, &p->profile, &reason) ==
         RF_ERROR_UNSUPPORTED) {
         complain("warning: %s", reason.message);
-        return measure(p, host, 1, err);
+        return measure(p, host, 2, err);
     }
     rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);
-    return measure(p, both, 2, err);
+    return measure(p, all, 3, err);
 }
 
 static enum rf_status measure_ceilings(struct profiling *p, struct rf_error *err)
@@ -167,7 +172,8 @@ static enum rf_status report(struct profiling *p, struct rf_error *err)
                                     .ceilings = p->ceilings,
                                     .prompt_tokens = p->prompt_tokens,
                                     .free = profile_step(&p->profile, RF_PROFILE_FREE),
-                                    .serial = profile_step(&p->profile, RF_PROFILE_SERIAL)};
+                                    .serial = profile_step(&p->profile, RF_PROFILE_SERIAL),
+                                    .off = profile_step(&p->profile, RF_PROFILE_OFF)};
     rf_context_device(p->engine.context, &report.device);
     rf_model_get_info(p->engine.model, &report.model);
     enum rf_status status = print(p, &report, err);
