@@ -50,7 +50,10 @@ function licences(inputs) {
         const text = readFileSync(file, 'utf8').trim().replaceAll('--', '- -');
         texts.set(text, [...(texts.get(text) ?? []), `${name} ${version}`]);
     }
-    return [...texts].map(([text, names]) => `${names.sort().join(', ')}\n\n${text}`).sort().join('\n\n');
+    return [...texts]
+        .map(([text, names]) => `${names.sort().join(', ')}\n\n${text}`)
+        .sort()
+        .join('\n\n');
 }
 
 function fill(page, mark, text) {

@@ -18,7 +18,12 @@ const channel = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) 
 // "#rrggbb" or "rgb(r, g, b)" -> [r, g, b] of 0..255
 export function parts(colour) {
     const hex = /^#(..)(..)(..)$/.exec(colour);
-    return hex ? hex.slice(1).map((two) => parseInt(two, 16)) : colour.match(/[\d.]+/g).slice(0, 3).map(Number);
+    return hex
+        ? hex.slice(1).map((two) => parseInt(two, 16))
+        : colour
+              .match(/[\d.]+/g)
+              .slice(0, 3)
+              .map(Number);
 }
 
 // Black or white, whichever has more contrast on the colour (WCAG's relative luminance).

@@ -24,8 +24,11 @@ export const section = (id) => document.getElementById(id);
 // Pairs of name and value as a definition list; pairs without a value are left out.
 export function definitions(pairs, className) {
     const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== '');
-    return html('dl', { class: className },
-        shown.map(([name, value]) => html('div', {}, html('dt', {}, name), html('dd', {}, value))));
+    return html(
+        'dl',
+        { class: className },
+        shown.map(([name, value]) => html('div', {}, html('dt', {}, name), html('dd', {}, value))),
+    );
 }
 
 const tip = html('div', { class: 'tip', role: 'tooltip', id: 'tip', hidden: true });
@@ -51,14 +54,22 @@ addEventListener('keydown', (event) => event.key === 'Escape' && hideTip());
 
 // A group of buttons of which one is pressed.
 export function choice(label, options, chosen, onchoose) {
-    const buttons = options.map(([value, text]) => html('button', {
-        type: 'button',
-        'aria-pressed': String(value === chosen),
-        onclick: (event) => {
-            buttons.forEach((button) => button.setAttribute('aria-pressed', String(button === event.currentTarget)));
-            onchoose(value);
-        },
-    }, text));
+    const buttons = options.map(([value, text]) =>
+        html(
+            'button',
+            {
+                type: 'button',
+                'aria-pressed': String(value === chosen),
+                onclick: (event) => {
+                    buttons.forEach((button) =>
+                        button.setAttribute('aria-pressed', String(button === event.currentTarget)),
+                    );
+                    onchoose(value);
+                },
+            },
+            text,
+        ),
+    );
     return html('div', { class: 'choice', role: 'group', 'aria-label': label }, buttons);
 }
 

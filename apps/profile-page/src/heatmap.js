@@ -5,13 +5,25 @@ import { inkOn, parts, theme } from './colours.js';
 
 const METRICS = {
     mean: { name: 'mean time', value: (cell) => cell.mean },
-    share: { name: 'share', value: (cell) => cell.share, text: (v) => number(100 * v, 2), unit: '% of the serialised time' },
+    share: {
+        name: 'share',
+        value: (cell) => cell.share,
+        text: (v) => number(100 * v, 2),
+        unit: '% of the serialised time',
+    },
     gb: { name: 'GB/s', value: (cell) => cell.gb_per_second, text: (v) => number(v), unit: 'GB/s' },
-    floor: { name: '% of floor', value: (cell) => cell.percent_of_floor, text: (v) => number(v), unit: '% of the floor: 100 is as fast as the device can' },
+    floor: {
+        name: '% of floor',
+        value: (cell) => cell.percent_of_floor,
+        text: (v) => number(v),
+        unit: '% of the floor: 100 is as fast as the device can',
+    },
 };
 
 const details = (cell) => [
-    ['calls', whole(cell.calls)], ['mean', seconds(cell.mean)], ['total', seconds(cell.total)],
+    ['calls', whole(cell.calls)],
+    ['mean', seconds(cell.mean)],
+    ['total', seconds(cell.total)],
     ['share', finite(cell.share) ? percent(100 * cell.share, 2) : null],
     ['moved', finite(cell.gb_per_second) ? `${number(cell.gb_per_second)} GB/s` : null],
     ['computed', finite(cell.tflops) ? `${number(cell.tflops)} TFLOP/s` : null],
@@ -56,7 +68,9 @@ class HeatMap {
             const element = html('td', {}, finite(number_) ? show(number_) : found ? NONE : '');
             if (found) {
                 const title = `layer ${layer}, ${op}`;
-                element.addEventListener('pointermove', (event) => showTip(event.clientX, event.clientY, title, details(found)));
+                element.addEventListener('pointermove', (event) =>
+                    showTip(event.clientX, event.clientY, title, details(found)),
+                );
                 element.addEventListener('pointerleave', hideTip);
             }
             if (finite(number_)) {
@@ -69,14 +83,37 @@ class HeatMap {
         };
         this.table.replaceChildren(
             html('caption', {}, `${METRICS[this.metric].name}, ${unit ?? timeName}`),
-            html('thead', {}, html('tr', {}, html('th', { scope: 'col' }, 'layer'), this.ops.map((op) => html('th', { scope: 'col' }, op)))),
-            html('tbody', {}, this.layers.map((layer) => html('tr', {}, html('th', { scope: 'row' }, layer),
-                this.ops.map((op) => cell(layer, op))))));
+            html(
+                'thead',
+                {},
+                html(
+                    'tr',
+                    {},
+                    html('th', { scope: 'col' }, 'layer'),
+                    this.ops.map((op) => html('th', { scope: 'col' }, op)),
+                ),
+            ),
+            html(
+                'tbody',
+                {},
+                this.layers.map((layer) =>
+                    html(
+                        'tr',
+                        {},
+                        html('th', { scope: 'row' }, layer),
+                        this.ops.map((op) => cell(layer, op)),
+                    ),
+                ),
+            ),
+        );
         const bar = html('i');
         bar.style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map(ramp).join(', ')})`;
         const [low, high] = this.range(this.ops[0]);
-        this.legend.replaceChildren(...(this.within === 'op' ? ['least of its column', bar, 'most of its column']
-            : [`${show(low)}`, bar, `${show(high)} ${unit ?? timeName}`]));
+        this.legend.replaceChildren(
+            ...(this.within === 'op'
+                ? ['least of its column', bar, 'most of its column']
+                : [`${show(low)}`, bar, `${show(high)} ${unit ?? timeName}`]),
+        );
     }
 }
 
@@ -84,8 +121,23 @@ function outside(cells) {
     if (cells.length === 0) {
         return [];
     }
-    return [html('h3', {}, 'Outside the layers'), html('ul', { class: 'outside' }, cells.map((cell) => html('li', {},
-        html('strong', {}, cell.op ?? NONE), definitions(details(cell).filter(([name]) => ['mean', 'total', 'moved', 'of the floor'].includes(name))))))];
+    return [
+        html('h3', {}, 'Outside the layers'),
+        html(
+            'ul',
+            { class: 'outside' },
+            cells.map((cell) =>
+                html(
+                    'li',
+                    {},
+                    html('strong', {}, cell.op ?? NONE),
+                    definitions(
+                        details(cell).filter(([name]) => ['mean', 'total', 'moved', 'of the floor'].includes(name)),
+                    ),
+                ),
+            ),
+        ),
+    ];
 }
 
 export function drawLayers(profile) {
@@ -99,10 +151,37 @@ export function drawLayers(profile) {
     map.draw();
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => map.draw());
     place.append(
-        html('div', { class: 'bar-of-tools' },
-            choice('Number', Object.entries(METRICS).map(([key, { name }]) => [key, name]), 'mean', (key) => { map.metric = key; map.draw(); }),
-            choice('Colours', [['all', 'whole map'], ['op', 'each column']], 'all', (key) => { map.within = key; map.draw(); }),
-            map.legend),
-        html('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Heat map of layers and operations' }, map.table),
-        ...outside(profile.layers.filter((cell) => !(cell.layer >= 0))));
+        html(
+            'div',
+            { class: 'bar-of-tools' },
+            choice(
+                'Number',
+                Object.entries(METRICS).map(([key, { name }]) => [key, name]),
+                'mean',
+                (key) => {
+                    map.metric = key;
+                    map.draw();
+                },
+            ),
+            choice(
+                'Colours',
+                [
+                    ['all', 'whole map'],
+                    ['op', 'each column'],
+                ],
+                'all',
+                (key) => {
+                    map.within = key;
+                    map.draw();
+                },
+            ),
+            map.legend,
+        ),
+        html(
+            'div',
+            { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Heat map of layers and operations' },
+            map.table,
+        ),
+        ...outside(profile.layers.filter((cell) => !(cell.layer >= 0))),
+    );
 }

@@ -16,6 +16,8 @@ try {
 } catch (error) {
     section('failure').textContent = error.message;
     section('failure').hidden = false;
-    document.querySelectorAll('main > section').forEach((element) => { element.hidden = true; });
+    document.querySelectorAll('main > section').forEach((element) => {
+        element.hidden = true;
+    });
     throw error;
 }

@@ -1,6 +1,7 @@
 // Reading the profile that the page holds. Everything but the format and its version may be missing.
 const object = (value) => (value !== null && typeof value === 'object' && !Array.isArray(value) ? value : {});
-const objects = (value) => (Array.isArray(value) ? value.filter((item) => item !== null && typeof item === 'object') : []);
+const objects = (value) =>
+    Array.isArray(value) ? value.filter((item) => item !== null && typeof item === 'object') : [];
 
 const OBJECTS = ['device', 'model', 'settings', 'ceilings', 'totals'];
 const LISTS = ['runs', 'shaders', 'layers', 'phases', 'rounds', 'costliest', 'events', 'submissions', 'pipelines'];
@@ -20,8 +21,12 @@ export function readProfile(text) {
         throw new Error(`This page holds a profile of version ${data.version} and reads version 1.`);
     }
     const profile = { ...data };
-    OBJECTS.forEach((name) => { profile[name] = object(data[name]); });
-    LISTS.forEach((name) => { profile[name] = objects(data[name]); });
+    OBJECTS.forEach((name) => {
+        profile[name] = object(data[name]);
+    });
+    LISTS.forEach((name) => {
+        profile[name] = objects(data[name]);
+    });
     const trace = object(data.trace);
     profile.trace = { ...trace, ops: objects(trace.ops), dispatches: objects(trace.dispatches) };
     return profile;

@@ -35,18 +35,29 @@ function decode(profile) {
     return { drafts, decided, dropped, rounds, positions };
 }
 
-const quoted = (one) => (one ? `${one.text === undefined || one.text === null ? '' : `“${visible(one.text)}” `}(${one.token ?? 'no token'})` : null);
+const quoted = (one) =>
+    one
+        ? `${one.text === undefined || one.text === null ? '' : `“${visible(one.text)}” `}(${one.token ?? 'no token'})`
+        : null;
 
 class Slots {
     constructor(profile) {
         Object.assign(this, decode(profile));
         this.slot = profile.settings.slot_size > 0 ? profile.settings.slot_size : 1;
         this.block = profile.settings.block > 0 ? profile.settings.block : 0;
-        this.canvas = html('canvas', { id: 'slots-canvas', tabindex: 0, role: 'application', 'aria-roledescription': 'grid of rounds and positions',
+        this.canvas = html('canvas', {
+            id: 'slots-canvas',
+            tabindex: 0,
+            role: 'application',
+            'aria-roledescription': 'grid of rounds and positions',
             'aria-label': `${this.rounds} rounds, ${this.positions} positions, ${this.decided.size} decided, ${this.dropped.size} dropped`,
-            'aria-describedby': 'slots-keys' });
-        this.details = html('div', { class: 'details', id: 'slots-details', 'aria-live': 'polite' },
-            note('Point at a cell, tap it, or walk with the arrow keys.'));
+            'aria-describedby': 'slots-keys',
+        });
+        this.details = html(
+            'div',
+            { class: 'details', id: 'slots-details', 'aria-live': 'polite' },
+            note('Point at a cell, tap it, or walk with the arrow keys.'),
+        );
         this.cursor = null;
         this.listen();
     }
@@ -64,10 +75,13 @@ class Slots {
     }
 
     draw(width) {
-        this.cell = Math.max(5, Math.min(18, Math.floor((width - FIRST_COLUMN) / this.positions)));
+        this.cell = Math.max(4, Math.min(18, Math.floor((width - FIRST_COLUMN) / this.positions)));
         // Browsers refuse canvases beyond 32767 pixels a side.
         this.cell = Math.max(1, Math.min(this.cell, Math.floor(15000 / this.positions)));
-        this.row = Math.max(1, Math.min(Math.max(6, Math.min(18, Math.floor(400 / this.rounds))), Math.floor(15000 / this.rounds)));
+        this.row = Math.max(
+            1,
+            Math.min(Math.max(4, Math.min(18, Math.floor(400 / this.rounds))), Math.floor(15000 / this.rounds)),
+        );
         this.wide = FIRST_COLUMN + this.positions * this.cell + 1;
         this.high = HEAD + this.rounds * this.row + 1;
         this.context = canvasContext(this.canvas, this.wide, this.high);
@@ -98,7 +112,9 @@ class Slots {
         const [width, height] = [Math.max(1, cell - 1), Math.max(1, row - 1)];
         if (state === 'decided' || state === 'known' || cell < 4) {
             context.fillStyle = theme(`slot-${state}`);
-            context.fillRect(x, y, width, height);
+            // What is settled is one quiet ground where cells are too small to be told apart.
+            const gap = state === 'known' && cell < 8 ? 1 : 0;
+            context.fillRect(x, y, width + gap, height + gap);
         } else if (state === 'drafted') {
             context.strokeStyle = theme('slot-drafted');
             context.strokeRect(x + 0.5, y + 0.5, width - 1, height - 1);
@@ -141,23 +157,38 @@ class Slots {
         const draft = this.drafts.get(`${round}/${position}`);
         const commit = this.decided.get(position);
         const drop = this.dropped.get(position);
-        const words = { decided: 'decided in this round', known: `decided in round ${commit?.round}`, dropped: `dropped in round ${drop?.round}`,
-            drafted: 'drafted, and not kept in this round', masked: 'masked' };
-        return [['round', whole(round)], ['position', whole(position)], ['slot', whole(Math.floor(position / this.slot))],
-            ['state', words[this.state(round, position)]], ['draft of this round', quoted(draft)], ['decided', quoted(commit)]];
+        const words = {
+            decided: 'decided in this round',
+            known: `decided in round ${commit?.round}`,
+            dropped: `dropped in round ${drop?.round}`,
+            drafted: 'drafted, and not kept in this round',
+            masked: 'masked',
+        };
+        return [
+            ['round', whole(round)],
+            ['position', whole(position)],
+            ['slot', whole(Math.floor(position / this.slot))],
+            ['state', words[this.state(round, position)]],
+            ['draft of this round', quoted(draft)],
+            ['decided', quoted(commit)],
+        ];
     }
 
     at(event) {
         const box = this.canvas.getBoundingClientRect();
         const position = Math.floor((event.clientX - box.left - FIRST_COLUMN) / this.cell);
         const round = Math.floor((event.clientY - box.top - HEAD) / this.row);
-        return position >= 0 && position < this.positions && round >= 0 && round < this.rounds ? { round, position } : null;
+        return position >= 0 && position < this.positions && round >= 0 && round < this.rounds
+            ? { round, position }
+            : null;
     }
 
     choose(cell) {
         this.cursor = cell;
-        this.details.replaceChildren(html('strong', {}, `Round ${cell.round}, position ${cell.position}`),
-            definitions(this.pairs(cell.round, cell.position).slice(2)));
+        this.details.replaceChildren(
+            html('strong', {}, `Round ${cell.round}, position ${cell.position}`),
+            definitions(this.pairs(cell.round, cell.position).slice(2)),
+        );
         this.paint();
     }
 
@@ -165,7 +196,12 @@ class Slots {
         this.canvas.addEventListener('pointermove', (event) => {
             const cell = this.at(event);
             if (cell) {
-                showTip(event.clientX, event.clientY, `Round ${cell.round}, position ${cell.position}`, this.pairs(cell.round, cell.position).slice(2));
+                showTip(
+                    event.clientX,
+                    event.clientY,
+                    `Round ${cell.round}, position ${cell.position}`,
+                    this.pairs(cell.round, cell.position).slice(2),
+                );
             } else {
                 hideTip();
             }
@@ -178,28 +214,48 @@ class Slots {
             }
         });
         this.canvas.addEventListener('keydown', (event) => {
-            const [across, down] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
+            const [across, down] =
+                { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [];
             if (across === undefined) {
                 return;
             }
             event.preventDefault();
             const from = this.cursor ?? { round: -down, position: -across };
-            this.choose({ round: Math.max(0, Math.min(this.rounds - 1, from.round + down)),
-                position: Math.max(0, Math.min(this.positions - 1, from.position + across)) });
+            this.choose({
+                round: Math.max(0, Math.min(this.rounds - 1, from.round + down)),
+                position: Math.max(0, Math.min(this.positions - 1, from.position + across)),
+            });
         });
     }
 
     // The response as text; what one round decided has one ground.
     text() {
         const known = [...this.decided].sort(([a], [b]) => a - b);
-        return html('p', { class: 'response', id: 'slots-text' }, known.map(([position, one], index) => {
-            const before = index > 0 && known[index - 1][0] !== position - 1 ? html('span', { class: 'hole' }, '…') : null;
-            const span = html('span', { class: `token tone-${one.round % 4}`,
-                onpointermove: (event) => showTip(event.clientX, event.clientY, `Position ${position}`,
-                    [['decided in round', whole(one.round)], ['slot', whole(Math.floor(position / this.slot))], ['token', quoted(one)]]),
-                onpointerleave: hideTip }, one.text ?? `[${one.token ?? '?'}]`);
-            return [before, span];
-        }).flat());
+        return html(
+            'p',
+            { class: 'response', id: 'slots-text' },
+            known
+                .map(([position, one], index) => {
+                    const before =
+                        index > 0 && known[index - 1][0] !== position - 1 ? html('span', { class: 'hole' }, '…') : null;
+                    const span = html(
+                        'span',
+                        {
+                            class: `token tone-${one.round % 4}`,
+                            onpointermove: (event) =>
+                                showTip(event.clientX, event.clientY, `Position ${position}`, [
+                                    ['decided in round', whole(one.round)],
+                                    ['slot', whole(Math.floor(position / this.slot))],
+                                    ['token', quoted(one)],
+                                ]),
+                            onpointerleave: hideTip,
+                        },
+                        one.text ?? `[${one.token ?? '?'}]`,
+                    );
+                    return [before, span];
+                })
+                .flat(),
+        );
     }
 }
 
@@ -211,14 +267,25 @@ export function drawSlots(profile) {
         return;
     }
     const scroll = html('div', { class: 'scroll tall', tabindex: -1 }, slots.canvas);
-    const keys = [['decided', 'decided in this round'], ['known', 'decided before'], ['drafted', 'drafted, not kept'],
-        ['dropped', 'dropped'], ['masked', 'masked']];
+    const keys = [
+        ['decided', 'decided in this round'],
+        ['known', 'decided before'],
+        ['drafted', 'drafted, not kept'],
+        ['dropped', 'dropped'],
+        ['masked', 'masked'],
+    ];
     place.append(
         note('Each row is a round, each column a position of the response; fine lines part the slots.'),
-        html('ul', { class: 'legend' }, keys.map(([state, text]) => html('li', {}, html('i', { class: `swatch slot-${state}` }), text))),
-        scroll, slots.details,
+        html(
+            'ul',
+            { class: 'legend' },
+            keys.map(([state, text]) => html('li', {}, html('i', { class: `swatch slot-${state}` }), text)),
+        ),
+        scroll,
+        slots.details,
         html('p', { class: 'note keys', id: 'slots-keys' }, 'Arrow keys walk over the cells.'),
         html('h3', {}, 'The response, shaded by the round that decided each token'),
-        slots.text());
+        slots.text(),
+    );
     onLayout(place, (width) => slots.draw(width));
 }

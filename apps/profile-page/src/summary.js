@@ -12,14 +12,33 @@ function figures(profile) {
     const spans = profile.totals;
     const list = [
         ['tokens a second', number(run.tokens_per_second), `${whole(run.tokens)} tokens in ${seconds(run.seconds)}`],
-        ['tokens a forward', number(run.tokens_per_forward), `${whole(run.forwards)} forwards in ${whole(run.rounds)} rounds`],
+        [
+            'tokens a forward',
+            number(run.tokens_per_forward),
+            `${whole(run.forwards)} forwards in ${whole(run.rounds)} rounds`,
+        ],
         ['free-running span', seconds(spans.free_span), `groups between barriers: ${seconds(spans.free_groups)}`],
-        ['serialised sum', seconds(spans.serial_sum),
+        [
+            'serialised sum',
+            seconds(spans.serial_sum),
             spans.free_span > 0 && finite(spans.serial_sum)
-                ? `${percent(100 * (spans.serial_sum / spans.free_span - 1))} over the span` : 'each dispatch by itself'],
+                ? `${percent(100 * (spans.serial_sum / spans.free_span - 1))} over the span`
+                : 'each dispatch by itself',
+        ],
     ];
-    return html('dl', { class: 'figures' }, list.map(([name, value, under]) => html('div', {},
-        html('dt', {}, name), html('dd', { class: value === NONE ? 'none' : null }, value), html('dd', { class: 'under' }, under))));
+    return html(
+        'dl',
+        { class: 'figures' },
+        list.map(([name, value, under]) =>
+            html(
+                'div',
+                {},
+                html('dt', {}, name),
+                html('dd', { class: value === NONE ? 'none' : null }, value),
+                html('dd', { class: 'under' }, under),
+            ),
+        ),
+    );
 }
 
 // One bar of parts; the list beneath it says the same in words.
@@ -29,21 +48,37 @@ function shareBar(title, parts, colour) {
         return null;
     }
     const shares = parts.map(([name, value]) => [name, value, value / total]).sort((a, b) => b[1] - a[1]);
-    const bar = html('div', { class: 'shares', 'aria-hidden': 'true' }, shares.map(([name, value, share]) => {
-        const piece = html('span', {
-            onpointermove: (event) => showTip(event.clientX, event.clientY, name, [['time', seconds(value)], ['share', percent(100 * share)]]),
-            onpointerleave: hideTip,
-        }, share > 0.07 ? name : '');
-        piece.style.flexGrow = String(share);
-        piece.style.background = colour(name);
-        piece.style.color = inkOn(colour(name));
-        return piece;
-    }));
-    const legend = html('ul', { class: 'legend' }, shares.map(([name, , share]) => {
-        const swatch = html('i', { class: 'swatch' });
-        swatch.style.background = colour(name);
-        return html('li', {}, swatch, name, ' ', html('b', {}, percent(100 * share)));
-    }));
+    const bar = html(
+        'div',
+        { class: 'shares', 'aria-hidden': 'true' },
+        shares.map(([name, value, share]) => {
+            const piece = html(
+                'span',
+                {
+                    onpointermove: (event) =>
+                        showTip(event.clientX, event.clientY, name, [
+                            ['time', seconds(value)],
+                            ['share', percent(100 * share)],
+                        ]),
+                    onpointerleave: hideTip,
+                },
+                share > 0.07 ? name : '',
+            );
+            piece.style.flexGrow = String(share);
+            piece.style.background = colour(name);
+            piece.style.color = inkOn(colour(name));
+            return piece;
+        }),
+    );
+    const legend = html(
+        'ul',
+        { class: 'legend' },
+        shares.map(([name, , share]) => {
+            const swatch = html('i', { class: 'swatch' });
+            swatch.style.background = colour(name);
+            return html('li', {}, swatch, name, ' ', html('b', {}, percent(100 * share)));
+        }),
+    );
     return html('figure', { class: 'share-figure' }, html('figcaption', {}, title), bar, legend);
 }
 
@@ -58,17 +93,30 @@ const PHASE_GREYS = { prefill: '#3f4854', plan: '#5d6b7c', verify: '#93a1b1', co
 const phaseGrey = (phase) => PHASE_GREYS[phase] ?? '#aab3bd';
 
 function spans({ totals }) {
-    const list = [['free-running span', totals.free_span], ['free-running groups', totals.free_groups],
-        ['serialised sum', totals.serial_sum]].filter(([, value]) => finite(value));
+    const list = [
+        ['free-running span', totals.free_span],
+        ['free-running groups', totals.free_groups],
+        ['serialised sum', totals.serial_sum],
+    ].filter(([, value]) => finite(value));
     const most = Math.max(...list.map(([, value]) => value), 0);
     if (list.length === 0 || most <= 0) {
         return null;
     }
-    return html('ul', { class: 'spans' }, list.map(([name, value]) => {
-        const bar = html('i');
-        bar.style.width = `${(100 * value) / most}%`;
-        return html('li', {}, html('span', {}, name), html('span', { class: 'rail' }, bar), html('b', {}, seconds(value)));
-    }));
+    return html(
+        'ul',
+        { class: 'spans' },
+        list.map(([name, value]) => {
+            const bar = html('i');
+            bar.style.width = `${(100 * value) / most}%`;
+            return html(
+                'li',
+                {},
+                html('span', {}, name),
+                html('span', { class: 'rail' }, bar),
+                html('b', {}, seconds(value)),
+            );
+        }),
+    );
 }
 
 function clock({ timestamps, clock: kind }) {
@@ -81,20 +129,61 @@ function clock({ timestamps, clock: kind }) {
 const some = (value, format = whole) => (finite(value) ? format(value) : null);
 
 function facts({ device, model, settings, ceilings }) {
-    const ceiling = (value, unit) => (finite(value) ? (value > 0 ? `${number(value)} ${unit}` : 'not on this device') : null);
-    return html('div', { class: 'facts' },
-        html('div', {}, html('h3', {}, 'Device'), definitions([['name', device.name], ['driver', device.driver],
-            ['type', device.type], ['GPU clock', clock(device)], ['read', ceiling(ceilings.read_gb_per_second, 'GB/s')],
-            ['read, as much as the weights', ceiling(ceilings.read_model_gb_per_second, 'GB/s')],
-            ['f32', ceiling(ceilings.f32_tflops, 'TFLOP/s')], ['f16', ceiling(ceilings.f16_tflops, 'TFLOP/s')],
-            ['int8', ceiling(ceilings.int8_tops, 'TOP/s')], ['matrix units', ceiling(ceilings.coopmat_tflops, 'TFLOP/s')]])),
-        html('div', {}, html('h3', {}, 'Model'), definitions([['name', model.name], ['precision', model.precision],
-            ['layers', some(model.layers)], ['hidden', some(model.hidden)],
-            ['heads', finite(model.heads) ? `${model.heads} of ${model.head_dim ?? NONE}, ${model.kv_heads ?? NONE} for keys and values` : null],
-            ['feed-forward', some(model.ffn)], ['vocabulary', some(model.vocab)], ['parameters', some(model.parameters, count)],
-            ['weights', some(model.weight_bytes, bytes)]])),
-        html('div', {}, html('h3', {}, 'Settings'), definitions(Object.entries(settings).map(([name, value]) => [
-            name.replaceAll('_', ' '), value === null ? null : String(value)]))));
+    const ceiling = (value, unit) =>
+        finite(value) ? (value > 0 ? `${number(value)} ${unit}` : 'not on this device') : null;
+    return html(
+        'div',
+        { class: 'facts' },
+        html(
+            'div',
+            {},
+            html('h3', {}, 'Device'),
+            definitions([
+                ['name', device.name],
+                ['driver', device.driver],
+                ['type', device.type],
+                ['GPU clock', clock(device)],
+                ['read', ceiling(ceilings.read_gb_per_second, 'GB/s')],
+                ['read, as much as the weights', ceiling(ceilings.read_model_gb_per_second, 'GB/s')],
+                ['f32', ceiling(ceilings.f32_tflops, 'TFLOP/s')],
+                ['f16', ceiling(ceilings.f16_tflops, 'TFLOP/s')],
+                ['int8', ceiling(ceilings.int8_tops, 'TOP/s')],
+                ['matrix units', ceiling(ceilings.coopmat_tflops, 'TFLOP/s')],
+            ]),
+        ),
+        html(
+            'div',
+            {},
+            html('h3', {}, 'Model'),
+            definitions([
+                ['name', model.name],
+                ['precision', model.precision],
+                ['layers', some(model.layers)],
+                ['hidden', some(model.hidden)],
+                [
+                    'heads',
+                    finite(model.heads)
+                        ? `${model.heads} of ${model.head_dim ?? NONE}, ${model.kv_heads ?? NONE} for keys and values`
+                        : null,
+                ],
+                ['feed-forward', some(model.ffn)],
+                ['vocabulary', some(model.vocab)],
+                ['parameters', some(model.parameters, count)],
+                ['weights', some(model.weight_bytes, bytes)],
+            ]),
+        ),
+        html(
+            'div',
+            {},
+            html('h3', {}, 'Settings'),
+            definitions(
+                Object.entries(settings).map(([name, value]) => [
+                    name.replaceAll('_', ' '),
+                    value === null ? null : String(value),
+                ]),
+            ),
+        ),
+    );
 }
 
 export function drawSummary(profile) {
@@ -102,26 +191,44 @@ export function drawSummary(profile) {
     document.title = `refusion profile: ${model.name ?? 'model'} on ${device.name ?? 'device'}`;
     section('title').textContent = model.name ?? 'refusion profile';
     section('subtitle').textContent = [device.name, device.driver, profile.date?.replace('T', ' ').replace('Z', ' UTC')]
-        .filter(Boolean).join(' · ');
+        .filter(Boolean)
+        .join(' · ');
     const shaders = perPhase(profile);
     section('summary').append(
         figures(profile),
-        ...[shareBar('Serialised GPU time by operation', sumBy(shaders, 'op'), opColour),
-            shareBar('Serialised GPU time by phase', sumBy(shaders, 'phase'), phaseGrey)].filter(Boolean),
-        html('div', { class: 'explained' }, ...[spans(profile)].filter(Boolean),
-            ...[profile.explanation && note(profile.explanation)].filter(Boolean)),
-        facts(profile));
+        ...[
+            shareBar('Serialised GPU time by operation', sumBy(shaders, 'op'), opColour),
+            shareBar('Serialised GPU time by phase', sumBy(shaders, 'phase'), phaseGrey),
+        ].filter(Boolean),
+        html(
+            'div',
+            { class: 'explained' },
+            ...[spans(profile)].filter(Boolean),
+            ...[profile.explanation && note(profile.explanation)].filter(Boolean),
+        ),
+        facts(profile),
+    );
     if (runs.length > 0) {
-        section('summary').append(table('table-runs', 'Runs', [
-            column.text('mode', (run) => run.mode),
-            column.time('time', (run) => run.seconds, runs),
-            column.time('GPU', (run) => run.gpu_seconds, runs),
-            column.whole('tokens', (run) => run.tokens),
-            column.whole('rounds', (run) => run.rounds),
-            column.whole('forwards', (run) => run.forwards),
-            column.number('tokens/forward', (run) => run.tokens_per_forward),
-            column.number('tokens/s', (run) => run.tokens_per_second),
-        ], runs, [-1, false]));
+        section('summary').append(
+            table(
+                'table-runs',
+                'Runs',
+                [
+                    column.text('mode', (run) => run.mode),
+                    column.time('time', (run) => run.seconds, runs),
+                    column.time('GPU', (run) => run.gpu_seconds, runs),
+                    column.whole('tokens', (run) => run.tokens),
+                    column.whole('rounds', (run) => run.rounds),
+                    column.whole('forwards', (run) => run.forwards),
+                    column.number('tokens/forward', (run) => run.tokens_per_forward),
+                    column.number('tokens/s', (run) => run.tokens_per_second),
+                ],
+                runs,
+                [-1, false],
+            ),
+        );
     }
-    section('footer').append(`refusion ${profile.refusion ?? ''}. This page is one file and asks the network for nothing.`);
+    section('footer').append(
+        `refusion ${profile.refusion ?? ''}. This page is one file and asks the network for nothing.`,
+    );
 }

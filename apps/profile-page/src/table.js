@@ -3,11 +3,17 @@ import { html } from './dom.js';
 import { finite, NONE, number, percent, timeUnit, whole } from './format.js';
 
 export const column = {
-    text: (name, value, hint) => ({ name, value, left: true, hint, text: (v) => (v ?? NONE) }),
+    text: (name, value, hint) => ({ name, value, left: true, hint, text: (v) => v ?? NONE }),
     whole: (name, value, hint) => ({ name, value, hint, text: whole }),
     number: (name, value, hint) => ({ name, value, hint, text: (v) => number(v) }),
     // Of 0..1, with a bar behind it.
-    share: (name, value, hint) => ({ name, value, hint, bar: true, text: (v) => (finite(v) ? percent(100 * v) : NONE) }),
+    share: (name, value, hint) => ({
+        name,
+        value,
+        hint,
+        bar: true,
+        text: (v) => (finite(v) ? percent(100 * v) : NONE),
+    }),
     percent: (name, value, hint) => ({ name, value, hint, text: (v) => percent(v) }),
     // Seconds, all of a column in one unit.
     time: (name, value, rows, hint) => {
@@ -20,8 +26,10 @@ const missing = (value) => value === null || value === undefined || Number.isNaN
 
 // Missing values come last, whichever way the others go.
 export function sorted(rows, value, descending) {
-    const compare = (a, b) => (typeof a === 'number' && typeof b === 'number'
-        ? a - b : String(a).localeCompare(String(b), 'en', { numeric: true }));
+    const compare = (a, b) =>
+        typeof a === 'number' && typeof b === 'number'
+            ? a - b
+            : String(a).localeCompare(String(b), 'en', { numeric: true });
     return [...rows].sort((a, b) => {
         const [x, y] = [value(a), value(b)];
         if (missing(x) || missing(y)) {
@@ -33,11 +41,16 @@ export function sorted(rows, value, descending) {
 
 function cell(one, row, most, first) {
     const value = one.value(row);
-    const element = html(first ? 'th' : 'td', {
-        class: one.left ? 'left' : null,
-        scope: first ? 'row' : null,
-        'data-value': missing(value) ? '' : value,
-    }, one.text(value, row));
+    const element = html(
+        first ? 'th' : 'td',
+        {
+            class: one.left ? 'left' : null,
+            scope: first ? 'row' : null,
+            'data-value': missing(value) ? '' : value,
+            title: one.left && String(value).length > 30 ? value : null,
+        },
+        one.text(value, row),
+    );
     if (one.bar && finite(value) && most > 0) {
         element.classList.add('bar');
         element.style.setProperty('--part', `${(100 * value) / most}%`);
@@ -51,12 +64,25 @@ export function table(id, caption, columns, rows, sort) {
     let [by, descending] = [used.indexOf(columns[sort?.[0] ?? 0]), sort?.[1] ?? false];
     const most = used.map((one) => (one.bar ? Math.max(...rows.map(one.value).filter(finite), 0) : 0));
     const body = html('tbody');
-    const headings = used.map((one, index) => html('th', { scope: 'col', class: one.left ? 'left' : null },
-        html('button', { type: 'button', title: one.hint, onclick: () => choose(index) }, one.name)));
+    const headings = used.map((one, index) =>
+        html(
+            'th',
+            { scope: 'col', class: one.left ? 'left' : null },
+            html('button', { type: 'button', title: one.hint, onclick: () => choose(index) }, one.name),
+        ),
+    );
 
     function fill() {
         const order = by < 0 ? rows : sorted(rows, used[by].value, descending);
-        body.replaceChildren(...order.map((row) => html('tr', {}, used.map((one, i) => cell(one, row, most[i], i === 0)))));
+        body.replaceChildren(
+            ...order.map((row) =>
+                html(
+                    'tr',
+                    {},
+                    used.map((one, i) => cell(one, row, most[i], i === 0)),
+                ),
+            ),
+        );
         headings.forEach((heading, index) => {
             heading.setAttribute('aria-sort', index !== by ? 'none' : descending ? 'descending' : 'ascending');
         });
@@ -68,8 +94,14 @@ export function table(id, caption, columns, rows, sort) {
         fill();
     }
     fill();
-    return html('div', { class: 'table', id },
+    return html(
+        'div',
+        { class: 'table', id },
         html('h3', { id: `${id}-heading` }, caption, ' ', html('span', { class: 'count' }, whole(rows.length))),
-        html('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-labelledby': `${id}-heading` },
-            html('table', {}, html('thead', {}, html('tr', {}, headings)), body)));
+        html(
+            'div',
+            { class: 'scroll', tabindex: 0, role: 'region', 'aria-labelledby': `${id}-heading` },
+            html('table', {}, html('thead', {}, html('tr', {}, headings)), body),
+        ),
+    );
 }

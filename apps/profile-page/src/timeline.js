@@ -33,8 +33,14 @@ function fitted(context, text, width) {
 class Timeline {
     constructor(profile) {
         this.profile = profile;
-        this.canvas = html('canvas', { id: 'timeline-canvas', tabindex: 0, role: 'application', 'aria-roledescription': 'timeline',
-            'aria-label': 'Timeline of host and GPU', 'aria-describedby': 'timeline-keys' });
+        this.canvas = html('canvas', {
+            id: 'timeline-canvas',
+            tabindex: 0,
+            role: 'application',
+            'aria-roledescription': 'timeline',
+            'aria-label': 'Timeline of host and GPU',
+            'aria-describedby': 'timeline-keys',
+        });
         this.overview = html('canvas', { id: 'timeline-overview', 'aria-hidden': 'true' });
         this.details = html('div', { class: 'details', id: 'timeline-details', 'aria-live': 'polite' });
         this.readout = html('output', { class: 'readout' });
@@ -79,15 +85,34 @@ class Timeline {
         return this.transform.rescaleX(this.base);
     }
 
+    // A short run as a whole; of a long one the round of the first dispatches, or the first rounds.
+    firstView() {
+        const rounds = this.tracks.find((track) => track.name === 'Rounds')?.slices ?? [];
+        if (rounds.length <= 12) {
+            return [0, this.end];
+        }
+        const at = Math.max(
+            0,
+            rounds.findIndex((round) => round.end > (this.sampled?.[0] ?? 0)),
+        );
+        return [rounds[at].begin, rounds[at + 1]?.end ?? this.end];
+    }
+
     resize(width) {
-        const [begin, end] = this.width > 0 ? this.scale.domain() : [0, this.end];
+        const [begin, end] = this.width > 0 ? this.scale.domain() : this.firstView();
         if (this.scheme !== theme('ground')) {
             this.load();
             this.selected = null;
         }
         this.width = width;
-        const area = [[this.gutter, 0], [width, this.height]];
-        this.zoom.extent(area).translateExtent(area).scaleExtent([1, Math.max(10, this.end / 2e-6)]);
+        const area = [
+            [this.gutter, 0],
+            [width, this.height],
+        ];
+        this.zoom
+            .extent(area)
+            .translateExtent(area)
+            .scaleExtent([1, Math.max(10, this.end / 2e-6)]);
         this.context = canvasContext(this.canvas, width, this.height);
         this.overviewContext = canvasContext(this.overview, width, OVERVIEW);
         this.show(begin, end);
@@ -95,7 +120,10 @@ class Timeline {
 
     show(begin, end) {
         const k = (this.width - this.gutter) / (this.base(end) - this.base(begin));
-        select(this.canvas).call(this.zoom.transform, zoomIdentity.translate(this.gutter - k * this.base(begin), 0).scale(k));
+        select(this.canvas).call(
+            this.zoom.transform,
+            zoomIdentity.translate(this.gutter - k * this.base(begin), 0).scale(k),
+        );
     }
 
     showSlice(slice, around = 0.04) {
@@ -137,7 +165,7 @@ class Timeline {
     drawAxis(context, scale) {
         const [begin, end] = scale.domain();
         const [size, unit] = end - begin > 2 ? [1, 's'] : end - begin > 2e-3 ? [1e-3, 'ms'] : [1e-6, 'µs'];
-        const ticks = scale.ticks(Math.max(2, Math.floor((this.width - this.gutter) / 110)));
+        const ticks = scale.ticks(Math.max(3, Math.floor((this.width - this.gutter) / 110)));
         const step = ticks.length > 1 ? (ticks[1] - ticks[0]) / size : 1;
         const places = Math.max(0, Math.min(6, Math.ceil(-Math.log10(step) - 1e-9)));
         for (const tick of ticks) {
@@ -192,7 +220,9 @@ class Timeline {
         context.fillRect(0, 0, this.width, OVERVIEW);
         const strip = (slices, y, height, colour) => {
             context.fillStyle = colour;
-            slices.forEach((slice) => context.fillRect(base(slice.begin), y, Math.max(0.5, base(slice.end) - base(slice.begin)), height));
+            slices.forEach((slice) =>
+                context.fillRect(base(slice.begin), y, Math.max(0.5, base(slice.end) - base(slice.begin)), height),
+            );
         };
         const named = (name) => this.tracks.find((track) => (track.spoken ?? track.name) === name)?.slices ?? [];
         strip(named('Rounds'), 3, 6, theme('enclosing'));
@@ -240,7 +270,10 @@ class Timeline {
             const track = this.tracks[index];
             const middle = (this.selected.begin + this.selected.end) / 2;
             const away = (slice) => Math.max(slice.begin - middle, middle - slice.end, 0);
-            this.select(track, track.slices.reduce((a, b) => (away(b) < away(a) ? b : a)));
+            this.select(
+                track,
+                track.slices.reduce((a, b) => (away(b) < away(a) ? b : a)),
+            );
         } else {
             const { slices } = this.track;
             const index = Math.max(0, Math.min(slices.length - 1, slices.indexOf(this.selected) + along));
@@ -294,10 +327,13 @@ class Timeline {
         });
         this.canvas.addEventListener('pointerdown', (event) => {
             hideTip();
-            finger = event.pointerType === 'touch' && event.isPrimary ? { id: event.pointerId, x: event.clientX } : null;
+            finger =
+                event.pointerType === 'touch' && event.isPrimary ? { id: event.pointerId, x: event.clientX } : null;
         });
         for (const name of ['pointerup', 'pointercancel', 'pointerleave']) {
-            this.canvas.addEventListener(name, () => { finger = null; });
+            this.canvas.addEventListener(name, () => {
+                finger = null;
+            });
         }
         this.canvas.addEventListener('pointerleave', hideTip);
         this.canvas.addEventListener('click', (event) => {
@@ -343,7 +379,11 @@ class Timeline {
         const middle = (begin + end) / 2;
         const whole_ = end - begin > 0.98 * this.end;
         const now = rounds.slices.findIndex((slice) => slice.end >= middle);
-        const index = whole_ ? (by > 0 ? 0 : rounds.slices.length - 1) : Math.max(0, Math.min(rounds.slices.length - 1, now + by));
+        const index = whole_
+            ? by > 0
+                ? 0
+                : rounds.slices.length - 1
+            : Math.max(0, Math.min(rounds.slices.length - 1, now + by));
         this.select(rounds, rounds.slices[index]);
         this.showSlice(rounds.slices[index]);
     }
@@ -357,12 +397,16 @@ function notes(profile, hasDispatches) {
     } else if (device.clock?.kind === 'none') {
         lines.push('Host and GPU have no common clock here: GPU times are laid where the host waited for them.');
     } else if (finite(device.clock?.error_us)) {
-        lines.push(`GPU times are on the host's clock within ${number(device.clock.error_us, 2)} µs (${device.clock.kind}).`);
+        lines.push(
+            `GPU times are on the host's clock within ${number(device.clock.error_us, 2)} µs (${device.clock.kind}).`,
+        );
     }
     if (hasDispatches && finite(trace.of) && finite(trace.submissions)) {
-        lines.push(trace.submissions < trace.of
-            ? `Sampled: dispatches of ${whole(trace.submissions)} of ${whole(trace.of)} submissions are shown.`
-            : `Dispatches of all ${whole(trace.of)} submissions are shown.`);
+        lines.push(
+            trace.submissions < trace.of
+                ? `Sampled: dispatches of ${whole(trace.submissions)} of ${whole(trace.of)} submissions are shown.`
+                : `Dispatches of all ${whole(trace.of)} submissions are shown.`,
+        );
     }
     return lines.join(' ');
 }
@@ -374,26 +418,47 @@ export function drawTimeline(profile) {
         return;
     }
     const timeline = new Timeline(profile);
-    const button = (name, text, act) => html('button', { type: 'button', 'aria-label': name, title: name, onclick: act }, text);
+    const button = (name, text, act) =>
+        html('button', { type: 'button', 'aria-label': name, title: name, onclick: act }, text);
     const frame = html('div', { class: 'frame' }, timeline.overview, timeline.canvas);
     timeline.details.append(note('Point at a slice, tap it, or walk along the slices with the arrow keys.'));
     place.append(
         note(notes(profile, timeline.sampled !== null)),
-        html('div', { class: 'bar-of-tools' },
-            html('div', { class: 'choice', role: 'group', 'aria-label': 'Zoom' },
+        html(
+            'div',
+            { class: 'bar-of-tools' },
+            html(
+                'div',
+                { class: 'choice', role: 'group', 'aria-label': 'Zoom' },
                 button('Zoom out', '−', () => timeline.zoomBy(0.5)),
                 button('Zoom in', '+', () => timeline.zoomBy(2)),
-                button('Show the whole run', 'all', () => timeline.show(0, timeline.end))),
-            html('div', { class: 'choice', role: 'group', 'aria-label': 'Round' },
+                button('Show the whole run', 'all', () => timeline.show(0, timeline.end)),
+            ),
+            html(
+                'div',
+                { class: 'choice', role: 'group', 'aria-label': 'Round' },
                 button('Show the round before', '‹ round', () => timeline.step(-1)),
-                button('Show the next round', 'round ›', () => timeline.step(1))),
-            timeline.sampled ? html('div', { class: 'choice' },
-                button('Show the first submission whose dispatches are known', 'first dispatches',
-                    () => timeline.show(...timeline.sampled))) : null,
-            timeline.readout),
-        frame, timeline.details,
-        html('p', { class: 'note keys', id: 'timeline-keys' },
+                button('Show the next round', 'round ›', () => timeline.step(1)),
+            ),
+            timeline.sampled
+                ? html(
+                      'div',
+                      { class: 'choice' },
+                      button('Show the first submission whose dispatches are known', 'first dispatches', () =>
+                          timeline.show(...timeline.sampled),
+                      ),
+                  )
+                : null,
+            timeline.readout,
+        ),
+        frame,
+        timeline.details,
+        html(
+            'p',
+            { class: 'note keys', id: 'timeline-keys' },
             'Drag or pinch to move and zoom; the wheel zooms after a click here, or with Ctrl. Keys: arrows walk, Shift and arrows ',
-            'move, + and − zoom, 0 shows all, Enter zooms to the chosen slice. The numbers are in the table of rounds, too.'));
+            'move, + and − zoom, 0 shows all, Enter zooms to the chosen slice. The numbers are in the table of rounds, too.',
+        ),
+    );
     onLayout(frame, (width) => timeline.resize(width));
 }
