@@ -59,6 +59,13 @@ def page_of(name):
 page_of.made = set()
 
 
+def emptied(value):
+    """The same shape, with null for every number and text."""
+    if isinstance(value, dict):
+        return {key: emptied(item) for key, item in value.items()}
+    return [emptied(item) for item in value] if isinstance(value, (list, tuple)) else None
+
+
 def three_digits(value):
     """As the page tells a time from a millisecond to 999 seconds."""
     value, unit = (value, "s") if value >= 1 else (value * 1e3, "ms")
@@ -114,6 +121,22 @@ class PageTest(unittest.TestCase):
                         picture = "%s/%s-%dx%d-%s.png" % (FOLDER, name, *size, scheme)
                         self.browser.screenshot(picture)
                         self.assertGreater(os.path.getsize(picture), 5000)
+
+    def test_anything_may_be_missing(self):
+        whole = SAMPLES["one"]()
+        for key in whole:
+            if key in ("format", "version"):
+                continue
+            for what, value in (("absent", None), ("null", None), ("emptied", emptied(whole[key]))):
+                with self.subTest(key=key, what=what):
+                    part = {**whole, key: value}
+                    if what == "absent":
+                        del part[key]
+                    SAMPLES["part"] = lambda part=part: part
+                    page_of.made.discard("part")
+                    self.open("part")
+                    self.assertEqual(self.browser.complaints, [])
+                    self.assertEqual(self.value("document.getElementById('failure').hidden"), True)
 
     def test_all_text_can_be_read_in_both_schemes(self):
         for name in ("usual", "awkward"):
@@ -190,7 +213,7 @@ class PageTest(unittest.TestCase):
         # One group between two barriers: one slice that lists its members.
         self.assertRegex(self.value(details), "^gather \\+ embed .*measured together 2 dispatches 1 gather . rows_gather")
         self.browser.key("ArrowRight")
-        self.assertRegex(self.value(details), "^norm .*shader rmsnorm layer layer 0 ")
+        self.assertRegex(self.value(details), "^norm .*shader rmsnorm layer 0 ")
         self.browser.key("ArrowUp")
         self.assertRegex(self.value(details), "^layer 0 time ")
         self.browser.key("Enter")

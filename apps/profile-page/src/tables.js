@@ -25,16 +25,16 @@ const shaders = (rows) =>
         [
             column.text('op', (row) => row.op),
             column.text('phase', (row) => row.phase),
-            column.text('shader', (row) => row.shader),
-            column.whole('calls', (row) => row.calls),
-            column.number('rows', (row) => row.rows_mean, 'Mean over the calls'),
             column.time('total', (row) => row.total, rows, 'Serialised'),
             column.share('share', (row) => row.share, 'Of the serialised sum'),
+            column.whole('calls', (row) => row.calls),
+            column.number('rows', (row) => row.rows_mean, 'Mean over the calls'),
             column.time('mean', (row) => row.mean, rows),
+            ...rates,
+            column.text('shader', (row) => row.shader),
             column.time('least', (row) => row.least, rows),
             column.time('most', (row) => row.most, rows),
             column.time('free total', (row) => row.free_total, rows, 'In the free-running runs'),
-            ...rates,
             column.number('MB read', (row) => (finite(row.bytes_read) ? row.bytes_read / 1e6 : null)),
             column.number('MB written', (row) => (finite(row.bytes_written) ? row.bytes_written / 1e6 : null)),
             column.number(
@@ -45,7 +45,7 @@ const shaders = (rows) =>
             column.text('workgroup', (row) => (Array.isArray(row.workgroup) ? row.workgroup.join(' × ') : null)),
         ],
         rows,
-        [5, true],
+        [2, true],
     );
 
 const layers = (rows) =>
@@ -144,13 +144,11 @@ function pipelines(rows) {
             column.text('specialization', (row) => (Array.isArray(row.specs) ? row.specs.join(' ') : null)),
             column.whole('subgroup', (row) => row.subgroup_size),
             column.whole('local size', (row) => row.local_size),
-            ...names
-                .filter(Boolean)
-                .map((name) => ({
-                    name,
-                    value: (row) => statistic(row, name),
-                    text: (v) => (finite(v) ? (Number.isInteger(v) ? whole(v) : number(v)) : String(v ?? NONE)),
-                })),
+            ...names.filter(Boolean).map((name) => ({
+                name,
+                value: (row) => statistic(row, name),
+                text: (v) => (finite(v) ? (Number.isInteger(v) ? whole(v) : number(v)) : String(v ?? NONE)),
+            })),
         ],
         rows,
         [0, false],

@@ -21,10 +21,13 @@ function layout(tracks) {
     return y + 4;
 }
 
-// As much of the text as fits: nothing at all rather than a letter or two.
-function fitted(context, text, width) {
+// The text, or its short form, or as much as fits: nothing at all rather than a letter or two.
+function fitted(context, text, width, short) {
     if (context.measureText(text).width <= width) {
         return text;
+    }
+    if (short !== undefined) {
+        return context.measureText(short).width <= width ? short : '';
     }
     const letters = Math.floor(width / 6.4) - 1;
     return letters >= 3 ? `${text.slice(0, letters)}…` : '';
@@ -156,7 +159,7 @@ class Timeline {
         this.tracks.forEach((track) => this.drawTrack(context, scale, track));
         context.restore();
         context.fillStyle = theme('muted');
-        this.tracks.forEach((track) => context.fillText(track.name, 0, track.y + track.height / 2));
+        this.tracks.forEach((track) => context.fillText(track.name, 4, track.y + track.height / 2));
         this.drawOverview(scale);
         const [begin, end] = scale.domain();
         this.readout.textContent = `${seconds(Math.max(0, begin))} to ${seconds(end)}: ${seconds(end - begin)}`;
@@ -199,8 +202,8 @@ class Timeline {
             done = left + width;
             context.fillStyle = slice.colour;
             context.fillRect(left, track.y, width, track.height);
-            if (width > 26) {
-                const text = fitted(context, slice.label, width - 8);
+            if (width > 16) {
+                const text = fitted(context, slice.label, width - 8, slice.short);
                 context.fillStyle = inkOn(slice.colour);
                 context.fillText(text, Math.max(left, this.gutter) + 4, track.y + track.height / 2 + 0.5);
             }

@@ -93,7 +93,7 @@ function groupDetails(items) {
               ]
             : [
                   ['shader', first.shader],
-                  ['layer', layerName(first.layer)],
+                  ['layer', first.layer >= 0 ? String(first.layer) : layerName(first.layer)],
               ]),
         ['phase', first.of?.phase],
         ['round', finite(first.of?.round) ? whole(first.of.round) : null],
@@ -157,6 +157,7 @@ export function makeTracks(profile) {
             const row = profile.rounds.find((one) => one.round === number_) ?? {};
             return {
                 label: `round ${number_}`,
+                short: String(number_),
                 colour: theme(number_ % 2 ? 'round-odd' : 'round-even'),
                 details: () => [
                     ['time', seconds(end - begin)],
