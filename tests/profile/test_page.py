@@ -396,4 +396,4 @@ if __name__ == "__main__":
     if not browser.find():
         print("test_page: no Chromium here; scripts/setup.sh --tests installs it on Debian")
         sys.exit(77)
-    unittest.main(argv=sys.argv[:1], verbosity=2)
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2)
