@@ -351,6 +351,12 @@ class PageTest(unittest.TestCase):
         self.value("document.getElementById('slots-canvas').focus()")
         self.browser.key("ArrowRight")
         self.assertTrue(self.value("document.getElementById('slots-details').innerText").startswith("Round 0, position 0"))
+        self.open("usual", PHONE)
+        self.value("document.getElementById('slots-canvas').focus()")
+        for _ in range(positions):
+            self.value("document.getElementById('slots-canvas').dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight' }))")
+        inside = self.value("(s => [s.scrollLeft + s.clientWidth, s.scrollWidth])(document.getElementById('slots-canvas').parentElement)")
+        self.assertAlmostEqual(*inside, delta=3)
 
     # ---- Tables -----------------------------------------------------------------------------------------------------
 

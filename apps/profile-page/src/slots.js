@@ -190,6 +190,18 @@ class Slots {
             definitions(this.pairs(cell.round, cell.position).slice(2)),
         );
         this.paint();
+        this.reveal(cell);
+    }
+
+    // Scrolls no further than it must for the cell to be seen.
+    reveal({ round, position }) {
+        const scroll = this.canvas.parentElement;
+        const [x, y] = [FIRST_COLUMN + position * this.cell, HEAD + round * this.row];
+        scroll.scrollLeft = Math.max(
+            Math.min(scroll.scrollLeft, x - FIRST_COLUMN),
+            x + this.cell - scroll.clientWidth + 2,
+        );
+        scroll.scrollTop = Math.max(Math.min(scroll.scrollTop, y - HEAD), y + this.row - scroll.clientHeight + 2);
     }
 
     listen() {

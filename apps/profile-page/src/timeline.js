@@ -416,11 +416,11 @@ function notes(profile, hasDispatches) {
 
 export function drawTimeline(profile) {
     const place = section('timeline');
-    if (!(makeTracks(profile).end > 0)) {
+    const timeline = new Timeline(profile);
+    if (!(timeline.end > 0)) {
         place.append(note('This profile holds no times of submissions.'));
         return;
     }
-    const timeline = new Timeline(profile);
     const button = (name, text, act) =>
         html('button', { type: 'button', 'aria-label': name, title: name, onclick: act }, text);
     const frame = html('div', { class: 'frame' }, timeline.overview, timeline.canvas);
