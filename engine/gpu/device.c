@@ -145,13 +145,16 @@ enum rf_status rf_choose_device(const struct rf_probe *probes, uint32_t count, c
 
 /* ---- Creation --------------------------------------------------------------------------------------- */
 
-enum { MAX_DEVICE_EXTENSIONS = 4, DEFAULT_SUBMISSION_MS = 100 };
+enum { MAX_DEVICE_EXTENSIONS = 8, DEFAULT_SUBMISSION_MS = 100 };
 
 static void load_device_functions(struct rf_gpu *gpu)
 {
 #define LOAD(name) gpu->vk.name = (PFN_##name)gpu->instance.get_device_function(gpu->device, #name);
     RF_DEVICE_FUNCTIONS(LOAD)
 #undef LOAD
+    if (gpu->probe.calibrated_timestamps)
+        gpu->read_clocks = (PFN_vkGetCalibratedTimestampsEXT)gpu->instance.get_device_function(
+            gpu->device, "vkGetCalibratedTimestampsEXT");
 }
 
 /* What is asked for at vkCreateDevice: structures that point to each other, so it does not move. */
@@ -227,6 +230,8 @@ static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const s
         names[count++] = "VK_KHR_portability_subset";
     if (probe->caps.memory_budget)
         names[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (probe->calibrated_timestamps)
+        names[count++] = VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME;
     return count;
 }
 

@@ -37,7 +37,8 @@ struct rf_gpu_caps {
     bool splits;            /* products may be split over k; false only when masked */
     bool whole_k;           /* whole ones are wanted too; false only when masked, for tests */
     bool memory_budget, pipeline_properties;
-    float timestamp_period; /* ns per tick; 0: no timestamps */
+    float timestamp_period;  /* ns per tick; 0: no timestamps */
+    uint32_t timestamp_bits; /* of the counter */
 };
 
 struct rf_gpu_desc {

@@ -30,6 +30,7 @@ void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const 
     X(create_device, vkCreateDevice)                                                                         \
     X(get_device_function, vkGetDeviceProcAddr)                                                              \
     X(get_coopmat, vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)                                        \
+    X(get_time_domains, vkGetPhysicalDeviceCalibrateableTimeDomainsEXT)                                      \
     X(create_messenger, vkCreateDebugUtilsMessengerEXT)                                                      \
     X(destroy_messenger, vkDestroyDebugUtilsMessengerEXT)
 

@@ -6,6 +6,7 @@
 
 #include "engine/gpu/caps.h"
 #include "engine/gpu/kernel.h"
+#include "engine/gpu/marks.h"
 #include "engine/gpu/memory.h"
 
 struct rf_transfer;
@@ -16,6 +17,7 @@ struct rf_gpu {
     struct rf_probe probe;
     VkDevice device;
     struct rf_device_table vk;
+    PFN_vkGetCalibratedTimestampsEXT read_clocks; /* NULL: the device's clock cannot be read beside the host's */
     VkQueue queue;
     VkPipelineLayout layout;
     bool debug_checks;
@@ -104,6 +106,22 @@ void rf_kernels_destroy(struct rf_gpu *gpu);
 struct rf_cmd;
 /* Between rf_cmd_begin and rf_cmd_end: for what is no dispatch and no copy. */
 VkCommandBuffer rf_cmd_buffer(const struct rf_cmd *cmd);
+
+/* ---- marks.c ---------------------------------------------------------------------------------------- */
+
+struct rf_marks;
+/* With the first timestamp in `buffer`. */
+enum rf_status rf_marks_create(struct rf_marks **out, struct rf_gpu *gpu, enum rf_marking marking,
+                               VkCommandBuffer buffer, struct rf_error *err);
+void rf_marks_destroy(struct rf_marks *marks); /* NULL is fine, here and below */
+enum rf_marking rf_marks_marking(const struct rf_marks *marks);
+/* One more timestamp: the end of a group. */
+enum rf_status rf_marks_tick(struct rf_marks *marks, VkCommandBuffer buffer, struct rf_error *err);
+enum rf_status rf_marks_add(struct rf_marks *marks, const struct rf_kernel *kernel, uint32_t note,
+                            struct rf_error *err);
+const struct rf_marked *rf_marks_items(const struct rf_marks *marks, uint32_t *count);
+uint32_t rf_marks_groups(const struct rf_marks *marks);
+enum rf_status rf_marks_read(const struct rf_marks *marks, uint64_t *ticks, struct rf_error *err);
 
 /* ---- pipeline_cache.c ------------------------------------------------------------------------------- */
 

@@ -53,6 +53,7 @@ void rf_plan_norm(const struct rf_forward *f, struct forward_plan *plan, const s
     struct forward_op *op =
         RF_PLAN_ADD(plan, shader, call->layer, call->name, push,
                     rf_plan_grid(plan, 1, 1, call->gather ? RF_GRID_OUTPUTS : RF_GRID_ROWS));
+    rf_op_work(op, rf_work_norm(f, call));
     rf_op_spec(op, call->gather);
     rf_op_spec(op, split ? call->splits : 1);
     rf_op_spec(op, inputs.blocks ? NORM_LOCAL : norm_local(f, call->hidden));
@@ -105,6 +106,7 @@ static void plan_embed(const struct rf_forward *f, struct forward_plan *plan)
                                      .count = chunk->columns};
         struct forward_op *op = RF_PLAN_ADD(plan, shaders[chunk->format], -1, "embed", push,
                                             rf_plan_grid(plan, 1, 1, RF_GRID_ROWS));
+        rf_op_work(op, rf_work_embed(f, chunk));
         rf_op_access(op, s->counts, RF_READ);
         rf_op_access(op, s->rows, RF_READ);
         rf_op_access(op, chunk->span, RF_READ);
@@ -139,6 +141,7 @@ static void plan_head_rope(const struct rf_forward *f, struct forward_plan *plan
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->seqs, RF_READ);
     rf_op_spec(op, splits);
+    rf_op_work(op, rf_work_head_rope(f, splits));
     rf_op_access(op, s->qkv, splits > 1 ? RF_WRITE : RF_READ_WRITE);
     if (splits > 1)
         rf_op_access(op, s->split_partials, RF_READ);
@@ -219,6 +222,7 @@ static void plan_attention(const struct rf_forward *f, struct forward_plan *plan
     for (uint32_t i = 0; i < kernel.spec_count; i++)
         rf_op_spec(op, kernel.specs[i]);
     rf_op_cost(op, (uint64_t)NOMINAL_KEYS * c->heads * c->head_dim * 2);
+    rf_op_work(op, rf_work_attention(f, int8));
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->seqs, RF_READ);
@@ -237,6 +241,7 @@ static void plan_attention(const struct rf_forward *f, struct forward_plan *plan
         int8 ? "attention_reduce_int8" : by_path(f, "attention_reduce", "attention_reduce_act16");
     op = RF_PLAN_ADD(plan, shader, layer, "attention reduce", reduce,
                      rf_plan_grid(plan, c->heads, 1, RF_GRID_ROWS | RF_GRID_REDUCE));
+    rf_op_work(op, rf_work_attention_reduce(f, int8));
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->attention_partials, RF_READ);
@@ -295,6 +300,7 @@ static void plan_head(const struct rf_forward *f, struct forward_plan *plan)
                                          .ld = ld};
     struct forward_op *op = RF_PLAN_ADD(plan, "logits_reduce", -1, "logits reduce", push,
                                         rf_plan_grid(plan, 1, 1, RF_GRID_OUTPUTS));
+    rf_op_work(op, rf_work_logits_reduce(f));
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->outputs, RF_READ);
