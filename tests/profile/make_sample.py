@@ -22,30 +22,30 @@ HOSTILE = "</script><script>document.title='taken'</script><!-- <b>&amp;"
 def layer_ops(awkward):
     """(op, shader, bytes of weights, operations a row) in the order of a layer."""
     qkv, out = HIDDEN * (HEADS + 2 * KV_HEADS) * HEAD_DIM, HEADS * HEAD_DIM * HIDDEN
-    return [("norm", "rmsnorm", 4096, 4 * HIDDEN),
+    return [("input norm", "rmsnorm", 4096, 4 * HIDDEN),
             ("qkv", LONG if awkward else "matmul_wide_bf16", 2 * qkv, 2 * qkv),
-            ("head_rope", "head_rope", 512, 6 * HEADS * HEAD_DIM),
+            ("head norm, RoPE, KV write", "head_rope", 512, 6 * HEADS * HEAD_DIM),
             ("attention", "attention_wide", 0, 4 * 300 * HEADS * HEAD_DIM),
-            ("attention_reduce", "attention_reduce", 0, 2 * HEADS * HEAD_DIM),
+            ("attention reduce", "attention_reduce", 0, 2 * HEADS * HEAD_DIM),
             ("o", "matmul_wide_bf16", 2 * out, 2 * out),
-            ("norm 2", "rmsnorm", 4096, 4 * HIDDEN),
+            ("post-attention norm", "rmsnorm", 4096, 4 * HIDDEN),
             ("gate/up", "matmul_wide_bf16", 4 * HIDDEN * FFN, 4 * HIDDEN * FFN),
             ("down", "matmul_wide_bf16", 2 * HIDDEN * FFN, 2 * HIDDEN * FFN)]
 
 
 def dispatches_of(layers, rows, outputs, awkward):
     """(op, shader, layer, rows, bytes read, bytes written, operations, group) of one forward."""
-    found = [("gather", "rows_gather", -1, rows, 28 * rows, 64 * rows, 0, 0),
+    found = [("rows gather", "rows_gather", -1, rows, 28 * rows, 64 * rows, 0, 0),
              ("embed", "embed_bf16", -1, rows, 2 * HIDDEN * rows, 4 * HIDDEN * rows, 0, 0)]
     group = 1
     for layer in range(layers):
         for op, shader, weights, operations in layer_ops(awkward):
             found.append((op, shader, layer, rows, weights + 4 * HIDDEN * rows, 4 * HIDDEN * rows, operations * rows, group))
             group += 1
-    found.append(("norm", "rmsnorm", -1, outputs, 4 * HIDDEN * outputs, 4 * HIDDEN * outputs, 4 * HIDDEN * outputs, group))
-    found.append(("logits", "matmul_wide_bf16", -1, outputs, 2 * HIDDEN * VOCAB, 4 * VOCAB * outputs,
+    found.append(("final norm", "rmsnorm", -1, outputs, 4 * HIDDEN * outputs, 4 * HIDDEN * outputs, 4 * HIDDEN * outputs, group))
+    found.append(("lm_head", "matmul_wide_bf16", -1, outputs, 2 * HIDDEN * VOCAB, 4 * VOCAB * outputs,
                   2 * HIDDEN * VOCAB * outputs, group + 1))
-    found.append(("logits_reduce", "logits_reduce", -1, outputs, 4 * VOCAB * outputs, 16 * outputs, VOCAB * outputs, group + 2))
+    found.append(("logits reduce", "logits_reduce", -1, outputs, 4 * VOCAB * outputs, 16 * outputs, VOCAB * outputs, group + 2))
     return found
 
 
@@ -88,10 +88,9 @@ def decode_events(rng, rounds):
         per_round.append((len(remaining), len(chosen), SLOT * len(kept)))
         remaining = [slot for slot in remaining if slot not in kept]
     if remaining:
-        first = remaining[0]
         for slot in remaining:
             events.append({"kind": "dropped", "round": rounds - 1, "position": slot * SLOT, "count": SLOT})
-        events.append({"kind": "finished", "round": rounds - 1, "position": first * SLOT, "count": 1})
+    events.append({"kind": "finished", "round": rounds, "position": 0, "count": 0})
     return events, per_round
 
 
@@ -113,7 +112,7 @@ def submissions_of(rng, rounds, layers, per_round, awkward):
                 group_key, group_begin = None, clock
                 for op, shader, layer, n, read, written, operations, group in dispatches_of(layers, pass_rows, pass_rows, awkward):
                     seconds = max((read + written) / READ, operations / MATH) * rng.uniform(1.1, 2.6) + 2e-6
-                    if awkward and op == "norm":
+                    if awkward and op == "input norm":
                         seconds = 0.0
                     shaders.add((op, shader, phase), seconds, n, (read, written), operations)
                     layer_sums.add((layer, op), seconds, n, (read, written), operations)
@@ -178,7 +177,9 @@ def profile(rounds, layers, awkward=False):
                        "is larger by what overlapped and by the cost of the barriers.",
         "runs": [{"mode": mode, "seconds": seconds * more, "gpu_seconds": None if awkward else serial * (more - 0.03),
                   "tokens": tokens, "rounds": rounds, "forwards": forwards, "tokens_per_forward": tokens / forwards,
-                  "tokens_per_second": tokens / (seconds * more)} for mode, more in (("free", 1.0), ("serial", 1.09))],
+                  "tokens_per_second": tokens / (seconds * more),
+                  **{name: sum(row[1][name] for row in round_sums) for name in ("record", "submit", "wait", "read")}}
+                 for mode, more in (("free", 1.0), ("serial", 1.09), ("free", 1.02), ("free", 0.99), ("serial", 1.1))],
         "totals": {"free_span": None if awkward else 0.94 * serial, "free_groups": None if awkward else 0.93 * serial,
                    "serial_sum": serial},
         "shaders": [], "layers": [], "phases": [], "rounds": [], "costliest": [], "events": events, "submissions": submissions,
@@ -188,14 +189,14 @@ def profile(rounds, layers, awkward=False):
         result["shaders"].append({
             "op": op, "shader": shader, "phase": phase, "calls": calls, "rows_mean": rows / calls, "total": total,
             "mean": total / calls, "least": least, "most": most, "share": total / serial, "free_total": 0.94 * total,
-            "bytes_read": read, "bytes_written": written, "operations": operations, **rates(total, read + written, operations),
+            "run_totals": [0.97 * total, 1.03 * total], "bytes_read": read, "bytes_written": written, "operations": operations, **rates(total, read + written, operations),
             "workgroup": [64, 1, 1]})
     for (layer, op), (calls, total, rows, read, written, operations, least, most) in sorted(layer_sums.rows.items()):
-        result["layers"].append({"layer": layer, "op": op, "calls": calls, "total": total, "mean": total / calls,
-                                 "share": total / serial, **rates(total, read + written, operations)})
+        result["layers"].append({"layer": layer, "op": op, "calls": calls, "rows_mean": rows / calls, "total": total,
+                                 "mean": total / calls, "least": least, "most": most, "share": total / serial, **rates(total, read + written, operations)})
     for phase, (calls, total, rows, read, written, operations, least, most) in phases.rows.items():
         result["phases"].append({"phase": phase, "submissions": sum(s["phase"] == phase for s in submissions), "calls": calls,
-                                 "rows": rows, "total": total, "share": total / serial,
+                                 "rows_mean": rows / calls, "total": total, "share": total / serial,
                                  **rates(total, read + written, operations)})
     for number, (forwards_here, sums) in enumerate(round_sums):
         result["rounds"].append({"round": number, "submissions": forwards_here, **sums, "slots_remaining": per_round[number][0],

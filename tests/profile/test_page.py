@@ -211,9 +211,9 @@ class PageTest(unittest.TestCase):
         self.value("document.getElementById('timeline-canvas').focus()")
         self.browser.key("ArrowRight")
         # One group between two barriers: one slice that lists its members.
-        self.assertRegex(self.value(details), "^gather \\+ embed .*measured together 2 dispatches 1 gather . rows_gather")
+        self.assertRegex(self.value(details), "^rows gather \\+ embed .*measured together 2 dispatches 1 rows gather . rows_gather")
         self.browser.key("ArrowRight")
-        self.assertRegex(self.value(details), "^norm .*shader rmsnorm layer 0 ")
+        self.assertRegex(self.value(details), "^input norm .*shader rmsnorm layer 0 ")
         self.browser.key("ArrowUp")
         self.assertRegex(self.value(details), "^layer 0 time ")
         self.browser.key("Enter")
@@ -280,6 +280,30 @@ class PageTest(unittest.TestCase):
         self.open("bare")
         self.assertIn("no times of submissions", self.value("document.getElementById('timeline').innerText"))
 
+    def test_buttons_step_through_rounds_and_dispatches(self):
+        self.open("long")
+        profile = SAMPLES["long"]()
+        known = sorted({row[0] for row in profile["trace"]["dispatches"]})
+        begins = [min(row[9] for row in profile["trace"]["dispatches"] if row[0] == index) for index in known]
+        shown = lambda: float(re.match(r"([\d.]+) (s|ms) to", self.readout()).group(1)) * (
+            1e-3 if " ms to" in self.readout() else 1)
+        self.value("document.querySelector('[title=\"Show the whole run\"]').click()")
+        for begin in begins[:4]:
+            self.value("document.querySelector('[title=\"Show the next dispatches\"]').click()")
+            self.assertAlmostEqual(shown(), begin, delta=0.2)
+        self.value("document.querySelector('[title=\"Show the dispatches before\"]').click()")
+        self.assertAlmostEqual(shown(), begins[2], delta=0.2)
+        self.value("document.querySelector('[title=\"Show the whole run\"]').click()")
+        self.value("document.querySelector('[title=\"Show the round before\"]').click()")
+        self.assertTrue(self.value("document.getElementById('timeline-details').innerText").startswith("round 199"))
+
+    def test_the_summary_tells_the_median_run(self):
+        self.open("usual")
+        run = SAMPLES["usual"]()["runs"][0] # of three free-running ones the second in time
+        text = self.value("document.querySelector('.figures').innerText")
+        self.assertIn("%d tokens in %s, the median of 3 runs" % (run["tokens"], three_digits(run["seconds"])), text)
+        self.assertIn("6.4 % over the span", text)
+
     # ---- The other drawings -----------------------------------------------------------------------------------------
 
     def test_every_kernel_with_operations_and_time_is_a_point(self):
@@ -325,7 +349,7 @@ class PageTest(unittest.TestCase):
         self.open("long")
         cells = {(c["layer"], c["op"]): c for c in SAMPLES["long"]()["layers"]}
         ops = self.value("[...document.querySelectorAll('.heat thead th')].slice(1).map(e => e.textContent)")
-        for button, (name, scale) in enumerate((("mean", 1e3), ("share", 100), ("gb_per_second", 1), ("percent_of_floor", 1))):
+        for button, (name, scale) in enumerate((("mean", 1e6), ("share", 100), ("gb_per_second", 1), ("percent_of_floor", 1))):
             self.value("document.querySelectorAll('#layers .choice button')[%d].click()" % button)
             rows = self.value("[...document.querySelectorAll('.heat tbody tr')].map(r => [...r.cells].map(c => c.textContent))")
             self.assertEqual([row[0] for row in rows], [str(layer) for layer in range(36)])

@@ -54,10 +54,10 @@ export const count = scaled([
     [1, ''],
 ]);
 
-// The unit in which a whole column of times is told: the smallest that leaves its largest under 10,000.
+// The unit in which a whole column of times is told: the smallest that leaves its largest under 100,000.
 export function timeUnit(values) {
     const most = Math.max(0, ...values.filter(finite).map(Math.abs));
-    return most > 0 ? ([...TIMES].reverse().find(([size]) => most < 1e4 * size) ?? TIMES[0]) : TIMES[1];
+    return most > 0 ? ([...TIMES].reverse().find(([size]) => most < 1e5 * size) ?? TIMES[0]) : TIMES[1];
 }
 
 // Text of tokens: spaces and what cannot be seen made visible.

@@ -17,10 +17,11 @@ function decode(profile) {
             continue;
         }
         const length = event.count > 0 ? event.count : 1;
-        rounds = Math.max(rounds, event.round + 1);
-        if (event.kind !== 'finished') {
-            positions = Math.max(positions, event.position + length);
+        if (event.kind === 'finished') {
+            continue; // it comes after the last round
         }
+        rounds = Math.max(rounds, event.round + 1);
+        positions = Math.max(positions, event.position + length);
         for (let position = event.position; position < event.position + length; position++) {
             const one = { round: event.round, token: event.token, text: event.text };
             if (event.kind === 'planned') {

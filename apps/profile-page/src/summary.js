@@ -3,28 +3,41 @@ import { bytes, count, finite, NONE, number, percent, seconds, whole } from './f
 import { definitions, hideTip, html, note, section, showTip } from './dom.js';
 import { inkOn, opColour } from './colours.js';
 import { perPhase } from './profile.js';
-import { column, table } from './table.js';
+import { column, hostTimes, table } from './table.js';
 
-const free = (profile) => profile.runs.find((run) => run.mode === 'free') ?? profile.runs[0] ?? {};
+// The free-running run of the median time (of an even number the faster one), and how many there are.
+function freeRun({ runs }) {
+    const timed = runs
+        .filter((run) => run.mode === 'free' && finite(run.seconds))
+        .sort((a, b) => a.seconds - b.seconds);
+    return { run: timed[Math.floor((timed.length - 1) / 2)] ?? runs[0] ?? {}, count: timed.length };
+}
+
+const plural = (value, one) => `${whole(value)} ${one}${value === 1 ? '' : 's'}`;
+
+function besideSpan({ free_span: span, serial_sum: sum }) {
+    if (!(span > 0) || !finite(sum)) {
+        return 'each dispatch by itself';
+    }
+    return `${percent(100 * Math.abs(sum / span - 1))} ${sum < span ? 'under' : 'over'} the span`;
+}
 
 function figures(profile) {
-    const run = free(profile);
+    const { run, count: runs } = freeRun(profile);
     const spans = profile.totals;
     const list = [
-        ['tokens a second', number(run.tokens_per_second), `${whole(run.tokens)} tokens in ${seconds(run.seconds)}`],
+        [
+            'tokens a second',
+            number(run.tokens_per_second),
+            `${plural(run.tokens, 'token')} in ${seconds(run.seconds)}${runs > 1 ? `, the median of ${runs} runs` : ''}`,
+        ],
         [
             'tokens a forward',
             number(run.tokens_per_forward),
-            `${whole(run.forwards)} forwards in ${whole(run.rounds)} rounds`,
+            `${plural(run.forwards, 'forward')} in ${plural(run.rounds, 'round')}`,
         ],
         ['free-running span', seconds(spans.free_span), `groups between barriers: ${seconds(spans.free_groups)}`],
-        [
-            'serialised sum',
-            seconds(spans.serial_sum),
-            spans.free_span > 0 && finite(spans.serial_sum)
-                ? `${percent(100 * (spans.serial_sum / spans.free_span - 1))} over the span`
-                : 'each dispatch by itself',
-        ],
+        ['serialised sum', seconds(spans.serial_sum), besideSpan(spans)],
     ];
     return html(
         'dl',
@@ -142,6 +155,7 @@ function facts({ device, model, settings, ceilings }) {
                 ['name', device.name],
                 ['driver', device.driver],
                 ['type', device.type],
+                ['tiers', device.tiers],
                 ['GPU clock', clock(device)],
                 ['read', ceiling(ceilings.read_gb_per_second, 'GB/s')],
                 ['read, as much as the weights', ceiling(ceilings.read_model_gb_per_second, 'GB/s')],
@@ -217,6 +231,7 @@ export function drawSummary(profile) {
                     column.text('mode', (run) => run.mode),
                     column.time('time', (run) => run.seconds, runs),
                     column.time('GPU', (run) => run.gpu_seconds, runs),
+                    ...hostTimes(runs),
                     column.whole('tokens', (run) => run.tokens),
                     column.whole('rounds', (run) => run.rounds),
                     column.whole('forwards', (run) => run.forwards),

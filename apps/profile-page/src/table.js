@@ -22,6 +22,10 @@ export const column = {
     },
 };
 
+// What the host does for a submission, one after the other.
+export const hostTimes = (rows) =>
+    ['record', 'submit', 'wait', 'read'].map((name) => column.time(name, (row) => row[name], rows, 'Host'));
+
 const missing = (value) => value === null || value === undefined || Number.isNaN(value);
 
 // Missing values come last, whichever way the others go.

@@ -1,7 +1,7 @@
 // The tables: what the terminal prints, sortable.
 import { finite, NONE, number, whole } from './format.js';
 import { html, note, section } from './dom.js';
-import { column, table } from './table.js';
+import { column, hostTimes, table } from './table.js';
 
 const layerName = {
     name: 'layer',
@@ -18,6 +18,28 @@ const rates = [
     ),
 ];
 
+// Between the least and the most that a run took for it, beside their mean.
+function spread({ run_totals: totals }) {
+    const known = Array.isArray(totals) ? totals.filter(finite) : [];
+    const sum = known.reduce((a, b) => a + b, 0);
+    return known.length > 1 && sum > 0 ? (100 * known.length * (Math.max(...known) - Math.min(...known))) / sum : null;
+}
+
+// The numbers of whatever was added up; the last SPREADS of them say how they vary.
+const SPREADS = 4;
+const sums = (rows) => [
+    column.time('total', (row) => row.total, rows, 'Serialised'),
+    column.share('share', (row) => row.share, 'Of the serialised sum'),
+    column.whole('calls', (row) => row.calls),
+    column.number('rows', (row) => row.rows_mean ?? row.rows / row.calls, 'Mean over the calls'),
+    column.time('mean', (row) => row.mean, rows),
+    ...rates,
+    column.time('least', (row) => row.least, rows),
+    column.time('most', (row) => row.most, rows),
+    column.percent('spread', spread, 'Between the least and the most of the runs, beside their mean'),
+    column.time('free total', (row) => row.free_total, rows, 'In the free-running runs'),
+];
+
 const shaders = (rows) =>
     table(
         'table-shaders',
@@ -25,16 +47,9 @@ const shaders = (rows) =>
         [
             column.text('op', (row) => row.op),
             column.text('phase', (row) => row.phase),
-            column.time('total', (row) => row.total, rows, 'Serialised'),
-            column.share('share', (row) => row.share, 'Of the serialised sum'),
-            column.whole('calls', (row) => row.calls),
-            column.number('rows', (row) => row.rows_mean, 'Mean over the calls'),
-            column.time('mean', (row) => row.mean, rows),
-            ...rates,
+            ...sums(rows).slice(0, -SPREADS),
             column.text('shader', (row) => row.shader),
-            column.time('least', (row) => row.least, rows),
-            column.time('most', (row) => row.most, rows),
-            column.time('free total', (row) => row.free_total, rows, 'In the free-running runs'),
+            ...sums(rows).slice(-SPREADS),
             column.number('MB read', (row) => (finite(row.bytes_read) ? row.bytes_read / 1e6 : null)),
             column.number('MB written', (row) => (finite(row.bytes_written) ? row.bytes_written / 1e6 : null)),
             column.number(
@@ -49,21 +64,7 @@ const shaders = (rows) =>
     );
 
 const layers = (rows) =>
-    table(
-        'table-layers',
-        'Layers',
-        [
-            layerName,
-            column.text('op', (row) => row.op),
-            column.whole('calls', (row) => row.calls),
-            column.time('total', (row) => row.total, rows),
-            column.share('share', (row) => row.share),
-            column.time('mean', (row) => row.mean, rows),
-            ...rates,
-        ],
-        rows,
-        [0, false],
-    );
+    table('table-layers', 'Layers', [layerName, column.text('op', (row) => row.op), ...sums(rows)], rows, [0, false]);
 
 const phases = (rows) =>
     table(
@@ -71,15 +72,11 @@ const phases = (rows) =>
         'Phases',
         [
             column.text('phase', (row) => row.phase),
+            ...sums(rows),
             column.whole('submissions', (row) => row.submissions),
-            column.whole('calls', (row) => row.calls),
-            column.whole('rows', (row) => row.rows),
-            column.time('total', (row) => row.total, rows),
-            column.share('share', (row) => row.share),
-            ...rates,
         ],
         rows,
-        [4, true],
+        [1, true],
     );
 
 const costliest = (rows) =>
@@ -118,10 +115,7 @@ const rounds = (rows) =>
             column.whole('submissions', (row) => row.submissions),
             column.whole('rows', (row) => row.rows),
             column.time('GPU', (row) => row.gpu, rows),
-            column.time('record', (row) => row.record, rows, 'Host'),
-            column.time('submit', (row) => row.submit, rows, 'Host'),
-            column.time('wait', (row) => row.wait, rows, 'Host'),
-            column.time('read', (row) => row.read, rows, 'Host'),
+            ...hostTimes(rows),
         ],
         rows,
         [0, false],

@@ -96,7 +96,7 @@ class Timeline {
         }
         const at = Math.max(
             0,
-            rounds.findIndex((round) => round.end > (this.sampled?.[0] ?? 0)),
+            rounds.findIndex((round) => round.end > (this.sampled[0]?.begin ?? 0)),
         );
         return [rounds[at].begin, rounds[at + 1]?.end ?? this.end];
     }
@@ -373,22 +373,27 @@ class Timeline {
         this.overview.addEventListener('pointermove', jump);
     }
 
+    // Of spans in order of time, the one after or before what is shown; the first or last when all is shown.
+    neighbour(spans, by) {
+        const [begin, end] = this.scale.domain();
+        const all = end - begin > 0.98 * this.end;
+        const middle = all ? (by > 0 ? -1 : this.end + 1) : (begin + end) / 2;
+        const ahead = by > 0 ? spans.find((one) => one.begin > middle) : spans.filter((one) => one.end < middle).pop();
+        return ahead ?? spans[by > 0 ? spans.length - 1 : 0];
+    }
+
     step(by) {
         const rounds = this.tracks.find((track) => track.name === 'Rounds');
-        if (!rounds) {
-            return;
+        if (rounds) {
+            const round = this.neighbour(rounds.slices, by);
+            this.select(rounds, round);
+            this.showSlice(round);
         }
-        const [begin, end] = this.scale.domain();
-        const middle = (begin + end) / 2;
-        const whole_ = end - begin > 0.98 * this.end;
-        const now = rounds.slices.findIndex((slice) => slice.end >= middle);
-        const index = whole_
-            ? by > 0
-                ? 0
-                : rounds.slices.length - 1
-            : Math.max(0, Math.min(rounds.slices.length - 1, now + by));
-        this.select(rounds, rounds.slices[index]);
-        this.showSlice(rounds.slices[index]);
+    }
+
+    // To a submission whose dispatches are known.
+    stepSample(by) {
+        this.showSlice(this.neighbour(this.sampled, by));
     }
 }
 
@@ -426,7 +431,7 @@ export function drawTimeline(profile) {
     const frame = html('div', { class: 'frame' }, timeline.overview, timeline.canvas);
     timeline.details.append(note('Point at a slice, tap it, or walk along the slices with the arrow keys.'));
     place.append(
-        note(notes(profile, timeline.sampled !== null)),
+        note(notes(profile, timeline.sampled.length > 0)),
         html(
             'div',
             { class: 'bar-of-tools' },
@@ -443,13 +448,12 @@ export function drawTimeline(profile) {
                 button('Show the round before', '‹ round', () => timeline.step(-1)),
                 button('Show the next round', 'round ›', () => timeline.step(1)),
             ),
-            timeline.sampled
+            timeline.sampled.length > 0
                 ? html(
                       'div',
-                      { class: 'choice' },
-                      button('Show the first submission whose dispatches are known', 'first dispatches', () =>
-                          timeline.show(...timeline.sampled),
-                      ),
+                      { class: 'choice', role: 'group', 'aria-label': 'Submission whose dispatches are known' },
+                      button('Show the dispatches before', '‹ dispatches', () => timeline.stepSample(-1)),
+                      button('Show the next dispatches', 'dispatches ›', () => timeline.stepSample(1)),
                   )
                 : null,
             timeline.readout,

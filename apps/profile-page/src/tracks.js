@@ -107,7 +107,7 @@ function groupDetails(items) {
     ];
 }
 
-// { tracks, end, sampled: [begin, end] of the first submission with dispatches, or null }
+// sampled: begin and end of each submission whose dispatches are known
 export function makeTracks(profile) {
     const { submissions, trace } = profile;
     const host = submissions.map(hostSlices);
@@ -179,15 +179,10 @@ export function makeTracks(profile) {
     ].filter((track) => track.slices.length > 0);
     tracks.forEach((track) => track.slices.sort((a, b) => a.begin - b.begin));
     const ends = tracks.flatMap((track) => track.slices.map((slice) => slice.end));
-    const first = dispatches[0]?.items[0].submission;
-    const sampled =
-        dispatches.length === 0
-            ? null
-            : [
-                  dispatches[0].begin,
-                  dispatches
-                      .filter((one) => one.items[0].submission === first)
-                      .reduce((end, one) => Math.max(end, one.end), 0),
-              ];
+    const sampled = enclose(
+        dispatches,
+        (one) => one.items[0].submission,
+        () => ({}),
+    );
     return { tracks, end: ends.reduce((a, b) => Math.max(a, b), 0), sampled };
 }
