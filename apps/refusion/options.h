@@ -88,6 +88,8 @@ struct settings {
     bool csv, tune, sweep;
     struct opt_uint runs; /* profile */
     bool no_ceilings, absolute;
+    bool labels;
+    struct opt_uint capture_round;
     const char *timeline, *compare;
     struct opt_real limit;
 };
