@@ -54,7 +54,7 @@ int main(int argc, char **argv)
     int rc = EXIT_FAILURE;
     if (out) {
         const char *tail = at + strlen(mark);
-        fprintf(out, "#include \"apps/refusion/profile_html.h\"\n\n");
+        fprintf(out, "#include \"apps/refusion/profile/html.h\"\n\n");
         write_array(out, "rf_profile_page_head", page, (size_t)(at - page));
         write_array(out, "rf_profile_page_tail", tail, size - (size_t)(tail - page));
         rc = ferror(out) ? EXIT_FAILURE : EXIT_SUCCESS;

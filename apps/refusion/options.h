@@ -90,7 +90,7 @@ struct settings {
     bool no_ceilings, absolute;
     bool labels;
     struct opt_uint capture_round;
-    const char *timeline, *compare;
+    const char *timeline, *html, *compare;
     struct opt_real limit;
 };
 

@@ -1,5 +1,5 @@
 /* The page that the program carries, and the way a profile gets into it. */
-#include "apps/refusion/profile_html.h"
+#include "apps/refusion/profile/html.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

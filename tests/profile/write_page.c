@@ -1,5 +1,5 @@
 /* write_page PROFILE.json PAGE.html: the page that the program would write, for the tests in a browser. */
-#include "apps/refusion/profile_html.h"
+#include "apps/refusion/profile/html.h"
 
 #include <stdlib.h>
 

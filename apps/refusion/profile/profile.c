@@ -1,5 +1,6 @@
 /* refusion profile: what every shader of every round costs. */
 #include "apps/refusion/interrupt.h"
+#include "apps/refusion/profile/html.h"
 #include "apps/refusion/profile/live.h"
 #include "apps/refusion/profile/profile_json.h"
 #include "apps/refusion/profile/report.h"
@@ -159,6 +160,31 @@ static enum rf_status print(const struct profiling *p, const struct profile_repo
     return status ? status : json_print(json, true, err);
 }
 
+static enum rf_status write_page(const struct profiling *p, const struct profile_report *report,
+                                 struct rf_error *err)
+{
+    const char *path = report->settings->html;
+    cJSON *json;
+    enum rf_status status = profile_to_json(&json, report, true, err);
+    if (!status && p->settings->shader_dir && report->serial.span > 0.0)
+        status = live_json(json, &p->builtin, &p->profile, err);
+    if (status)
+        return status;
+    char *text = cJSON_PrintUnformatted(json);
+    cJSON_Delete(json);
+    FILE *file = text ? fopen(path, "wb") : NULL;
+    if (!text)
+        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "--html: no host memory for the profile");
+    else if (!file)
+        status = rf_fail(err, RF_ERROR_IO, "--html: %s: cannot be written", path);
+    if (!status && profile_html_write(file, text, strlen(text), err))
+        status = rf_fail_within(err, RF_ERROR_IO, "--html: %s", path);
+    if (file && fclose(file) != 0 && !status)
+        status = rf_fail(err, RF_ERROR_IO, "--html: %s: cannot be written", path);
+    free(text);
+    return status;
+}
+
 static enum rf_status report(struct profiling *p, struct rf_error *err)
 {
     const struct settings *s = p->settings;
@@ -180,6 +206,8 @@ static enum rf_status report(struct profiling *p, struct rf_error *err)
     fflush(stdout);
     if (!status && s->timeline)
         status = profile_write_timeline(&report, s->timeline, err);
+    if (!status && s->html)
+        status = write_page(p, &report, err);
     return status;
 }
 
@@ -248,6 +276,8 @@ static enum rf_status run(struct profiling *p, struct rf_error *err)
         status = check_settings(s, err);
     if (!status)
         status = check_output("timeline", s->timeline, err);
+    if (!status)
+        status = check_output("html", s->html, err);
     if (!status && !s->synthetic)
         status = prompt_read(&p->prompt, s, err);
     if (!status && s->synthetic && s->tokens)

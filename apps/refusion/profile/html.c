@@ -1,4 +1,4 @@
-#include "apps/refusion/profile_html.h"
+#include "apps/refusion/profile/html.h"
 
 #include "engine/status.h"
 
