@@ -64,6 +64,7 @@ struct rf_probe {
     uint32_t max_workgroup_subgroups;
     bool size_control_in_compute;
     bool memory_model, subgroup_extended_types, portability_subset;
+    bool frame_boundary;        /* VK_EXT_frame_boundary */
     bool calibrated_timestamps; /* VK_EXT_calibrated_timestamps, with the host's monotonic clock */
 };
 

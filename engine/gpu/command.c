@@ -206,6 +206,7 @@ static enum rf_status open_buffer(struct rf_cmd **out, struct rf_gpu *gpu, const
         rf_cmd_destroy(cmd);
         return status;
     }
+    rf_label_name(gpu, VK_OBJECT_TYPE_COMMAND_BUFFER, (uint64_t)(uintptr_t)cmd->buffer, cmd->label);
     *out = cmd;
     return RF_OK;
 }
@@ -291,6 +292,7 @@ enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dis
         return status;
 
     const struct rf_device_table *vk = &cmd->gpu->vk;
+    rf_label_begin(cmd->gpu, cmd->buffer, label);
     vk->vkCmdBindPipeline(cmd->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, rf_kernel_pipeline(dispatch->kernel));
     if (dispatch->push_size)
         vk->vkCmdPushConstants(cmd->buffer, cmd->gpu->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
@@ -299,6 +301,7 @@ enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dis
         vk->vkCmdDispatchIndirect(cmd->buffer, dispatch->indirect.block->buffer, dispatch->indirect.offset);
     else
         vk->vkCmdDispatch(cmd->buffer, dispatch->groups[0], dispatch->groups[1], dispatch->groups[2]);
+    rf_label_end(cmd->gpu, cmd->buffer);
     ++cmd->dispatches;
     return RF_OK;
 }
@@ -328,7 +331,9 @@ enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_spa
     if (cmd->marks && (status = rf_marks_add(cmd->marks, NULL, UINT32_MAX, err)) != RF_OK)
         return status;
     VkBufferCopy region = {.srcOffset = src.offset, .dstOffset = dst.offset, .size = size};
+    rf_label_begin(cmd->gpu, cmd->buffer, label);
     cmd->gpu->vk.vkCmdCopyBuffer(cmd->buffer, src.block->buffer, dst.block->buffer, 1, &region);
+    rf_label_end(cmd->gpu, cmd->buffer);
     return RF_OK;
 }
 

@@ -11,12 +11,25 @@
 
 struct rf_transfer;
 
+/* Functions of VK_EXT_debug_utils, which are not to be called unless `wanted`. */
+struct rf_labels {
+    bool wanted;
+    uint64_t frame, capture_frame; /* from 1; capture_frame 0: none */
+    PFN_vkSetDebugUtilsObjectNameEXT set_name;
+    PFN_vkCmdBeginDebugUtilsLabelEXT cmd_begin;
+    PFN_vkCmdEndDebugUtilsLabelEXT cmd_end;
+    PFN_vkQueueBeginDebugUtilsLabelEXT queue_begin;
+    PFN_vkQueueEndDebugUtilsLabelEXT queue_end;
+    PFN_vkQueueInsertDebugUtilsLabelEXT queue_insert;
+};
+
 struct rf_gpu {
     struct rf_log_sink sink;
     struct rf_instance instance;
     struct rf_probe probe;
     VkDevice device;
     struct rf_device_table vk;
+    struct rf_labels labels;
     PFN_vkGetCalibratedTimestampsEXT
         read_clocks;                        /* NULL: the device's clock cannot be read beside the host's */
     struct rf_executable_table executables; /* NULLs: not capturing, or the device cannot tell */
@@ -41,6 +54,7 @@ struct rf_gpu {
     /* kernel.c, pipeline_cache.c */
     pthread_mutex_t kernel_mutex;
     struct rf_kernel *kernels;
+    bool builtin_only;
     VkPipelineCache pipeline_cache;
     size_t pipeline_cache_loaded; /* bytes that came from the file */
 
@@ -119,6 +133,13 @@ void rf_capture_free(struct rf_kernel_facts *facts); /* NULL is fine */
 struct rf_cmd;
 /* Between rf_cmd_begin and rf_cmd_end: for what is no dispatch and no copy. */
 VkCommandBuffer rf_cmd_buffer(const struct rf_cmd *cmd);
+
+/* ---- labels.c --------------------------------------------------------------------------------------- */
+
+void rf_labels_load(struct rf_gpu *gpu); /* labels.wanted and capture_frame are set; the device exists */
+void rf_label_name(struct rf_gpu *gpu, VkObjectType type, uint64_t handle, const char *name);
+void rf_label_begin(struct rf_gpu *gpu, VkCommandBuffer buffer, const char *text);
+void rf_label_end(struct rf_gpu *gpu, VkCommandBuffer buffer);
 
 /* ---- marks.c ---------------------------------------------------------------------------------------- */
 

@@ -215,7 +215,7 @@ class Static(OnChip):
 class Options(ProgramTest):
     def test_alone(self):
         for other in [["--csv"], ["--timeline", "x"], ["--runs", "2"], ["--prompt", "x"], ["--tokens", "1"], ["--raw"],
-                      ["--no-ceilings"], ["--disassemble", "x"], ["--prompt-tokens", "4"], ["--compare", "x"]]:
+                      ["--html", "x"], ["--labels"], ["--capture-round", "1"], ["--no-ceilings"], ["--disassemble", "x"], ["--prompt-tokens", "4"], ["--compare", "x"]]:
             with self.subTest(other[0]):
                 self.check_fails(run("--static", *other), 2, f"--static: found it beside {other[0]}, wanted one of them")
         self.check_fails(run("--static", "profile.json"), 2, '--static: found the argument "profile.json"')

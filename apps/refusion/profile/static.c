@@ -523,6 +523,9 @@ static enum rf_status check_options(const struct settings *s, struct rf_error *e
     } others[] = {
         {s->compare, "compare"},
         {s->timeline, "timeline"},
+        {s->html, "html"},
+        {s->labels, "labels"},
+        {s->capture_round.given, "capture-round"},
         {s->csv, "csv"},
         {s->runs.given, "runs"},
         {s->no_ceilings, "no-ceilings"},
