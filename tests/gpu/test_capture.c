@@ -9,6 +9,7 @@
 #include "engine/gpu/cache_file.h"
 #include "engine/gpu/capture.h"
 #include "engine/gpu/internal.h"
+#include "engine/gpu/shader_blobs.h"
 #include "shaders/shared.h"
 #include "tests/gpu/support.h"
 
@@ -97,6 +98,40 @@ static void test_shared_bytes(void **state)
             assert_in_range((unsigned long)rf_statistic_number(lds), cases[i].bytes, cases[i].bytes + 1023);
     }
     rf_gpu_destroy(gpu);
+}
+
+/* Constant expressions and shared types of a damaged module may refer to each other, or to nothing. */
+static void test_damaged(void **state)
+{
+    (void)state;
+    struct rf_error err;
+    const struct rf_shader_blob *blob = NULL;
+    const uint32_t specs[] = {0, 128, 64};
+    uint32_t seed = 5, refused = 0, unknown = 0;
+    for (size_t i = 0; i < rf_shader_blob_count; ++i)
+        if (strcmp(rf_shader_blobs[i].name, "matmul_int8_q8_0") == 0)
+            blob = &rf_shader_blobs[i];
+    assert_non_null(blob);
+    uint32_t *words = malloc(blob->word_count * 4); /* of exact size, for the sanitizer */
+    assert_non_null(words);
+    for (int n = 0; n < 4000; ++n) {
+        struct rf_spirv_info info;
+        memcpy(words, blob->words, blob->word_count * 4);
+        for (int k = 0; k < 20; ++k) {
+            seed = seed * 1664525u + 1013904223u;
+            const uint32_t at =
+                5 + (seed >> 8) % (uint32_t)(blob->word_count / 4 - 5); /* types stand in front */
+            seed = seed * 1664525u + 1013904223u;
+            words[at] = n % 2 ? words[at] ^ 1u << (seed >> 27) : (seed >> 8) % words[3];
+        }
+        if (rf_spirv_read(&info, words, blob->word_count, specs, 3, "damaged", &err))
+            ++refused;
+        else
+            unknown += info.shared_bytes == RF_SHARED_UNKNOWN;
+    }
+    printf("%u refused, %u with shared memory that is not understood\n", refused, unknown);
+    assert_true(refused > 100);
+    free(words);
 }
 
 static void test_what_the_driver_tells(void **state)
@@ -248,11 +283,9 @@ static void test_cache_untouched(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts),
-        cmocka_unit_test(test_shared_bytes),
-        cmocka_unit_test(test_what_the_driver_tells),
-        cmocka_unit_test(test_masked),
-        cmocka_unit_test(test_no_memory_no_work),
+        cmocka_unit_test(test_facts),           cmocka_unit_test(test_shared_bytes),
+        cmocka_unit_test(test_damaged),         cmocka_unit_test(test_what_the_driver_tells),
+        cmocka_unit_test(test_masked),          cmocka_unit_test(test_no_memory_no_work),
         cmocka_unit_test(test_cache_untouched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
