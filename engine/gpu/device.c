@@ -193,7 +193,8 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
                                            .pNext = &out->v12,
                                            .storageBuffer16BitAccess = caps->fp16};
     out->features = (VkPhysicalDeviceFeatures2){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
-                                                .pNext = &out->v11};
+                                                .pNext = &out->v11,
+                                                .features.shaderInt64 = caps->wide};
 #ifdef VK_KHR_cooperative_matrix
     out->coopmat = (VkPhysicalDeviceCooperativeMatrixFeaturesKHR){
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,

@@ -176,12 +176,12 @@ static enum rf_status check_capabilities(const struct rf_gpu *gpu, const struct 
         lacks = "coopmat2";
     if (info->dot_product && !caps->dot_product)
         lacks = "int8dot";
+    if (info->int64 && !caps->wide)
+        lacks = "wide";
     if (lacks)
         return rf_fail(err, RF_ERROR_UNSUPPORTED,
                        "shader %s needs %s, which device %u (%s) lacks or which is disabled", name, lacks,
                        gpu->probe.info.index, gpu->probe.info.name);
-    if (info->int64)
-        lacks = "Int64";
     if (info->float64)
         lacks = "Float64";
     if (info->int8 || info->storage8)

@@ -96,6 +96,8 @@ const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "few", "wi
  * (attention_wide.comp). */
 bool rf_plan_is_wide(const struct rf_forward *forward, const struct forward_plan *plan,
                      enum rf_weight_format format);
+/* ROWS of attention_wide.comp, for workgroups of `group` heads in forwards of up to `rows` rows. */
+uint32_t rf_wide_attention_rows(uint32_t group, uint32_t rows);
 /* One op for each chunk. Returns the splits: more than 1: partials were written instead of y. */
 uint32_t rf_plan_matmul(const struct rf_forward *forward, struct forward_plan *plan,
                         const struct rf_matmul_call *call);

@@ -129,7 +129,7 @@ static const struct spec_set spec_sets[] = {
     { "attention", 2, { 4, 128 } },
     { "attention", 2, { 8, 64 } },
     { "attention", 2, { 8, 128 } },
-    { "attention_wide", 3, { 2, 128, 64 } }, /* for CPUs too */
+    { "attention_wide", 4, { 2, 128, 16, 4 } }, /* for CPUs too */
     { "attention_reduce", 0, { 0 } },
     { "bench_read", 2, { 0, 256 } },
     { "bench_math", 2, { 0, 256 } },
