@@ -30,7 +30,7 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #extension GL_KHR_shader_subgroup_ballot : require
-#extension GL_KHR_shader_subgroup_shuffle : require
+#extension GL_KHR_shader_subgroup_clustered : require
 #ifdef ACT_F16
 #extension GL_EXT_shader_16bit_storage : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
@@ -202,9 +202,14 @@ uint line_head(tile t, uint line)
 // Lane 4 i + c: the sum of vector c's lanes 4 i .. 4 i + 3.
 float add_fours(float a, float b, float c, float d)
 {
-    float ab = (lane % 2 == 1 ? b : a) + subgroupShuffleXor(lane % 2 == 1 ? a : b, 1);
-    float cd = (lane % 2 == 1 ? d : c) + subgroupShuffleXor(lane % 2 == 1 ? c : d, 1);
-    return (lane % 4 >= 2 ? cd : ab) + subgroupShuffleXor(lane % 4 >= 2 ? ab : cd, 2);
+    // Added in all lanes, then chosen: `?:` would run only one side.
+    a = subgroupClusteredAdd(a, 4);
+    b = subgroupClusteredAdd(b, 4);
+    c = subgroupClusteredAdd(c, 4);
+    d = subgroupClusteredAdd(d, 4);
+    a = is_component[1] ? b : a;
+    a = is_component[2] ? c : a;
+    return is_component[3] ? d : a;
 }
 
 // score[l][v]: over the lane's dimensions, of line `first_line + l` and key `v * vector_quads() + lane / 4`

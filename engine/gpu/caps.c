@@ -364,8 +364,9 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
     caps->cpu = out->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     caps->wide = !rf_masked(mask, RF_CAP_WIDE) && caps->cpu &&
                  (caps->subgroup_size == 8 || caps->subgroup_size == 16) &&
-                 (chain->p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT) &&
-                 chain->features.features.shaderInt64;
+                 (chain->p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
+    caps->wide_attention = caps->wide && chain->features.features.shaderInt64 &&
+                           (chain->p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_CLUSTERED_BIT);
 }
 
 bool rf_subgroups_fit(const struct rf_gpu_caps *caps)

@@ -23,7 +23,8 @@ struct rf_gpu_caps {
     uint32_t max_allocation_count;
     uint32_t cores; /* streaming multiprocessors, compute units, shader cores; 0: the device does not tell */
     bool cpu;       /* the device is the host's CPU */
-    bool wide;      /* a CPU with subgroups of 8 or 16 lanes that can be shuffled: vector registers; and shaderInt64 */
+    bool wide;      /* a CPU with subgroups of 8 or 16 lanes that can be shuffled: vector registers */
+    bool wide_attention; /* and with 64 bit integers and operations of clusters, for attention_wide.comp */
     bool unified_memory; /* no discrete GPU, every device-local heap is host-visible */
     bool fp16;           /* shaderFloat16 and 16-bit storage */
     bool dot_product;    /* shaderIntegerDotProduct, fast or not */

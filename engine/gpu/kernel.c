@@ -176,8 +176,8 @@ static enum rf_status check_capabilities(const struct rf_gpu *gpu, const struct 
         lacks = "coopmat2";
     if (info->dot_product && !caps->dot_product)
         lacks = "int8dot";
-    if (info->int64 && !caps->wide)
-        lacks = "wide";
+    if (info->int64 && !caps->wide_attention)
+        lacks = "wide with 64 bit integers";
     if (lacks)
         return rf_fail(err, RF_ERROR_UNSUPPORTED,
                        "shader %s needs %s, which device %u (%s) lacks or which is disabled", name, lacks,

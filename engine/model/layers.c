@@ -183,7 +183,8 @@ static struct attention_kernel choose_attention(const struct rf_forward *f, cons
     }
     while (group > 8)
         group = rf_divide_up(group, 2); /* at most 8 heads share a workgroup's registers */
-    bool wide = !int8 && rf_plan_is_wide(f, plan, f->weights->layers[layer].qkv.chunks[0].format);
+    bool wide = !int8 && rf_gpu_get_caps(f->gpu)->wide_attention &&
+                rf_plan_is_wide(f, plan, f->weights->layers[layer].qkv.chunks[0].format);
     kernel.shader = int8   ? "attention_int8"
                     : wide ? by_path(f, "attention_wide", "attention_wide_act16")
                            : by_path(f, "attention", "attention_act16");

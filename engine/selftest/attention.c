@@ -282,7 +282,7 @@ static bool choose_kernel(const struct rf_suite *suite, const struct attention_s
         .shader = names[s->kind][s->act == RF_NUMBER_F16],
         .spec_count = s->kind == KIND_WIDE ? 4 : 2,
         .specs = {group, s->head_dim, caps.subgroup_size, rf_wide_attention_rows(group, s->rows)}};
-    return s->kind != KIND_WIDE || caps.wide;
+    return s->kind != KIND_WIDE || caps.wide_attention;
 }
 
 static void run_attention(struct rf_suite *suite, struct attention_shape s)

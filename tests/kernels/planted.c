@@ -58,6 +58,8 @@ static int find_fault(const struct fault *fault)
     rf_context_device(context, &info);
     if ((!info.has_fp16 && strstr(fault->shader, "_act16")) ||
         (!info.has_coopmat && strstr(fault->shader, "coopmat")) ||
+        (strstr(fault->shader, "attention_wide") &&
+         !rf_gpu_get_caps(rf_context_gpu(context))->wide_attention) ||
         (strstr(fault->shader, "_int8") &&
          !(info.has_fp16 && rf_gpu_get_caps(rf_context_gpu(context))->dot_product))) {
         printf("%-26s %-18s not run on this device\n", fault->name, fault->shader);

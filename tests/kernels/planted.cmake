@@ -28,8 +28,8 @@ plant(NAME attention_reads_one_head SHADER attention SOURCE attention.comp
     FROM "push.layer * push.kv_heads + kv_head" TO "push.layer * push.kv_heads" REASON "")
 plant(NAME wide_attention_looks_ahead SHADER attention_wide SOURCE attention_wide.comp
     FROM "float weight = seen ?" TO "float weight = true ?" REASON "")
-plant(NAME wide_attention_joins_segments SHADER attention_wide SOURCE attention_wide.comp
-    FROM "b.seg_first == a.seg_first &&" TO "" REASON "complete")
+plant(NAME wide_attention_forgets_a_tile SHADER attention_wide SOURCE attention_wide.comp
+    FROM "&& follows(max(m, 1) - 1, m)" TO "" REASON "mixed")
 plant(NAME reduce_misses_a_split SHADER attention_reduce SOURCE attention_reduce.comp
     FROM "s < splits" TO "s < max(splits, 2u) - 1" REASON "y +")
 plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE matmul_sums.glsl
