@@ -172,6 +172,9 @@ struct device_features {
 #ifdef VK_EXT_frame_boundary
     VkPhysicalDeviceFrameBoundaryFeaturesEXT frame_boundary;
 #endif
+#ifdef VK_EXT_device_fault
+    VkPhysicalDeviceFaultFeaturesEXT fault;
+#endif
 };
 
 static void ask_features(struct device_features *out, const struct rf_probe *probe)
@@ -218,9 +221,18 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
 #endif
 }
 
-/* Only for tools: what is named has frames. */
-static void ask_frame_boundary(struct device_features *out, struct rf_gpu *gpu)
+/* Only with labels: frames for tools, and what the driver says of a loss. */
+static void ask_for_labels(struct device_features *out, struct rf_gpu *gpu)
 {
+    gpu->probe.device_fault = gpu->probe.device_fault && gpu->labels.wanted;
+#ifdef VK_EXT_device_fault
+    out->fault =
+        (VkPhysicalDeviceFaultFeaturesEXT){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_EXT,
+                                           .pNext = out->features.pNext,
+                                           .deviceFault = VK_TRUE};
+    if (gpu->probe.device_fault)
+        out->features.pNext = &out->fault;
+#endif
 #ifdef VK_EXT_frame_boundary
     gpu->probe.frame_boundary = gpu->probe.frame_boundary && gpu->labels.wanted;
     out->frame_boundary = (VkPhysicalDeviceFrameBoundaryFeaturesEXT){
@@ -230,7 +242,6 @@ static void ask_frame_boundary(struct device_features *out, struct rf_gpu *gpu)
     if (gpu->probe.frame_boundary)
         out->features.pNext = &out->frame_boundary;
 #else
-    (void)out;
     gpu->probe.frame_boundary = false;
 #endif
 }
@@ -250,6 +261,10 @@ static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const s
         names[count++] = "VK_KHR_portability_subset";
     if (probe->caps.memory_budget)
         names[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+#ifdef VK_EXT_device_fault
+    if (probe->device_fault)
+        names[count++] = VK_EXT_DEVICE_FAULT_EXTENSION_NAME;
+#endif
 #ifdef VK_EXT_frame_boundary
     if (probe->frame_boundary)
         names[count++] = VK_EXT_FRAME_BOUNDARY_EXTENSION_NAME;
@@ -266,7 +281,7 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
     const char *extensions[MAX_DEVICE_EXTENSIONS];
     const float priority = 1.0f;
     ask_features(&features, probe);
-    ask_frame_boundary(&features, gpu);
+    ask_for_labels(&features, gpu);
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = probe->family,
                                      .queueCount = 1,
@@ -284,6 +299,11 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
     }
     load_device_functions(gpu);
     rf_labels_load(gpu);
+#ifdef VK_EXT_device_fault
+    if (probe->device_fault)
+        gpu->faults.get_info = (PFN_vkGetDeviceFaultInfoEXT)gpu->instance.get_device_function(
+            gpu->device, "vkGetDeviceFaultInfoEXT");
+#endif
     gpu->vk.vkGetDeviceQueue(gpu->device, probe->family, 0, &gpu->queue);
     return RF_OK;
 }
