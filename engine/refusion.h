@@ -87,7 +87,7 @@ struct rf_device_info {
     uint32_t max_invocations;     /* per workgroup */
     uint32_t cores;               /* multiprocessors, compute units, shader cores; 0: it does not tell */
     uint64_t memory_bytes;        /* largest device-local heap */
-    bool has_fp16, has_int8_dot, has_coopmat, has_coopmat2, unified_memory;
+    bool has_fp16, has_int8_dot, has_coopmat, has_coopmat2, has_coopmat2_matmul, unified_memory;
 };
 
 /* Lists every Vulkan device, usable or not. *infos is malloc'ed, the caller frees it. RF_ERROR_NO_DEVICE when

@@ -23,6 +23,7 @@ static void test_list(void **state)
         bool int8 = infos[i].has_int8_dot && infos[i].has_fp16;
         const char *tiers = int8 ? "int8, fp16, portable" : infos[i].has_fp16 ? "fp16, portable" : "portable";
         const char *have = infos[i].tiers;
+        have += infos[i].has_coopmat2_matmul && strncmp(have, "coopmat2Matmul, ", 16) == 0 ? 16 : 0;
         have += infos[i].has_coopmat2 && strncmp(have, "coopmat2, ", 10) == 0 ? 10 : 0;
         have += infos[i].has_coopmat && strncmp(have, "coopmat, ", 9) == 0 ? 9 : 0;
         assert_string_equal(have, tiers);
