@@ -107,12 +107,12 @@ float acc[SUMS]; // sum i is element i * LOCAL + invocation, rows by columns
 
 #define DECLARE_MATRICES
 #define CLEAR_SUMS() \
-    for (uint i = 0; i < SUMS; i++) { \
+    [[dont_unroll]] for (uint i = 0; i < SUMS; i++) { \
         acc[i] = 0.0; \
     }
 
 #define LOAD_X(ARRAY, TENSOR, VIEW) \
-    for (uint i = gl_LocalInvocationID.x; i < ROWS * TILE_K; i += LOCAL) { \
+    [[dont_unroll]] for (uint i = gl_LocalInvocationID.x; i < ROWS * TILE_K; i += LOCAL) { \
         tensor_element e = locate(TENSOR, VIEW, i); \
         x_tile[i] = float16_t(0.0); \
         if (e.inside) { \
@@ -121,7 +121,7 @@ float acc[SUMS]; // sum i is element i * LOCAL + invocation, rows by columns
     }
 
 #define LOAD_W(ARRAY, TENSOR, VIEW, DECODE) \
-    for (uint i = gl_LocalInvocationID.x; i < TILE_K * TILE_COLUMNS; i += LOCAL) { \
+    [[dont_unroll]] for (uint i = gl_LocalInvocationID.x; i < TILE_K * TILE_COLUMNS; i += LOCAL) { \
         tensor_element e = locate(TENSOR, VIEW, i); \
         w_tile[i] = float16_t(0.0); \
         if (e.inside) { \
@@ -129,13 +129,14 @@ float acc[SUMS]; // sum i is element i * LOCAL + invocation, rows by columns
         } \
     }
 
-// Eight of k at once: Mesa 22's lavapipe leaves a shader's loops after 65535 steps, all of them together.
+// Eight of k at once: Mesa 22's lavapipe leaves a shader's loops after 65535 steps, all of them together. Unrolled, they
+// would take it minutes to compile.
 #define PRODUCT(K) float(x_tile[x_first + K]) * float(w_tile[w_first + K * TILE_COLUMNS])
 #define MULTIPLY() \
     barrier(); \
-    for (uint i = 0; i < SUMS; i++) { \
+    [[dont_unroll]] for (uint i = 0; i < SUMS; i++) { \
         uint e = i * LOCAL + gl_LocalInvocationID.x; \
-        for (uint k = 0; k < TILE_K; k += 8) { \
+        [[dont_unroll]] for (uint k = 0; k < TILE_K; k += 8) { \
             uint x_first = e / TILE_COLUMNS * TILE_K + k, w_first = k * TILE_COLUMNS + e % TILE_COLUMNS; \
             acc[i] += PRODUCT(0) + PRODUCT(1) + PRODUCT(2) + PRODUCT(3) + PRODUCT(4) + PRODUCT(5) + PRODUCT(6) + \
                 PRODUCT(7); \
@@ -144,7 +145,7 @@ float acc[SUMS]; // sum i is element i * LOCAL + invocation, rows by columns
     barrier()
 
 #define FOR_SUMS(FUNCTION, ARGUMENT) \
-    for (uint i = 0; i < SUMS; i++) { \
+    [[dont_unroll]] for (uint i = 0; i < SUMS; i++) { \
         uint e = i * LOCAL + gl_LocalInvocationID.x; \
         acc[i] = FUNCTION(e / TILE_COLUMNS, e % TILE_COLUMNS, acc[i], ARGUMENT); \
     }

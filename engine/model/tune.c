@@ -391,14 +391,15 @@ static enum rf_status fill_random(struct rf_forward *f, struct rf_span span, str
     return status;
 }
 
-/* y [rows][columns] as a shape makes it of random activations with the first matrix. An eighth of the rows, at
- * least one, is missing, and stays zero. */
+/* y [bucket][columns] as a shape makes it of the first `rows` rows of random activations with the first matrix; what
+ * is not written is zero. */
 static enum rf_status make_product(struct rf_forward *f, const struct subject *subject,
-                                   struct rf_matmul_shape shape, float *y, struct rf_error *err)
+                                   struct rf_matmul_shape shape, uint32_t rows, float *y,
+                                   struct rf_error *err)
 {
     struct rf_span output = output_of(f, subject), inputs[] = {f->spans.x, f->spans.act};
     uint64_t x_bytes = (uint64_t)subject->key.k * subject->key.rows * 2;
-    const struct rf_counts counts = {.rows = subject->key.rows - rf_divide_up(subject->key.rows, 8)};
+    const struct rf_counts counts = {.rows = rows};
     struct subject one = *subject;
     struct trial_cmds cmds = {.count = 0};
     double seconds;
@@ -437,33 +438,44 @@ static bool columns_agree(const float *y, const float *wanted, const struct key 
     return true;
 }
 
-/* Whether the shape's products are those of the plain kernel. A driver that cannot make its pipeline is as good as
- * one that makes a wrong one. */
+/* Whether the shape's product of so many rows is that of the plain kernel. A driver that cannot make its pipeline is
+ * as good as one that makes a wrong one: `why` tells. y, wanted: room for [bucket][columns]. */
+static enum rf_status prove_rows(struct rf_forward *f, const struct subject *subject,
+                                 struct rf_matmul_shape shape, uint32_t rows, float *y, float *wanted,
+                                 struct rf_error *why, struct rf_error *err)
+{
+    enum rf_status status =
+        make_product(f, subject, rf_matmul_plain(f, subject->key.rows), rows, wanted, err);
+    if (status)
+        return status;
+    enum rf_status made = make_product(f, subject, shape, rows, y, why);
+    if (!made && !columns_agree(y, wanted, &subject->key))
+        snprintf(why->message, sizeof why->message, "its product of %u rows differs from the plain kernel's",
+                 rows);
+    return made == RF_OK || made == RF_ERROR_INTERNAL || made == RF_ERROR_UNSUPPORTED
+               ? RF_OK
+               : rf_fail(err, made, "%s", why->message);
+}
+
+/* A full bucket, and one with rows missing. */
 static enum rf_status prove_shape(struct rf_forward *f, const struct subject *subject,
                                   struct rf_matmul_shape shape, bool *right, struct rf_error *err)
 {
     size_t count = (size_t)subject->key.rows * subject->key.columns;
-    float *y = calloc(count, sizeof *y), *wanted = calloc(count, sizeof *wanted);
+    const uint32_t rows[] = {subject->key.rows, subject->key.rows - rf_divide_up(subject->key.rows, 8)};
+    float *y = malloc(count * sizeof *y), *wanted = malloc(count * sizeof *wanted);
+    struct rf_error why = {0};
     enum rf_status status =
         y && wanted ? RF_OK : rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a trial");
-    *right = false;
-    if (!status)
-        status = make_product(f, subject, rf_matmul_plain(f, subject->key.rows), wanted, err);
-    if (!status) {
-        struct rf_error refusal = {0};
-        enum rf_status made = make_product(f, subject, shape, y, &refusal);
-        *right = !made && columns_agree(y, wanted, &subject->key);
-        if (made && made != RF_ERROR_INTERNAL && made != RF_ERROR_UNSUPPORTED)
-            status = rf_fail(err, made, "%s", refusal.message);
-        else if (!*right)
-            rf_gpu_log(f->gpu, RF_LOG_WARNING,
-                       "%s, local %u, rows %u, splits %u with %s weights is not used: %s",
-                       rf_matmul_kind_name(shape.kind), shape.local, shape.rows, shape.splits,
-                       rf_weight_format_name(subject->key.format),
-                       made ? refusal.message : "its products differ from the plain kernel's");
-    }
+    for (int i = 0; !status && i < 2 && !why.message[0]; i++)
+        status = prove_rows(f, subject, shape, rows[i], y, wanted, &why, err);
     free(y);
     free(wanted);
+    *right = !why.message[0];
+    if (!status && !*right)
+        rf_gpu_log(f->gpu, RF_LOG_WARNING, "%s, local %u, rows %u, splits %u is not used for %s weights: %s",
+                   rf_matmul_kind_name(shape.kind), shape.local, shape.rows, shape.splits,
+                   rf_weight_format_name(subject->key.format), why.message);
     if (!status)
         status = prepare(f, subject->key.rows, err);
     return status;
@@ -516,6 +528,7 @@ static enum rf_status try_all(struct rf_forward *f, const struct subject *subjec
         struct rf_trial trial = *best;
         double *least = &seconds[shapes[i].kind];
         trial.shape = shapes[i];
+        trial.seconds = 0.0;
         if (cpu && any && is_hopeless(f, subject, shapes[i].kind, seconds, best->seconds))
             continue;
         status = check_shape(f, subject, trial.shape, &trial.wrong, err);
