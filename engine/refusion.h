@@ -103,8 +103,9 @@ struct rf_context_desc {
     /* Index ("0") or a part of the name, any case (a number that is no index counts as one: "4090"); NULL:
      * RF_DEVICE from the environment, else the best: discrete, integrated, virtual, CPU, in that order. */
     const char *device;
-    /* Tiers or capabilities not to use, comma separated: coopmat2, coopmat, int8dot, fp16 and, to simulate a
-     * lesser device, any name that `devices` lists as required; NULL: RF_DISABLE from the environment. */
+    /* Tiers or capabilities not to use, comma separated: coopmat2Matmul, coopmat2, coopmat, int8dot, fp16 and,
+     * to simulate a lesser device, any name that `devices` lists as required; NULL: RF_DISABLE from the
+     * environment. */
     const char *disable;
     /* For the pipeline cache; NULL: $XDG_CACHE_HOME/refusion or ~/.cache/refusion; "": none. */
     const char *cache_dir;

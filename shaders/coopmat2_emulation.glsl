@@ -1,7 +1,7 @@
-// What matmul_coopmat2.comp leaves to the driver, as loops over elements: factors in shared memory, an invocation has
-// every LOCAL-th sum. Layouts, views, blocks and clamping follow GLSL_NV_cooperative_matrix2's definition of
-// coopMatLoadTensorNV, for views without dimensions of their own, constant clamping to zero and up to three
-// dimensions. For tests only: see EMULATE there.
+// What matmul_coopmat2.comp leaves to the driver, as loops over elements: factors in shared memory, an
+// invocation has every LOCAL-th sum. Layouts, views, blocks and clamping follow
+// GLSL_NV_cooperative_matrix2's definition of coopMatLoadTensorNV, for views without dimensions of their
+// own, constant clamping to zero and up to three dimensions. For tests only: see EMULATE there.
 
 struct tensor_layout {
     uint dimensions, dimension[3], stride[3], block[3], offset[3], span[3];
@@ -62,8 +62,8 @@ tensor_layout emulated_stride(tensor_layout t, uint a, uint b, uint c)
     return t;
 }
 
-tensor_layout emulated_slice(tensor_layout t, uint first_a, uint span_a, uint first_b, uint span_b, uint first_c,
-                             uint span_c)
+tensor_layout emulated_slice(tensor_layout t, uint first_a, uint span_a, uint first_b, uint span_b,
+                             uint first_c, uint span_c)
 {
     t.offset = uint[3](t.offset[0] + first_a, t.offset[1] + first_b, t.offset[2] + first_c);
     t.span = uint[3](span_a, span_b, span_c);
@@ -125,21 +125,23 @@ float acc[SUMS]; // sum i is element i * LOCAL + invocation, rows by columns
         tensor_element e = locate(TENSOR, VIEW, i); \
         w_tile[i] = float16_t(0.0); \
         if (e.inside) { \
-            w_tile[i] = DECODE(RfBlock(push.w), uint[2](e.block[0], e.block[1]), uint[2](e.within[0], e.within[1])); \
+            w_tile[i] = DECODE(RfBlock(push.w), uint[2](e.block[0], e.block[1]), \
+                               uint[2](e.within[0], e.within[1])); \
         } \
     }
 
-// Eight of k at once: Mesa 22's lavapipe leaves a shader's loops after 65535 steps, all of them together. Unrolled, they
-// would take it minutes to compile.
+// Eight of k at once: Mesa 22's lavapipe leaves a shader's loops after 65535 steps, all of them together.
+// Unrolled, they would take it minutes to compile.
 #define PRODUCT(K) float(x_tile[x_first + K]) * float(w_tile[w_first + K * TILE_COLUMNS])
 #define MULTIPLY() \
     barrier(); \
     [[dont_unroll]] for (uint i = 0; i < SUMS; i++) { \
         uint e = i * LOCAL + gl_LocalInvocationID.x; \
         [[dont_unroll]] for (uint k = 0; k < TILE_K; k += 8) { \
-            uint x_first = e / TILE_COLUMNS * TILE_K + k, w_first = k * TILE_COLUMNS + e % TILE_COLUMNS; \
-            acc[i] += PRODUCT(0) + PRODUCT(1) + PRODUCT(2) + PRODUCT(3) + PRODUCT(4) + PRODUCT(5) + PRODUCT(6) + \
-                PRODUCT(7); \
+            uint x_first = e / TILE_COLUMNS * TILE_K + k; \
+            uint w_first = k * TILE_COLUMNS + e % TILE_COLUMNS; \
+            acc[i] += PRODUCT(0) + PRODUCT(1) + PRODUCT(2) + PRODUCT(3); \
+            acc[i] += PRODUCT(4) + PRODUCT(5) + PRODUCT(6) + PRODUCT(7); \
         } \
     } \
     barrier()

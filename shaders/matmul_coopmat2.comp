@@ -1,20 +1,23 @@
-// y = epilogue(x w^T) with cooperative matrices of a workgroup (VK_NV_cooperative_matrix2), for more than 8 rows: x
-// [M][k] in f16 quads [k / 4][ldx], w [columns][k] in blocks of 8 columns (weights.glsl); f16 factors, f32 sums over
-// steps of k in ascending order, in what order within a step is the device's affair.
+// y = epilogue(x w^T) with cooperative matrices of a workgroup (VK_NV_cooperative_matrix2), for more than 8
+// rows: x [M][k] in f16 quads [k / 4][ldx], w [columns][k] in blocks of 8 columns (weights.glsl); f16
+// factors, f32 sums over steps of k in ascending order, in what order within a step is the device's affair.
 //
-// A workgroup makes ROWS rows of TILE_COLUMNS columns as one matrix of sums, so up to ROWS rows every byte of weights
-// is read from memory once. The driver brings both factors, TILE_K of k at a time, as tensors:
+// A workgroup makes ROWS rows of TILE_COLUMNS columns as one matrix of sums, so up to ROWS rows every byte
+// of weights is read from memory once. The driver brings both factors, TILE_K of k at a time, as tensors:
 //   x  three dimensions, k / 4, rows, 4, seen as rows by k through a view that puts rows first
-//   w  two dimensions, columns, k, seen as k by columns. Its blocks are octets of 8 columns; a block's numbers, scales
-//      and minima stand in different places, so the decode function finds them by the block's coordinates and makes
-//      no use of its pointer. bf16 and f32 beyond f16's range saturate
-// What lies beyond the rows of the forward, beyond k or beyond the last block of columns is zero by the tensors' clamp
-// mode and is not read. Sums go through shared memory to the epilogues, STAGED_ROWS rows at a time. A row's result
-// depends neither on its index nor on the other rows. Grid: (columns / TILE_COLUMNS, rows / ROWS), both rounded up,
-// (1 or splits with PARTIAL). Splits are whole steps. -D: ACT_F16, WEIGHT_..., EMULATE
+//   w  two dimensions, columns, k, seen as k by columns. Its blocks are octets of 8 columns; a block's
+//      numbers, scales and minima stand in different places, so the decode function finds them by the
+//      block's coordinates and makes no use of its pointer. It is asked for single numbers: whether a word
+//      is loaded once for all that are in it is the driver's affair, or the cache's. bf16 and f32 beyond
+//      f16's range saturate
+// What lies beyond the rows of the forward, beyond k or beyond the last block of columns is zero by the
+// tensors' clamp mode and is not read. Sums go through shared memory to the epilogues, STAGED_ROWS rows at
+// a time. A row's result depends neither on its index nor on the other rows. Grid: (columns / TILE_COLUMNS,
+// rows / ROWS), both rounded up, (1 or splits with PARTIAL). Splits are whole steps. -D: ACT_F16,
+// WEIGHT_..., EMULATE
 //
-// EMULATE is for tests: coopmat2_emulation.glsl has loops over elements instead of what the driver does, so that
-// everything else here runs on devices without the extension.
+// EMULATE is for tests: coopmat2_emulation.glsl has loops over elements instead of what the driver does, so
+// that everything else here runs on devices without the extension.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -77,7 +80,8 @@ float load_halves(RfWeights w, uint at, uint column)
 
 float16_t decode(const in RfBlock block, const in uint coordinates[2], const in uint inside[2])
 {
-    float value = load_number(push.w, coordinates[0] * block_size(push.k), push.k, coordinates[1], inside[1], inside[0]);
+    uint base = coordinates[0] * block_size(push.k);
+    float value = load_number(push.w, base, push.k, coordinates[1], inside[1], inside[0]);
 #if defined(WEIGHT_BF16) || defined(WEIGHT_F32)
     value = clamp(value, -65504.0, 65504.0);
 #endif
@@ -102,7 +106,8 @@ sums staged_sums(uint row, uint g)
 
 void main()
 {
-    uint count = row_count(), row_first = gl_WorkGroupID.y * ROWS, column_first = gl_WorkGroupID.x * TILE_COLUMNS;
+    uint count = row_count(), blocks = (push.columns + RF_COLUMNS - 1) / RF_COLUMNS;
+    uint row_first = gl_WorkGroupID.y * ROWS, column_first = gl_WorkGroupID.x * TILE_COLUMNS;
     if (row_first >= count || column_first >= push.columns) {
         return;
     }
@@ -112,7 +117,7 @@ void main()
     VIEW_3(1, 0, 2) rows_first = createTensorViewNV(3, false, 1, 0, 2);
     LAYOUT(2) w_layout = createTensorLayoutNV(2, CLAMP);
     w_layout = setTensorLayoutBlockSizeNV(w_layout, RF_COLUMNS, 8);
-    w_layout = setTensorLayoutDimensionNV(w_layout, (push.columns + RF_COLUMNS - 1) / RF_COLUMNS * RF_COLUMNS, push.k);
+    w_layout = setTensorLayoutDimensionNV(w_layout, blocks * RF_COLUMNS, push.k);
     VIEW_2(1, 0) k_first = createTensorViewNV(2, false, 1, 0);
 
     DECLARE_MATRICES
@@ -121,7 +126,8 @@ void main()
     uint end = octet_end();
     for (uint o = octet_first(); o < end; o += TILE_K / 8) {
         LOAD_X(x.x, sliceTensorLayoutNV(x_layout, 2 * o, TILE_K / 4, row_first, ROWS, 0, 4), rows_first);
-        LOAD_W(push.w.x, sliceTensorLayoutNV(w_layout, column_first, TILE_COLUMNS, 8 * o, TILE_K), k_first, decode);
+        LOAD_W(push.w.x, sliceTensorLayoutNV(w_layout, column_first, TILE_COLUMNS, 8 * o, TILE_K), k_first,
+               decode);
         MULTIPLY();
     }
 
@@ -130,8 +136,8 @@ void main()
         barrier();
         for (uint i = gl_LocalInvocationID.x; i < STAGED_ROWS * staged_groups(TILE_COLUMNS); i += LOCAL) {
             uint row = staged_row(i, STAGED_ROWS, TILE_COLUMNS);
-            finish_staged(row, row_first + first + row, staged_group(i, STAGED_ROWS, TILE_COLUMNS), column_first,
-                          count);
+            uint group = staged_group(i, STAGED_ROWS, TILE_COLUMNS);
+            finish_staged(row, row_first + first + row, group, column_first, count);
         }
         barrier();
     }

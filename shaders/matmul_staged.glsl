@@ -1,6 +1,6 @@
-// The epilogues where sums go through shared memory (matmul_coopmat.comp, matmul_coopmat2.comp): a group is what an
-// invocation takes of a row at a time, RF_COLUMNS columns or with REDUCE a RF_LOGIT_TILE. Included after
-// matmul_sums.glsl.
+// The epilogues where sums go through shared memory (matmul_coopmat.comp, matmul_coopmat2.comp): a group is
+// what an invocation takes of a row at a time, RF_COLUMNS columns or with REDUCE a RF_LOGIT_TILE. Included
+// after matmul_sums.glsl.
 
 // The including shader's: columns 8 g..8 g + 7 of a row in shared memory.
 sums staged_sums(uint row, uint g);

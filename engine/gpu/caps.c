@@ -383,7 +383,8 @@ static void read_limits(struct rf_probe *out, const struct device_chain *chain)
     memcpy(out->device_uuid, chain->p11.deviceUUID, VK_UUID_SIZE);
 }
 
-/* What shaders/coopmat2_emulation.glsl can do in 32 KiB of shared memory: both factors take 16 KiB of them. */
+/* What shaders/coopmat2_emulation.glsl can do in 32 KiB of shared memory: both factors take 16 KiB of them.
+ * */
 static const struct rf_workgroup_matrices emulated_matrices = {.count = 2,
                                                                .list = {{128, 16, 16, 16}, {256, 32, 32, 16}},
                                                                .max_dimension = 64,

@@ -37,8 +37,8 @@ enum rf_capability {
     RF_CAP_COOPMAT_ATTENTION, /* only to be masked: attention without matrix units beside products with them */
     RF_CAP_SPLITS,            /* only to be masked: no product is split over k */
     RF_CAP_WHOLE_K,           /* only to be masked: every product that can be is split over k */
-    /* Only to be masked: coopmat2Matmul on any device with fp16, which must then find emulations of its shaders in
-     * shader_dir (tests/kernels). */
+    /* Only to be masked: coopmat2Matmul on any device with fp16, which must then find emulations of its shaders
+     * in shader_dir (tests/kernels). */
     RF_CAP_COOPMAT2_UNITS,
     RF_CAP_LOADER, /* only to be masked: as if there were no Vulkan loader */
     RF_CAP_COUNT

@@ -13,8 +13,8 @@ struct rf_coopmat_shape {
 };
 enum { RF_COOPMAT_SHAPES = 8 };
 
-/* Cooperative matrices of a whole workgroup (VK_NV_cooperative_matrix2), f16 factors and f32 sums: the number of
- * invocations that it must have, and what rows, columns and k are multiples of. */
+/* Cooperative matrices of a whole workgroup (VK_NV_cooperative_matrix2), f16 factors and f32 sums: the
+ * number of invocations that it must have, and what rows, columns and k are multiples of. */
 struct rf_workgroup_matrix {
     uint32_t invocations, m, n, k;
 };

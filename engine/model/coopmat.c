@@ -137,7 +137,8 @@ uint32_t rf_coopmat2_rows(const struct rf_gpu_caps *caps, uint32_t local, uint32
     return matrix ? rf_divide_up(rows, matrix->m) * matrix->m : 0;
 }
 
-/* As long as possible: a step is a round trip to memory. It divides RF_SPLIT_K, so that splits are whole steps. */
+/* As long as possible: a step is a round trip to memory. It divides RF_SPLIT_K, so that splits are whole
+ * steps. */
 static bool choose_step(struct rf_coopmat2_tiling *t, const struct rf_workgroup_matrix *matrix,
                         uint32_t max_dimension)
 {
@@ -197,7 +198,8 @@ static bool can_attend(const struct rf_gpu_caps *caps, const struct rf_coopmat_s
            head_dim % shape->n == 0 && head_dim % shape->k == 0;
 }
 
-/* The largest fragment, and as many subgroups as the rows of the forward fill; a lane has one key of a tile. */
+/* The largest fragment, and as many subgroups as the rows of the forward fill; a lane has one key of a
+ * tile. */
 bool rf_coopmat_attend(const struct rf_gpu_caps *caps, uint32_t group, uint32_t head_dim, uint32_t rows,
                        struct rf_coopmat_attention *out)
 {

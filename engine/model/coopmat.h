@@ -38,14 +38,15 @@ struct rf_coopmat2_tiling {
 };
 /* Whether these shaders are there for this device: built, or emulated for tests. */
 bool rf_coopmat2_built(const struct rf_gpu_caps *caps);
-/* Divides a workgroup of `local` invocations that makes `rows` rows, in whole RF_LOGIT_TILEs of columns. False when
- * this device cannot run it. */
+/* Divides a workgroup of `local` invocations that makes `rows` rows, in whole RF_LOGIT_TILEs of columns.
+ * False when this device cannot run it. */
 bool rf_coopmat2_divide(const struct rf_gpu_caps *caps, uint32_t local, uint32_t rows,
                         struct rf_coopmat2_tiling *out);
-/* The rows that a workgroup of `local` invocations has for `rows` wanted: whole units of the device's; 0: the device
- * has no such workgroup. */
+/* The rows that a workgroup of `local` invocations has for `rows` wanted: whole units of the device's; 0: the
+ * device has no such workgroup. */
 uint32_t rf_coopmat2_rows(const struct rf_gpu_caps *caps, uint32_t local, uint32_t rows);
-/* The pipeline's specialization constants from RF_SPEC_TILE_COLUMNS on, behind the three of all matmul shaders. */
+/* The pipeline's specialization constants from RF_SPEC_TILE_COLUMNS on, behind the three of all matmul
+ * shaders. */
 enum { RF_COOPMAT2_SPECS = 3 };
 void rf_coopmat2_specs(const struct rf_coopmat2_tiling *tiling, uint32_t specs[RF_COOPMAT2_SPECS]);
 

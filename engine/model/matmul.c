@@ -106,8 +106,8 @@ struct rf_matmul_shape rf_matmul_plain(const struct rf_forward *f, uint32_t buck
     return default_many(rf_gpu_get_caps(f->gpu), bucket);
 }
 
-/* Matrix units first; CPU drivers emulate them. COOPMAT2 by trial only, unless tests have it emulated and want
- * nothing else. */
+/* Matrix units first; CPU drivers emulate them. COOPMAT2 by trial only, unless tests have it emulated and
+ * want nothing else. */
 static struct rf_matmul_shape default_shape(const struct rf_forward *f, uint32_t bucket)
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
@@ -170,8 +170,8 @@ static void add_coopmat(const struct rf_forward *f, uint32_t bucket, struct rf_m
     add_shape(f, bucket, coopmat_shape(caps, bucket, 2 * COOPMAT_ROWS, 2 * COOPMAT_COLUMNS), shapes, count);
 }
 
-/* Every workgroup that the device has, for one tile of the bucket's rows and, where that leaves more workgroups, for
- * tiles of COOPMAT_ROWS. */
+/* Every workgroup that the device has, for one tile of the bucket's rows and, where that leaves more
+ * workgroups, for tiles of COOPMAT_ROWS. */
 static void add_coopmat2(const struct rf_forward *f, uint32_t bucket, struct rf_matmul_shape *shapes,
                          uint32_t *count)
 {

@@ -5,11 +5,11 @@
 #include "engine/model/forward_internal.h"
 #include "engine/model/split.h"
 
-/* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE: lanes
- * are columns, for CPUs (matmul_wide.comp). COOPMAT: matrix units, for more than 8 rows on the fp16 path
- * (matmul_coopmat.comp); COOPMAT2: the same by matrices of a workgroup (matmul_coopmat2.comp), which is chosen by
- * trial only, and only where its products are right. Where inputs are int8 (int8.h): FEW (matmul_int8_few.comp) and TILE, with shared
- * memory, for any number of rows (matmul_int8.comp). */
+/* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE:
+ * lanes are columns, for CPUs (matmul_wide.comp). COOPMAT: matrix units, for more than 8 rows on the fp16
+ * path (matmul_coopmat.comp); COOPMAT2: the same by matrices of a workgroup (matmul_coopmat2.comp), which
+ * is chosen by trial only, and only where its products are right. Where inputs are int8 (int8.h): FEW
+ * (matmul_int8_few.comp) and TILE, with shared memory, for any number of rows (matmul_int8.comp). */
 enum rf_matmul_kind {
     RF_MATMUL_MANY,
     RF_MATMUL_FEW,

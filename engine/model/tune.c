@@ -391,8 +391,8 @@ static enum rf_status fill_random(struct rf_forward *f, struct rf_span span, str
     return status;
 }
 
-/* y [bucket][columns] as a shape makes it of the first `rows` rows of random activations with the first matrix; what
- * is not written is zero. */
+/* y [bucket][columns] as a shape makes it of the first `rows` rows of random activations with the first
+ * matrix; what is not written is zero. */
 static enum rf_status make_product(struct rf_forward *f, const struct subject *subject,
                                    struct rf_matmul_shape shape, uint32_t rows, float *y,
                                    struct rf_error *err)
@@ -421,8 +421,8 @@ static enum rf_status make_product(struct rf_forward *f, const struct subject *s
     return status;
 }
 
-/* Column by column, because weights of one may be much larger than another's: f16 weights cost 3e-4 of a column's
- * norm, one wrong number among 512 4e-2. No NaN is right. */
+/* Column by column, because weights of one may be much larger than another's: f16 weights cost 3e-4 of a
+ * column's norm, one wrong number among 512 4e-2. No NaN is right. */
 static bool columns_agree(const float *y, const float *wanted, const struct key *key)
 {
     for (uint32_t n = 0; n < key->columns; n++) {
@@ -438,8 +438,8 @@ static bool columns_agree(const float *y, const float *wanted, const struct key 
     return true;
 }
 
-/* Whether the shape's product of so many rows is that of the plain kernel. A driver that cannot make its pipeline is
- * as good as one that makes a wrong one: `why` tells. y, wanted: room for [bucket][columns]. */
+/* Whether the shape's product of so many rows is that of the plain kernel. A driver that cannot make its
+ * pipeline is as good as one that makes a wrong one: `why` tells. y, wanted: room for [bucket][columns]. */
 static enum rf_status prove_rows(struct rf_forward *f, const struct subject *subject,
                                  struct rf_matmul_shape shape, uint32_t rows, float *y, float *wanted,
                                  struct rf_error *why, struct rf_error *err)

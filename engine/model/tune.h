@@ -1,8 +1,9 @@
 /* Choice of matmul shapes by trial: when a row bucket is recorded for the first time, each candidate makes
  * the same product with the model's own weights, and the fastest is kept for that device, format and bucket.
  * The choices stand in a text file beside the pipeline cache, named by device, driver and shaders, so that a
- * device is tried once. RF_MATMUL_COOPMAT2 has run on no driver yet: it may only be chosen when the products that it
- * makes with the model's weights are right, so that a driver's fault costs speed. A trial that fails or is switched off leaves rf_matmul_default.
+ * device is tried once. RF_MATMUL_COOPMAT2 has run on no driver yet: it may only be chosen when the products
+ * that it makes with the model's weights are right, so that a driver's fault costs speed and not truth. A
+ * trial that fails or is switched off leaves rf_matmul_default.
  *
  * Products that can be split over k are tried once more, each by itself and together with a norm that adds the
  * partials up, so that what a split costs is in its time. */

@@ -333,10 +333,10 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 /* A sum of k terms rounds k times, by 2^-24 of a partial sum that grows like a random walk: the norm of the
  * error is about 0.3 sqrt(k) 2^-24 of the norm of the terms, plus the roundings of the products. Threefold
  * room. A quantized weight is itself rounded: scale times number, and a minimum taken off, which leaves a
- * number up to eight times smaller. COOPMAT and COOPMAT2 make weights f16, which costs 2e-4 in the norm, and how a matrix
- * unit adds is its own affair; a case with a single number may be five times off: 2^-10, half of what
- * quantized products may. Int8 inputs: sums of 16 or 32 are exact; beside what the inputs were before, 1e-2.
- * */
+ * number up to eight times smaller. COOPMAT and COOPMAT2 make weights f16, which costs 2e-4 in the norm,
+ * and how a matrix unit adds is its own affair; a case with a single number may be five times off: 2^-10,
+ * half of what quantized products may. Int8 inputs: sums of 16 or 32 are exact; beside what the inputs were
+ * before, 1e-2. */
 double rf_product_tolerance(const struct rf_product *p)
 {
     if (p->kind == RF_PRODUCT_COOPMAT || p->kind == RF_PRODUCT_COOPMAT2)

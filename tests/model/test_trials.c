@@ -1,5 +1,5 @@
-/* Kernels that have to prove themselves before they are chosen (matmul_coopmat2, emulated): right ones are tried, wrong
- * ones and those that the driver refuses cost nothing but speed. */
+/* Kernels that have to prove themselves before they are chosen (matmul_coopmat2, emulated): right ones are
+ * tried, wrong ones and those that the driver refuses cost nothing but speed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
