@@ -1,5 +1,6 @@
 #include "engine/gpu/caps.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,8 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_MEMORY_BUDGET] = "memoryBudget",
     [RF_CAP_PIPELINE_PROPERTIES] = "pipelineProperties",
     [RF_CAP_UNIFIED_MEMORY] = "unifiedMemory",
+    [RF_CAP_TIMESTAMPS] = "timestamps",
+    [RF_CAP_CALIBRATED_TIMESTAMPS] = "calibratedTimestamps",
     [RF_CAP_PLAIN_MATMUL] = "plainMatmul",
     [RF_CAP_COOPMAT_ATTENTION] = "coopmatAttention",
     [RF_CAP_SPLITS] = "splits",
@@ -55,7 +58,7 @@ static void append(char *list, size_t room, const char *entry)
 
 static enum rf_status unknown_name(const char *name, size_t length, struct rf_error *err)
 {
-    char known[576] = "";
+    char known[768] = "";
     for (int i = 0; i < RF_CAP_COUNT; ++i)
         append(known, sizeof known, capability_names[i]);
     return rf_fail(err, RF_ERROR_ARGUMENT, "disable: \"%.*s\" is no capability; known are %s",
@@ -76,11 +79,13 @@ enum rf_status rf_mask_parse(struct rf_mask *mask, const char *names, struct rf_
                 found = i;
         if (found < 0)
             return unknown_name(names, length, err);
-        mask->bits |= UINT32_C(1) << found;
+        mask->bits |= UINT64_C(1) << found;
         names += length;
     }
     return RF_OK;
 }
+
+static_assert(RF_CAP_COUNT <= 64, "a mask has a bit for each");
 
 bool rf_masked(const struct rf_mask *mask, enum rf_capability capability)
 {
@@ -96,8 +101,10 @@ struct device_chain {
     VkPhysicalDeviceVulkan11Properties p11;
     VkPhysicalDeviceVulkan12Properties p12;
     VkPhysicalDeviceVulkan13Properties p13;
-    bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, coopmat, coopmat2, coopmat2_matmul;
+    bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, ext_calibrated;
+    bool coopmat, coopmat2, coopmat2_matmul;
     bool ext_nv_cores, ext_amd_cores, ext_arm_cores;
+    bool monotonic_clock; /* the device's clock can be read beside it */
     uint32_t cores;
 };
 
@@ -130,6 +137,20 @@ static uint32_t count_cores(const struct device_chain *chain, const struct rf_in
     }
 #endif
     return 0;
+}
+
+static bool reads_monotonic(const struct rf_instance *instance, VkPhysicalDevice physical)
+{
+    VkTimeDomainEXT domains[16];
+    uint32_t count = sizeof domains / sizeof *domains;
+    bool device = false, monotonic = false;
+    if (!instance->get_time_domains || instance->get_time_domains(physical, &count, domains) < VK_SUCCESS)
+        return false;
+    for (uint32_t i = 0; i < count; ++i) {
+        device = device || domains[i] == VK_TIME_DOMAIN_DEVICE_EXT;
+        monotonic = monotonic || domains[i] == VK_TIME_DOMAIN_CLOCK_MONOTONIC_EXT;
+    }
+    return device && monotonic;
 }
 
 static bool supports_compute(const struct rf_instance *instance, VkPhysicalDevice physical)
@@ -189,6 +210,7 @@ static void query_chain(struct device_chain *chain, const struct rf_instance *in
                                                       .pNext = &chain->p11};
     instance->get_properties2(physical, &chain->properties);
     chain->cores = count_cores(chain, instance, physical);
+    chain->monotonic_clock = chain->ext_calibrated && reads_monotonic(instance, physical);
 }
 
 static void query_extensions(struct device_chain *chain, struct rf_probe *out,
@@ -212,12 +234,16 @@ static void query_extensions(struct device_chain *chain, struct rf_probe *out,
             chain->ext_budget = true;
         if (strcmp(name, "VK_KHR_pipeline_executable_properties") == 0)
             chain->ext_pipeline_properties = true;
+        if (strcmp(name, "VK_EXT_calibrated_timestamps") == 0)
+            chain->ext_calibrated = true;
         if (strcmp(name, "VK_NV_shader_sm_builtins") == 0)
             chain->ext_nv_cores = true;
         if (strcmp(name, "VK_AMD_shader_core_properties") == 0)
             chain->ext_amd_cores = true;
         if (strcmp(name, "VK_ARM_shader_core_builtins") == 0)
             chain->ext_arm_cores = true;
+        if (strcmp(name, "VK_EXT_frame_boundary") == 0)
+            out->frame_boundary = true;
         if (strcmp(name, "VK_KHR_portability_subset") == 0)
             out->portability_subset = true;
     }
@@ -331,6 +357,7 @@ static void find_queue_family(struct rf_probe *out, const struct rf_instance *in
         if (!(families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) || !families[i].queueCount)
             continue;
         out->family = i;
+        out->caps.timestamp_bits = families[i].timestampValidBits;
         if (families[i].timestampValidBits)
             out->caps.timestamp_period = out->properties.limits.timestampPeriod;
     }
@@ -432,6 +459,10 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
         !rf_masked(mask, RF_CAP_PIPELINE_PROPERTIES) && chain->ext_pipeline_properties;
     if (rf_masked(mask, RF_CAP_UNIFIED_MEMORY))
         caps->unified_memory = false;
+    if (rf_masked(mask, RF_CAP_TIMESTAMPS))
+        caps->timestamp_period = 0.0f;
+    out->calibrated_timestamps = !rf_masked(mask, RF_CAP_CALIBRATED_TIMESTAMPS) && chain->ext_calibrated &&
+                                 caps->timestamp_period > 0.0f && chain->monotonic_clock;
     caps->cpu = out->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     caps->wide = !rf_masked(mask, RF_CAP_WIDE) && caps->cpu &&
                  (caps->subgroup_size == 8 || caps->subgroup_size == 16) &&

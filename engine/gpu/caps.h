@@ -33,6 +33,8 @@ enum rf_capability {
     RF_CAP_MEMORY_BUDGET,
     RF_CAP_PIPELINE_PROPERTIES,
     RF_CAP_UNIFIED_MEMORY,
+    RF_CAP_TIMESTAMPS,
+    RF_CAP_CALIBRATED_TIMESTAMPS,
     RF_CAP_PLAIN_MATMUL,      /* only to be masked: coopmat wherever it can run */
     RF_CAP_COOPMAT_ATTENTION, /* only to be masked: attention without matrix units beside products with them */
     RF_CAP_SPLITS,            /* only to be masked: no product is split over k */
@@ -46,7 +48,7 @@ enum rf_capability {
 
 /* Set of masked capabilities, bit i for rf_capability i. */
 struct rf_mask {
-    uint32_t bits;
+    uint64_t bits;
 };
 
 /* Parses "fp16, coopmat" (NULL: nothing masked). An unknown name is RF_ERROR_ARGUMENT and the message lists
@@ -66,6 +68,8 @@ struct rf_probe {
     uint32_t max_workgroup_subgroups;
     bool size_control_in_compute;
     bool memory_model, subgroup_extended_types, portability_subset;
+    bool frame_boundary;        /* VK_EXT_frame_boundary */
+    bool calibrated_timestamps; /* VK_EXT_calibrated_timestamps, with the host's monotonic clock */
 };
 
 /* Are the subgroups that kernels may run with neither too small nor too large? */

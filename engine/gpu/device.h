@@ -53,7 +53,8 @@ struct rf_gpu_caps {
     bool splits;            /* products may be split over k; false only when masked */
     bool whole_k;           /* whole ones are wanted too; false only when masked, for tests */
     bool memory_budget, pipeline_properties;
-    float timestamp_period; /* ns per tick; 0: no timestamps */
+    float timestamp_period;  /* ns per tick; 0: no timestamps */
+    uint32_t timestamp_bits; /* of the counter */
 };
 
 struct rf_gpu_desc {
@@ -61,7 +62,8 @@ struct rf_gpu_desc {
     const char *device, *disable, *cache_dir, *shader_dir;
     uint64_t memory_limit;
     uint32_t submission_ms;
-    bool debug_checks, validation;
+    bool debug_checks, validation, debug_labels;
+    uint32_t capture_step;
     rf_log_fn log;
     void *log_user;
 };

@@ -377,6 +377,7 @@ void rf_plan_chunk(const struct rf_forward *f, struct forward_plan *plan, const 
                     matmul_grid(f, plan, shape, chunk->columns, epilogue));
     add_specs(f, op, chunk->format, shape, epilogue);
     rf_op_cost(op, chunk->span.size);
+    rf_op_work(op, rf_work_matmul(f, call, chunk, shape.splits));
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, x, RF_READ);
     rf_op_access(op, chunk->span, RF_READ);
