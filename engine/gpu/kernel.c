@@ -182,6 +182,8 @@ static enum rf_status check_capabilities(const struct rf_gpu *gpu, const struct 
         lacks = "coopmat";
     if (info->cooperative_matrix2 && !caps->coopmat2)
         lacks = "coopmat2";
+    if (info->tensor_addressing && !(caps->coopmat2_matmul && caps->coopmat2_units))
+        lacks = "coopmat2Matmul";
     if (info->dot_product && !caps->dot_product)
         lacks = "int8dot";
     if (lacks)

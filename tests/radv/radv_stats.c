@@ -414,6 +414,8 @@ static int check_shader(const struct chip *chip, const struct rf_shader_blob *bl
         fprintf(table, "| %s | needs cooperative matrices | | | | | | | |\n", blob->name);
     if (family_length(blob->name, "attention_coopmat"))
         return runs ? check_coopmat_attention(chip, blob, table) : 0;
+    if (info.tensor_addressing)
+        return 0;
     if (family_length(blob->name, "matmul_coopmat"))
         return runs ? check_coopmat(chip, blob, table) : 0;
     for (int i = 0; i < SET_COUNT; i++)
