@@ -87,7 +87,7 @@ struct rf_device_info {
     uint32_t max_invocations;     /* per workgroup */
     uint32_t cores;               /* multiprocessors, compute units, shader cores; 0: it does not tell */
     uint64_t memory_bytes;        /* largest device-local heap */
-    bool has_fp16, has_int8_dot, has_coopmat, has_coopmat2, unified_memory;
+    bool has_fp16, has_int8_dot, has_coopmat, has_coopmat2, has_coopmat2_matmul, unified_memory;
 };
 
 /* Lists every Vulkan device, usable or not. *infos is malloc'ed, the caller frees it. RF_ERROR_NO_DEVICE when
@@ -103,8 +103,9 @@ struct rf_context_desc {
     /* Index ("0") or a part of the name, any case (a number that is no index counts as one: "4090"); NULL:
      * RF_DEVICE from the environment, else the best: discrete, integrated, virtual, CPU, in that order. */
     const char *device;
-    /* Tiers or capabilities not to use, comma separated: coopmat2, coopmat, int8dot, fp16 and, to simulate a
-     * lesser device, any name that `devices` lists as required; NULL: RF_DISABLE from the environment. */
+    /* Tiers or capabilities not to use, comma separated: coopmat2Matmul, coopmat2, coopmat, int8dot, fp16 and,
+     * to simulate a lesser device, any name that `devices` lists as required; NULL: RF_DISABLE from the
+     * environment. */
     const char *disable;
     /* For the pipeline cache; NULL: $XDG_CACHE_HOME/refusion or ~/.cache/refusion; "": none. */
     const char *cache_dir;
@@ -120,6 +121,13 @@ struct rf_context_desc {
     bool debug_checks;
     /* Enable VK_LAYER_KHRONOS_validation with synchronization validation, messages to log. */
     bool validation;
+    /* For tools that look on from outside (RenderDoc, RGP, Nsight): objects have names, dispatches and steps have
+     * labels (VK_EXT_debug_utils), and each step is a frame (VK_EXT_frame_boundary, AMD's frame labels). Without
+     * the extension a warning. */
+    bool debug_labels;
+    /* Has RenderDoc capture this step of rf_session_step or rf_sessions_step, counted from 1 over the context;
+     * implies debug_labels. 0: none. */
+    uint32_t capture_step;
     rf_log_fn log; /* may be called from any thread that is inside a call; NULL: silence */
     void *log_user;
 };
@@ -330,6 +338,84 @@ RF_API const char *rf_session_text(const rf_session *session, size_t *length);
  * all of them, eos included, as the original program returns. Valid until the next call on this session. */
 RF_API const uint32_t *rf_session_tokens(const rf_session *session, size_t *count);
 RF_API void rf_session_get_stats(const rf_session *session, struct rf_session_stats *stats);
+
+/* ---- Profiling -------------------------------------------------------------------------------------- */
+
+enum rf_profile_mode {
+    RF_PROFILE_OFF = 0,
+    /* Free-running: the commands are those of a run without profile, with a timestamp where each begins, before
+     * each of their barriers and at the end. Dispatches between two barriers have one time together. */
+    RF_PROFILE_FREE,
+    /* Serialised: a barrier before every dispatch, so that each has a time of its own; what ran side by side
+     * does not, and the sum is at least that of a free-running step. */
+    RF_PROFILE_SERIAL,
+    RF_PROFILE_HOST /* times of the host alone: all that there is on a device without timestamps */
+};
+
+enum rf_profile_phase {
+    RF_PHASE_PREFILL,  /* rows of the prompt, those of the first PLAN included */
+    RF_PHASE_PLAN,     /* masks of all remaining slots */
+    RF_PHASE_VERIFY,   /* drafts of the chosen slots */
+    RF_PHASE_COMPLETE, /* a turn that fills rejected tails, or half of one */
+    RF_PHASE_AR,       /* RF_DECODE_AR */
+    RF_PHASES
+};
+RF_API const char *rf_profile_phase_name(enum rf_profile_phase phase); /* "prefill", "plan", .. */
+
+/* One dispatch, or copy, of a submission. */
+struct rf_profile_dispatch {
+    const char *op;     /* what it is in the model: "qkv", "attention", ..; static */
+    const char *shader; /* variant; "copy"; lives as long as the context */
+    int32_t layer;      /* -1: none */
+    uint32_t pass;      /* forward of the submission that it belongs to: 0 or 1 */
+    uint32_t group;     /* counts the stretches between barriers; equal: they may have run side by side */
+    uint32_t rows;      /* that it worked on */
+    /* Bytes that must move, each once, and multiplications and additions of the mathematics, both counted from
+     * shapes; 0: nothing worth counting. */
+    uint64_t bytes_read, bytes_written, operations;
+    double begin, end; /* of its group, in seconds since gpu_begin */
+};
+
+struct rf_profile_session {
+    rf_session *session;
+    enum rf_profile_phase phase;
+    uint32_t round;            /* from 0 */
+    uint32_t rows;             /* of its own in pass 0 */
+    uint32_t remaining_slots;  /* before the submission; RF_DECODE_AR: 0 */
+    uint32_t chosen_slots;     /* that this round's PLAN chose, as far as it has run */
+    uint32_t committed_tokens; /* by this submission */
+    uint32_t kv_pages;         /* that it holds, scratch included */
+};
+
+/* One submission: what sessions wanted of the device at one time. Times of the host are seconds of
+ * CLOCK_MONOTONIC. Valid during the callback. */
+struct rf_profile_record {
+    enum rf_profile_mode mode;
+    /* Commands are looked up (or recorded, when they are wanted for the first time), handed over, waited for,
+     * and what came of it is read: each begins where the one before ends. */
+    double record_begin, submit_begin, wait_begin, read_begin, end;
+    /* First and last timestamp on the host's clock; equal: none. clock_error: seconds that they may be off; the
+     * distance between the two is exact. */
+    double gpu_begin, gpu_end, clock_error;
+    bool calibrated; /* by VK_EXT_calibrated_timestamps; else by when the wait ended */
+    bool recorded;   /* commands were recorded, and pipelines made, that the next submission will find */
+    uint32_t rows[2], outputs[2]; /* of the forwards; outputs: rows with a result */
+    uint64_t device_memory;       /* bytes that the context holds */
+    const struct rf_profile_session *sessions;
+    uint32_t session_count;
+    const struct rf_profile_dispatch *dispatches; /* in the order of recording; none with RF_PROFILE_HOST */
+    uint32_t dispatch_count;
+};
+/* Called by the thread that steps, after each submission, with the model's lock held: it must not call into the
+ * model or its sessions. */
+typedef void (*rf_profile_fn)(void *user, const struct rf_profile_record *record);
+
+/* From the next submission of the model's sessions on. Commands are recorded anew, so the first submission of
+ * each kind has to be left out where times matter (rf_profile_record.recorded). RF_PROFILE_OFF restores commands
+ * without a timestamp. RF_ERROR_UNSUPPORTED for FREE and SERIAL on a device without timestamps. Thread-safe;
+ * waits for the submission under way. */
+RF_API enum rf_status rf_model_profile(rf_model *model, enum rf_profile_mode mode, rf_profile_fn on_record,
+                                       void *user, struct rf_error *err);
 
 /* ---- Self-test -------------------------------------------------------------------------------------- */
 

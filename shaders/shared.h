@@ -211,7 +211,8 @@ struct rf_push_embed { /* grid: (1, rows); a row outside [first, first + count) 
 RF_CHECK_PUSH(rf_push_embed);
 
 /* Spec 0 GATHER: 0 row m is h's row m, 1 row m is h's row outputs[m] and M = counts.outputs; spec 1 SPLITS:
- * more than 1: h is first increased by the sum of so many partials, and written back; spec 2: invocations. */
+ * more than 1: h is first increased by the sum of so many partials, and written back; spec 2: invocations;
+ * spec 3, with ACT_INT8 BOTH (see quads), else ONE_SUBGROUP: 1 the workgroup is a single one. */
 struct rf_push_rmsnorm { /* grid: (1, rows or outputs) */
     RF_REF(RfCounts) counts;
     RF_REF(RfWords) outputs;  /* read only with GATHER */
@@ -241,6 +242,10 @@ RF_CONST(RF_SPEC_COLUMN_TILES, 8)  /* fragments of a subgroup along the columns 
 RF_CONST(RF_SPEC_K_STEP, 9)        /* k between two barriers, a multiple of the fragment's */
 RF_CONST(RF_SPEC_SHARED, 10)       /* 16-byte words of shared memory */
 RF_CONST(RF_SPEC_ROUND_TILES, 11)  /* row fragments of a subgroup that go through the epilogue at a time */
+/* matmul_coopmat2's own; RF_SPEC_ROWS is the rows of a workgroup there too. */
+RF_CONST(RF_SPEC_TILE_COLUMNS, 3)  /* columns of a workgroup, a multiple of RF_LOGIT_TILE */
+RF_CONST(RF_SPEC_TILE_K, 4)        /* k of one product, a divisor of RF_SPLIT_K */
+RF_CONST(RF_SPEC_STAGED_ROWS, 5)   /* rows that go through the epilogue at a time, a divisor of RF_SPEC_ROWS */
 RF_CONST(RF_EPILOGUE_STORE, 0)     /* y f32 [m][ldy], column n_first + n */
 RF_CONST(RF_EPILOGUE_RESIDUAL, 1)  /* the same, added to what is there, times `scale` */
 RF_CONST(RF_EPILOGUE_SWIGLU,

@@ -38,7 +38,7 @@ static double load_average(void)
     return getloadavg(&load, 1) == 1 ? load : -1.0;
 }
 
-static void date_text(char text[32])
+void bench_date(char text[32])
 {
     time_t now = time(NULL);
     struct tm parts;
@@ -71,7 +71,7 @@ static double whole_rate(const struct rf_bench_decode *result)
 
 /* ---- JSON ------------------------------------------------------------------------------------------- */
 
-static cJSON *ceilings_json(const struct rf_bench_ceilings *c)
+cJSON *bench_ceilings_json(const struct rf_bench_ceilings *c)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddNumberToObject(json, "read_gb_per_second", c->read_gb_per_second);
@@ -93,7 +93,7 @@ static cJSON *ceilings_json(const struct rf_bench_ceilings *c)
 static void begin_json(struct bench_report *report, const struct rf_bench_ceilings *ceilings)
 {
     char date[32];
-    date_text(date);
+    bench_date(date);
     cJSON *object = report->object = cJSON_CreateObject();
     cJSON_AddStringToObject(object, "version", rf_version());
     cJSON_AddStringToObject(object, "date", date);
@@ -115,7 +115,7 @@ static void begin_json(struct bench_report *report, const struct rf_bench_ceilin
     cJSON_AddNumberToObject(model, "parameters", (double)report->info.parameters);
     cJSON_AddNumberToObject(model, "weight_bytes", (double)report->info.weight_bytes);
     cJSON_AddStringToObject(model, "precision", report->info.precision);
-    cJSON_AddItemToObject(object, "ceilings", ceilings_json(ceilings));
+    cJSON_AddItemToObject(object, "ceilings", bench_ceilings_json(ceilings));
     report->tune = cJSON_AddArrayToObject(object, "tune");
     report->sweep = cJSON_AddArrayToObject(object, "sweep");
     report->forward = cJSON_AddArrayToObject(object, "forward");
@@ -267,11 +267,14 @@ void bench_report_trial(struct bench_report *report, const struct rf_bench_trial
         cJSON_AddStringToObject(json, "kernel", trial->kernel);
         cJSON_AddNumberToObject(json, "us", trial->seconds * 1e6);
         cJSON_AddBoolToObject(json, "chosen", trial->chosen);
+        cJSON_AddBoolToObject(json, "wrong", trial->wrong);
         cJSON_AddItemToArray(report->tune, json);
     } else if (report->style == BENCH_TABLE) {
         printf("%s %s, %" PRIu32 " rows of %" PRIu32 " by %" PRIu32 ": %s", trial->chosen ? "taken" : "tried",
                trial->format, trial->rows, trial->k, trial->columns, trial->kernel);
-        if (trial->seconds > 0.0)
+        if (trial->wrong)
+            printf(": its product is wrong on this device, not taken\n");
+        else if (trial->seconds > 0.0)
             printf(": %.1f us\n", trial->seconds * 1e6);
         else
             printf(" (kept from an earlier start, or there is no other)\n");
@@ -373,7 +376,7 @@ enum rf_status bench_report_end(struct bench_report *report, const rf_bench *ben
     if (failure)
         cJSON_AddStringToObject(object, "failure", failure);
     if (raised) {
-        cJSON_ReplaceItemInObjectCaseSensitive(object, "ceilings", ceilings_json(&last));
+        cJSON_ReplaceItemInObjectCaseSensitive(object, "ceilings", bench_ceilings_json(&last));
         cJSON_ArrayForEach(cell, report->forward) renew_floor(cell, bench);
         cell = cJSON_GetObjectItemCaseSensitive(object, "prefill");
         if (cJSON_IsObject(cell))

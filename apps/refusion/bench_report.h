@@ -33,6 +33,10 @@ void bench_report_decode(struct bench_report *report, enum rf_decode decode,
 enum rf_status bench_report_end(struct bench_report *report, const rf_bench *bench, const char *failure,
                                 struct rf_error *err);
 
+/* What the profiler says in the same way. */
+cJSON *bench_ceilings_json(const struct rf_bench_ceilings *ceilings);
+void bench_date(char text[32]); /* UTC, ISO 8601 */
+
 double bench_percent_of_floor(const struct rf_bench_forward *cell);
 
 #endif

@@ -1,26 +1,15 @@
 /* refusion generate: one prompt, one answer. */
 #include "apps/refusion/dispatches.h"
 #include "apps/refusion/engine_open.h"
-#include "apps/refusion/input.h"
 #include "apps/refusion/interrupt.h"
 #include "apps/refusion/program.h"
+#include "apps/refusion/prompt.h"
 #include "apps/refusion/respond.h"
 #include "engine/decode/settings.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* A question that the tiny model answers well. */
-static const char sample_question[] =
-    "Write a Python function sum_odd(nums) that sums the odd numbers in a list.";
-
-struct prompt {
-    struct ids ids;   /* --tokens; items NULL: text */
-    struct text text; /* bytes NULL: `words` is used */
-    const char *words;
-    size_t length;
-};
 
 /* Options that would have no effect beside one another are refused. */
 static enum rf_status check_pairs(const struct settings *s, struct rf_error *err)
@@ -44,73 +33,6 @@ static enum rf_status check_pairs(const struct settings *s, struct rf_error *err
                        pairs[i].other);
     }
     return RF_OK;
-}
-
-static enum rf_status read_prompt(struct prompt *prompt, const struct settings *settings,
-                                  struct rf_error *err)
-{
-    *prompt = (struct prompt){0};
-    if (settings->tokens)
-        return read_ids(&prompt->ids, "--tokens", settings->tokens, err);
-    const char *name = "--prompt";
-    prompt->words = settings->prompt;
-    if (!prompt->words && stdin_is_given()) {
-        name = "standard input";
-        stdin_announce_wait("the prompt");
-        enum rf_status status = read_stream(&prompt->text, stdin, name, err);
-        if (status)
-            return status;
-        struct text *text = &prompt->text;
-        if (text->length && text->bytes[text->length - 1] == '\n')
-            text->length--;
-        prompt->words = text->bytes;
-        prompt->length = text->length;
-    } else if (!prompt->words) {
-        prompt->words = sample_question;
-        if (!settings->quiet)
-            fprintf(stderr, "refusion: no --prompt; asking: %s\n", sample_question);
-    }
-    if (name[0] == '-')
-        prompt->length = strlen(prompt->words);
-    if (prompt->length == 0) {
-        return rf_fail(err, RF_ERROR_ARGUMENT, "%s: found an empty prompt, wanted at least one character",
-                       name);
-    }
-    if (memchr(prompt->words, '\0', prompt->length)) {
-        return rf_fail(err, RF_ERROR_ARGUMENT, "%s: found a NUL byte in the prompt, wanted UTF-8 text", name);
-    }
-    return RF_OK;
-}
-
-static void free_prompt(struct prompt *prompt)
-{
-    free(prompt->ids.items);
-    free(prompt->text.bytes);
-}
-
-static enum rf_status begin(rf_session *session, const struct engine *engine, struct prompt *prompt,
-                            const struct settings *settings, struct rf_error *err)
-{
-    if (settings->raw && !engine->tokenizer) {
-        return rf_fail(err, RF_ERROR_UNSUPPORTED,
-                       "--raw: the model folder has no tokenizer, wanted --tokens");
-    }
-    if (settings->raw) {
-        enum rf_status status = rf_tokenizer_encode(engine->tokenizer, prompt->words, prompt->length, true,
-                                                    &prompt->ids.items, &prompt->ids.count, err);
-        if (status)
-            return status;
-    }
-    if (prompt->ids.items)
-        return rf_session_begin(session, prompt->ids.items, prompt->ids.count, err);
-    if (prompt->text.bytes)
-        prompt->text.bytes[prompt->length] = '\0';
-    struct rf_message messages[2];
-    size_t count = 0;
-    if (settings->system)
-        messages[count++] = (struct rf_message){"system", settings->system};
-    messages[count++] = (struct rf_message){"user", prompt->words};
-    return rf_session_begin_chat(session, messages, count, !settings->no_thinking, err);
 }
 
 /* Everything after the response: the end of standard output, the object, the times. */
@@ -172,7 +94,7 @@ static enum rf_status generate(const struct settings *settings, const struct eng
         .print_events = settings->stream == STREAM_DENOISE,
         .keep_commits = settings->json,
     };
-    status = begin(session, engine, prompt, settings, err);
+    status = prompt_begin(session, engine, prompt, settings, err);
     bool drawn = settings->show == SHOW_FORCE || (settings->show && isatty(STDERR_FILENO));
     if (!status && drawn) {
         status = start_show(&show, settings, engine, session, err);
@@ -210,7 +132,7 @@ int command_generate(const struct settings *settings)
     if (!status)
         status = check_settings(settings, &err);
     if (!status)
-        status = read_prompt(&prompt, settings, &err);
+        status = prompt_read(&prompt, settings, &err);
     if (!status)
         status = engine_open(&engine, settings, &err);
     if (!status) {
@@ -219,9 +141,9 @@ int command_generate(const struct settings *settings)
         if (settings->validate && engine_complaints(&engine) && exit == STATUS_OK)
             exit = STATUS_FAILURE;
         engine_close(&engine);
-        free_prompt(&prompt);
+        prompt_free(&prompt);
         return exit;
     }
-    free_prompt(&prompt);
+    prompt_free(&prompt);
     return complain_error(&err);
 }

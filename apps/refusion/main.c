@@ -58,6 +58,13 @@ const struct command_info command_table[] = {
      "before "
      "anything is timed. Exit status 1 when results are wrong, or when something was faster than its floor.",
      command_bench},
+    {COMMAND_PROFILE, "profile", "FILE", NULL, "what every shader of every round costs",
+     "Answers a prompt several times and tells, for each dispatch: what it is in the model, how long it "
+     "took, "
+     "what it moved and computed, how far from the floor that is. Free-running: the commands as they always "
+     "are, with timestamps between their own barriers. Serialised: a barrier before each dispatch, so that "
+     "each has a time of its own. With --compare OLD, FILE is a profile to set beside OLD.",
+     command_profile},
 };
 const size_t command_count = sizeof command_table / sizeof command_table[0];
 

@@ -19,6 +19,7 @@ enum command {
     COMMAND_SELFTEST = 1 << 5,
     COMMAND_QUANTIZE = 1 << 6,
     COMMAND_BENCH = 1 << 7,
+    COMMAND_PROFILE = 1 << 8,
 };
 
 enum option_group {
@@ -85,6 +86,12 @@ struct settings {
     struct opt_uint prefill, ar, generate, prompt_tokens;
     struct opt_real accept_rate, cell_seconds;
     bool csv, tune, sweep;
+    struct opt_uint runs; /* profile */
+    bool no_ceilings, absolute;
+    bool labels;
+    struct opt_uint capture_round;
+    const char *timeline, *html, *compare;
+    struct opt_real limit;
 };
 
 enum option_type {

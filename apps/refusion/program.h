@@ -27,6 +27,8 @@ int command_quantize(const struct settings *settings);
 int command_devices(const struct settings *settings);
 int command_selftest(const struct settings *settings);
 int command_bench(const struct settings *settings);
+int command_profile(const struct settings *settings);
+int profile_compare(const struct settings *settings); /* of command_profile, with --compare */
 
 extern const struct command_info command_table[];
 extern const size_t command_count;

@@ -82,6 +82,20 @@ static void write_page_table(struct rf_session *s)
         table[p] = s->pages[p] ? rf_kv_span(s->pages[p]).address : 0;
 }
 
+enum rf_status rf_session_commit(struct rf_session *s, struct rf_cmd **cmd, struct rf_error *err)
+{
+    struct rf_session_memory *m = &s->memory;
+    enum rf_marking marking = rf_forward_marking(s->model->forward);
+    enum rf_status status = RF_OK;
+    if (!m->commit || m->commit_marking != marking) {
+        rf_cmd_destroy(m->commit);
+        status = rf_forward_record_commit(s->model->forward, s->seq, m->state, &m->commit, err);
+        m->commit_marking = marking;
+    }
+    *cmd = m->commit;
+    return status;
+}
+
 /* Room for `rows` pending rows, results and slots. Keeps what the session has when it is enough. */
 static enum rf_status reserve_memory(struct rf_session *s, uint32_t rows, struct rf_error *err)
 {
@@ -103,8 +117,9 @@ static enum rf_status reserve_memory(struct rf_session *s, uint32_t rows, struct
     const struct rf_round_state state = {.commit_y = s->model->config.layers, .commit_z = 1};
     if (!status)
         status = rf_gpu_write(gpu, m->state, &state, sizeof state, err);
+    struct rf_cmd *commit;
     if (!status)
-        status = rf_forward_record_commit(s->model->forward, s->seq, m->state, &m->commit, err);
+        status = rf_session_commit(s, &commit, err);
     if (status) {
         free_memory(s);
         return status;

@@ -1,23 +1,14 @@
 /* Steps of one session or of several: the rows of whatever each session is about to do, laid end to end in
  * one forward. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "engine/decode/profile.h"
 #include "engine/decode/session.h"
-
-/* One submission under construction. */
-struct submission {
-    struct rf_model *model;
-    struct rf_session *sessions[RF_MAX_PIECES];
-    uint32_t counts[RF_MAX_PIECES]; /* rows of each in pass 0 */
-    uint32_t session_count;
-    uint32_t rows[2]; /* of the two passes */
-    uint32_t piece_count[2], active_count;
-    uint32_t flags;   /* of the forwards */
-    uint32_t actions; /* all sessions' together */
-    bool submitted;   /* or tried to: a failure is the device's, not that of what was laid out */
-};
+#include "engine/decode/submission.h"
+#include "engine/gpu/labels.h"
 
 static double seconds_now(void)
 {
@@ -171,27 +162,35 @@ static enum rf_status list_commands(struct submission *sub, struct rf_forward_cm
         status = add_forward(sub, 1, cmds, err);
     if (!status && (sub->actions & (RF_ACT_VERIFY | RF_ACT_TURN | RF_ACT_COPY)))
         status = add_slots(sub, RF_SLOT_ACCEPT, cmds, err);
-    for (uint32_t i = 0; !status && i < sub->session_count; i++)
-        if (sub->sessions[i]->actions & RF_ACT_TURN)
-            rf_forward_cmds_add(cmds, sub->sessions[i]->memory.commit);
+    for (uint32_t i = 0; !status && i < sub->session_count; i++) {
+        struct rf_cmd *commit;
+        if (!(sub->sessions[i]->actions & RF_ACT_TURN))
+            continue;
+        status = rf_session_commit(sub->sessions[i], &commit, err);
+        if (!status)
+            rf_forward_cmds_add(cmds, commit);
+    }
     return status;
 }
 
 static enum rf_status run(struct submission *sub, struct rf_error *err)
 {
-    struct rf_forward_cmds cmds;
+    struct rf_forward_cmds *cmds = &sub->cmds;
     _Static_assert(9 + RF_MAX_PIECES <= RF_SUBMIT_BUFFERS,
                    "two forwards and scripts, three slot shaders and a commit for each session");
-    enum rf_status status = list_commands(sub, &cmds, err);
+    sub->times.record = seconds_now();
+    enum rf_status status = list_commands(sub, cmds, err);
     uint64_t ticket;
-    double start = seconds_now();
+    sub->times.submit = seconds_now();
     sub->submitted = !status;
     if (!status)
-        status = rf_gpu_submit(sub->model->gpu, cmds.items, cmds.count, &ticket, err);
+        status = rf_gpu_submit(sub->model->gpu, cmds->items, cmds->count, &ticket, err);
+    sub->times.wait = seconds_now();
     if (!status)
         status = rf_gpu_wait(sub->model->gpu, ticket, err);
+    sub->times.read = seconds_now();
     if (!status)
-        rf_forward_ran(&cmds, seconds_now() - start);
+        rf_forward_ran(cmds, sub->times.read - sub->times.submit);
     return status;
 }
 
@@ -228,22 +227,25 @@ static enum rf_status submit_once(struct rf_model *model, rf_session *const *ses
     *any = sub.session_count > 0;
     if (!*any)
         return RF_OK;
-    double start = seconds_now();
     struct rf_error failure;
-    enum rf_status status = run(&sub, &failure);
+    struct rf_profiling *profiling = NULL;
+    enum rf_status status = rf_profiling_begin(&profiling, &sub, &failure);
+    if (!status)
+        status = run(&sub, &failure);
     if (status && sub.session_count == 1 && !sub.submitted && status != RF_ERROR_DEVICE_LOST) {
         sub.sessions[0]->failure = failure; /* no room for what it alone wants: the others go on */
+        rf_profiling_free(profiling);
         return RF_OK;
     }
-    if (status) {
-        if (err)
-            *err = failure;
-        return status;
-    }
-    double seconds = seconds_now() - start;
-    for (uint32_t i = 0; i < sub.session_count; i++)
-        absorb(&sub, i, seconds);
-    return RF_OK;
+    for (uint32_t i = 0; !status && i < sub.session_count; i++)
+        absorb(&sub, i, sub.times.read - sub.times.record);
+    sub.times.end = seconds_now();
+    if (!status)
+        status = rf_profiling_report(profiling, &sub, &failure);
+    rf_profiling_free(profiling);
+    if (status && err)
+        *err = failure;
+    return status;
 }
 
 static enum rf_status check_sessions(rf_session *const *sessions, size_t count, struct rf_error *err)
@@ -262,6 +264,20 @@ static enum rf_status check_sessions(rf_session *const *sessions, size_t count, 
     return RF_OK;
 }
 
+/* For tools: a step is what they capture at a time. */
+static enum rf_status begin_frame(struct rf_model *model, rf_session *const *sessions, size_t count,
+                                  struct rf_error *err)
+{
+    char label[64];
+    if (!rf_gpu_labelled(model->gpu))
+        return RF_OK;
+    if (count == 1)
+        snprintf(label, sizeof label, "round %u", sessions[0]->stats.rounds);
+    else
+        snprintf(label, sizeof label, "step of %zu sessions", count);
+    return rf_gpu_begin_frame(model->gpu, label, err);
+}
+
 enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struct rf_error *err)
 {
     enum rf_status status = check_sessions(sessions, count, err);
@@ -273,11 +289,16 @@ enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struc
         sessions[i]->event_count = 0;
         sessions[i]->failure.status = RF_OK;
     }
+    status = begin_frame(model, sessions, count, err);
     bool any = true;
     while (!status && any) {
         pthread_mutex_lock(&model->mutex); /* other threads' sessions take turns between submissions */
         status = submit_once(model, sessions, count, &any, err);
         pthread_mutex_unlock(&model->mutex);
+    }
+    if (status != RF_ERROR_DEVICE_LOST) {
+        enum rf_status ended = rf_gpu_end_frame(model->gpu, status ? NULL : err);
+        status = status ? status : ended;
     }
     for (size_t i = 0; !status && i < count; i++) {
         status = sessions[i]->failure.status;

@@ -22,7 +22,8 @@ struct rf_access {
 struct rf_dispatch {
     struct rf_kernel *kernel;
     const char *label; /* layer and op, such as "L3 attention"; copied */
-    const void *push;  /* struct of shaders/shared.h */
+    uint32_t note;    /* for whoever reads marks (marks.h): its index among the notes of the command buffer */
+    const void *push; /* struct of shaders/shared.h */
     uint32_t push_size;
     uint32_t groups[3]; /* workgroups, used when indirect.address is 0; a zero means nothing is recorded */
     struct rf_span indirect; /* a VkDispatchIndirectCommand, written by an earlier dispatch or the host */
@@ -47,6 +48,9 @@ enum rf_status rf_cmd_continue(struct rf_cmd **out, struct rf_cmd *cmd, struct r
 /* Whether a barrier would be put before this dispatch, if it came next. */
 bool rf_cmd_waits(const struct rf_cmd *cmd, const struct rf_dispatch *dispatch);
 void rf_cmd_destroy(struct rf_cmd *cmd);
+/* What its dispatches are, to whoever recorded them; outlives it. NULL: nothing is known. */
+void rf_cmd_set_notes(struct rf_cmd *cmd, const void *notes);
+const void *rf_cmd_notes(const struct rf_cmd *cmd);
 /* What it dispatches is not counted (rf_kernels_visit). */
 void rf_cmd_mark_trial(struct rf_cmd *cmd);
 uint32_t rf_cmd_dispatch_count(const struct rf_cmd *cmd);

@@ -13,6 +13,19 @@ struct rf_coopmat_shape {
 };
 enum { RF_COOPMAT_SHAPES = 8 };
 
+/* Cooperative matrices of a whole workgroup (VK_NV_cooperative_matrix2), f16 factors and f32 sums: the
+ * number of invocations that it must have, and what rows, columns and k are multiples of. */
+struct rf_workgroup_matrix {
+    uint32_t invocations, m, n, k;
+};
+enum { RF_WORKGROUP_MATRICES = 8 };
+struct rf_workgroup_matrices {
+    uint32_t count; /* 0: there are none */
+    struct rf_workgroup_matrix list[RF_WORKGROUP_MATRICES];
+    uint32_t max_dimension, max_invocations;
+    uint32_t reserved_bytes; /* of shared memory, for the driver */
+};
+
 /* What the engine asks of a device. Tiers are chosen from this table alone, never from vendor names. */
 struct rf_gpu_caps {
     uint32_t subgroup_size;                        /* default size */
@@ -30,15 +43,19 @@ struct rf_gpu_caps {
     bool dot_product;    /* shaderIntegerDotProduct, fast or not */
     bool int8_dot;       /* and accelerated for packed 4x8 signed integers */
     bool coopmat;
-    bool coopmat2;                /* with conversions, reductions and functions of elements */
-    uint32_t coopmat_shape_count; /* at least 1 with coopmat, else 0 */
+    bool coopmat2;        /* with conversions, reductions and functions of elements */
+    bool coopmat2_matmul; /* with workgroup_matrices too, tensor addressing and decode functions */
+    bool coopmat2_units;  /* the device's own; false only when masked, for tests: see RF_CAP_COOPMAT2_UNITS */
+    struct rf_workgroup_matrices workgroup_matrices; /* some with coopmat2_matmul, else none */
+    uint32_t coopmat_shape_count;                    /* at least 1 with coopmat, else 0 */
     struct rf_coopmat_shape coopmat_shapes[RF_COOPMAT_SHAPES];
     bool plain_matmul;      /* products without coopmat are wanted too; false only when masked, for tests */
     bool coopmat_attention; /* coopmat, and attention may use it */
     bool splits;            /* products may be split over k; false only when masked */
     bool whole_k;           /* whole ones are wanted too; false only when masked, for tests */
     bool memory_budget, pipeline_properties;
-    float timestamp_period; /* ns per tick; 0: no timestamps */
+    float timestamp_period;  /* ns per tick; 0: no timestamps */
+    uint32_t timestamp_bits; /* of the counter */
 };
 
 struct rf_gpu_desc {
@@ -46,7 +63,8 @@ struct rf_gpu_desc {
     const char *device, *disable, *cache_dir, *shader_dir;
     uint64_t memory_limit;
     uint32_t submission_ms;
-    bool debug_checks, validation;
+    bool debug_checks, validation, debug_labels;
+    uint32_t capture_step;
     rf_log_fn log;
     void *log_user;
 };

@@ -17,6 +17,12 @@ struct rf_log_sink {
 void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+#ifdef VK_NV_cooperative_matrix2
+#define RF_COOPMAT2_FUNCTION(X)                                                                              \
+    X(get_workgroup_matrices, vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV)
+#else
+#define RF_COOPMAT2_FUNCTION(X)
+#endif
 #define RF_INSTANCE_FUNCTIONS(X)                                                                             \
     X(destroy, vkDestroyInstance)                                                                            \
     X(enumerate_devices, vkEnumeratePhysicalDevices)                                                         \
@@ -30,20 +36,24 @@ void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const 
     X(create_device, vkCreateDevice)                                                                         \
     X(get_device_function, vkGetDeviceProcAddr)                                                              \
     X(get_coopmat, vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)                                        \
+    RF_COOPMAT2_FUNCTION(X)                                                                                  \
+    X(get_time_domains, vkGetPhysicalDeviceCalibrateableTimeDomainsEXT)                                      \
     X(create_messenger, vkCreateDebugUtilsMessengerEXT)                                                      \
     X(destroy_messenger, vkDestroyDebugUtilsMessengerEXT)
 
 struct rf_instance {
     VkInstance handle;
     VkDebugUtilsMessengerEXT messenger;
+    bool debug_utils; /* VK_EXT_debug_utils is enabled */
 #define RF_INSTANCE_FIELD(field, name) PFN_##name field;
     RF_INSTANCE_FUNCTIONS(RF_INSTANCE_FIELD)
 #undef RF_INSTANCE_FIELD
 };
 
-/* `sink` receives the messages of the validation layer when `validation` is set. */
-enum rf_status rf_instance_create(struct rf_instance *out, bool validation, struct rf_log_sink *sink,
-                                  struct rf_error *err);
+/* `sink` receives the messages of the validation layer when `validation` is set. `labels`: VK_EXT_debug_utils
+ * is enabled where there is one. */
+enum rf_status rf_instance_create(struct rf_instance *out, bool validation, bool labels,
+                                  struct rf_log_sink *sink, struct rf_error *err);
 void rf_instance_destroy(struct rf_instance *instance);
 /* All physical devices, malloc'ed; RF_ERROR_NO_DEVICE when there is none. */
 enum rf_status rf_instance_devices(const struct rf_instance *instance, VkPhysicalDevice **devices,

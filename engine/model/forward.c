@@ -107,6 +107,8 @@ static void drop_parts(struct forward_variant *variant)
     for (uint32_t i = 0; i < variant->part_count; i++)
         rf_cmd_destroy(variant->parts[i]);
     free(variant->parts);
+    free(variant->notes);
+    variant->notes = NULL;
     variant->parts = NULL;
     variant->part_count = 0;
 }
@@ -119,16 +121,24 @@ static void drop_recordings(struct forward_variant *variant)
     variant->gather[0] = variant->gather[1] = NULL;
 }
 
-void rf_forward_destroy(struct rf_forward *f)
+static void drop_all(struct rf_forward *f)
 {
-    if (!f)
-        return;
     for (uint32_t b = 0; b < FORWARD_BUCKETS; b++) {
         for (uint32_t v = 0; v < RF_FORWARD_VARIANTS; v++)
             drop_recordings(&f->variants[b][v]);
     }
-    for (uint32_t i = 0; i < RF_SLOT_SHADERS; i++)
+    for (uint32_t i = 0; i < RF_SLOT_SHADERS; i++) {
         rf_cmd_destroy(f->slots[i]);
+        f->slots[i] = NULL;
+    }
+}
+
+void rf_forward_destroy(struct rf_forward *f)
+{
+    if (!f)
+        return;
+    drop_all(f);
+    rf_arena_destroy(f->readback);
     rf_arena_destroy(f->device);
     rf_arena_destroy(f->upload);
     rf_tune_free(f->tuned);
@@ -174,6 +184,17 @@ static uint32_t bucket_of(uint32_t rows)
     return b;
 }
 
+static enum rf_status begin_cmd(const struct rf_forward *f, struct rf_cmd **cmd, const char *label,
+                                const struct rf_op_note *notes, struct rf_error *err)
+{
+    enum rf_status status = rf_cmd_begin(cmd, f->gpu, label, err);
+    if (!status)
+        status = rf_cmd_mark(*cmd, f->marking, err);
+    if (!status)
+        rf_cmd_set_notes(*cmd, notes);
+    return status;
+}
+
 static enum rf_status record_gather(struct rf_forward *f, struct forward_variant *variant, uint32_t pass,
                                     struct rf_error *err)
 {
@@ -206,9 +227,14 @@ static enum rf_status record_gather(struct rf_forward *f, struct forward_variant
                                                 {s->counts, RF_WRITE},
                                                 {variant->indirect, RF_WRITE}}};
     struct rf_cmd **cmd = &variant->gather[pass];
-    status = rf_cmd_begin(cmd, f->gpu, "gather", err);
+    variant->gather_note = (struct rf_op_note){
+        .op = "rows gather", .layer = -1, .begins_pass = true, .work = rf_work_gather(variant->grid_count)};
+    status = begin_cmd(f, cmd, "gather", &variant->gather_note, err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
+    /* Slot shaders lay rows that the host never sees, and what a dispatch has to do is counted from them. */
+    if (!status && f->marking)
+        status = rf_cmd_copy(*cmd, f->gathered[pass], s->rows, s->rows.size, "profiler: rows", err);
     if (!status)
         status = rf_cmd_end(*cmd, err);
     return status;
@@ -277,12 +303,13 @@ static enum rf_status record_parts(struct rf_forward *f, struct forward_variant 
     if (!variant->parts)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u parts of a forward", wanted);
     struct rf_cmd **cmd = variant->parts;
-    enum rf_status status = rf_cmd_begin(cmd, f->gpu, "forward", err);
+    enum rf_status status = begin_cmd(f, cmd, "forward", variant->notes, err);
     variant->part_count = 1;
     for (uint32_t i = 0; !status && i < plan->op_count; i++) {
         struct forward_op *op = &plan->ops[i];
         op->dispatch.label = op->label;
         op->dispatch.push = op->push;
+        op->dispatch.note = i;
         op->dispatch.indirect = rf_span_part(variant->indirect, (uint64_t)op->grid * 12, 12);
         if (next < wanted && (done + op->cost / 2) * wanted >= variant->cost * next &&
             rf_cmd_waits(*cmd, &op->dispatch)) {
@@ -301,6 +328,21 @@ static enum rf_status record_parts(struct rf_forward *f, struct forward_variant 
     return status;
 }
 
+static enum rf_status keep_notes(const struct rf_forward *f, struct forward_variant *variant,
+                                 const struct forward_plan *plan, struct rf_error *err)
+{
+    if (!f->marking)
+        return RF_OK;
+    free(variant->notes);
+    variant->notes = malloc(plan->op_count * sizeof *variant->notes);
+    if (!variant->notes)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the notes of %u dispatches",
+                       plan->op_count);
+    for (uint32_t i = 0; i < plan->op_count; i++)
+        variant->notes[i] = plan->ops[i].note;
+    return RF_OK;
+}
+
 static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *variant,
                                   struct forward_plan *plan, struct rf_error *err)
 {
@@ -313,7 +355,9 @@ static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *
         return status;
     memcpy(variant->grids.host, plan->grids, sizeof plan->grids);
     variant->grid_count = plan->grid_count;
-    status = record_parts(f, variant, plan, err);
+    status = keep_notes(f, variant, plan, err);
+    if (!status)
+        status = record_parts(f, variant, plan, err);
     for (uint32_t pass = 0; !status && pass < 2; pass++)
         if (!variant->gather[pass])
             status = record_gather(f, variant, pass, err);
@@ -399,6 +443,8 @@ enum rf_status rf_forward_get(struct rf_forward *f, uint32_t rows, uint32_t flag
                               struct rf_forward_cmds *cmds, struct rf_error *err)
 {
     uint32_t bucket = bucket_of(rows);
+    if (f->marking && pass == 1)
+        flags |= RF_FORWARD_SECOND; /* a marked recording may stand in a submission once only */
     struct forward_variant *variant = &f->variants[bucket][flags];
     double limit = rf_gpu_submission_limit(f->gpu);
     if (variant->parts && variant->times.count &&
@@ -444,7 +490,8 @@ enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which,
         .indirect = rf_span_part(s->active, 0, 12),
         .access_count = 3,
         .accesses = {{s->seqs, RF_READ}, {s->active, RF_READ}, {s->sessions, RF_READ_WRITE}}};
-    status = rf_cmd_begin(cmd, f->gpu, shaders[which], err);
+    f->slot_notes[which] = (struct rf_op_note){.op = shaders[which], .layer = -1, .work = rf_work_slots()};
+    status = begin_cmd(f, cmd, shaders[which], &f->slot_notes[which], err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     if (!status)
@@ -477,7 +524,9 @@ enum rf_status rf_forward_record_commit(struct rf_forward *f, uint32_t seq, stru
         .indirect = rf_span_part(state, offsetof(struct rf_round_state, commit_x), 12),
         .access_count = 3,
         .accesses = {{s->seqs, RF_READ}, {s->sessions, RF_READ}, {s->pages, RF_READ_WRITE}}};
-    status = rf_cmd_begin(cmd, f->gpu, "kv_commit", err);
+    f->commit_note =
+        (struct rf_op_note){.op = "kv_commit", .layer = -1, .commits = true, .work = rf_work_kv_commit(f)};
+    status = begin_cmd(f, cmd, "kv_commit", &f->commit_note, err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     if (!status)
@@ -491,13 +540,15 @@ enum rf_status rf_forward_record_commit(struct rf_forward *f, uint32_t seq, stru
 
 void rf_forward_visit(const struct rf_forward *f, rf_cmd_visit_fn visit, void *user)
 {
-    static const char *const flag_names[] = {"", " deterministic", " logits", " deterministic logits"};
+    static const char *const flag_names[RF_FORWARD_SECOND] = {"", " deterministic", " logits",
+                                                             " deterministic logits"};
     static const char *const slot_names[] = {"slot_select", "slot_fill", "slot_accept"};
     for (uint32_t b = 0; b < FORWARD_BUCKETS; b++) {
         for (uint32_t v = 0; v < RF_FORWARD_VARIANTS; v++) {
             const struct forward_variant *variant = &f->variants[b][v];
             char label[64];
-            snprintf(label, sizeof label, "%u rows%s", 1u << b, flag_names[v]);
+            snprintf(label, sizeof label, "%u rows%s%s", 1u << b, flag_names[v % RF_FORWARD_SECOND],
+                     v & RF_FORWARD_SECOND ? " second" : "");
             for (uint32_t pass = 0; pass < 2; pass++)
                 if (variant->gather[pass])
                     visit(user, variant->gather[pass], label);
@@ -508,4 +559,36 @@ void rf_forward_visit(const struct rf_forward *f, rf_cmd_visit_fn visit, void *u
     for (uint32_t i = 0; i < RF_SLOT_SHADERS; i++)
         if (f->slots[i])
             visit(user, f->slots[i], slot_names[i]);
+}
+
+enum rf_status rf_forward_set_marking(struct rf_forward *f, enum rf_marking marking, struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    drop_all(f);
+    f->marking = RF_MARK_NOTHING;
+    if (marking && !f->readback) {
+        f->readback = rf_arena_create(f->gpu, RF_MEMORY_READBACK, "profiler");
+        if (!f->readback)
+            status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the profiler's arena");
+        for (uint32_t pass = 0; !status && pass < 2; pass++)
+            status = rf_arena_alloc(f->readback, &f->gathered[pass], RF_MAX_ROWS * sizeof(struct rf_row),
+                                    "gathered rows", err);
+    }
+    if (status) {
+        rf_arena_destroy(f->readback);
+        f->readback = NULL;
+        return status;
+    }
+    f->marking = marking;
+    return RF_OK;
+}
+
+enum rf_marking rf_forward_marking(const struct rf_forward *f)
+{
+    return f->marking;
+}
+
+const struct rf_row *rf_forward_gathered(const struct rf_forward *f, uint32_t pass)
+{
+    return f->gathered[pass].host;
 }

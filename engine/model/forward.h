@@ -11,6 +11,7 @@
 #define RF_MODEL_FORWARD_H
 
 #include "engine/gpu/command.h"
+#include "engine/gpu/marks.h"
 #include "engine/model/weights.h"
 #include "shaders/shared.h"
 
@@ -20,7 +21,8 @@ enum rf_forward_flags {
     /* One matmul pipeline for every row count: a row's result does not know its company. */
     RF_FORWARD_DETERMINISTIC = 1,
     RF_FORWARD_LOGITS = 2, /* logits of at most RF_LOGIT_ROWS rows to rf_forward_logits instead of results */
-    RF_FORWARD_VARIANTS = 4
+    RF_FORWARD_SECOND = 4, /* marked: the second pass of a submission has recordings of its own; internal */
+    RF_FORWARD_VARIANTS = 8
 };
 
 enum {
@@ -73,6 +75,14 @@ enum rf_status rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_
                               struct rf_forward_cmds *cmds, struct rf_error *err);
 /* These forwards took `seconds` (above 0) together, from submit to the end of the wait. */
 void rf_forward_ran(const struct rf_forward_cmds *cmds, double seconds);
+
+/* From now on everything is recorded with these marks (engine/gpu/marks.h); what is recorded so far is dropped,
+ * so nothing may be in flight. After a failure nothing is marked. */
+enum rf_status rf_forward_set_marking(struct rf_forward *forward, enum rf_marking marking,
+                                      struct rf_error *err);
+enum rf_marking rf_forward_marking(const struct rf_forward *forward);
+/* Marked: the rows that the last submission gathered for pass 0 or 1 [RF_MAX_ROWS]. */
+const struct rf_row *rf_forward_gathered(const struct rf_forward *forward, uint32_t pass);
 
 enum rf_slot_shader { RF_SLOT_SELECT, RF_SLOT_FILL, RF_SLOT_ACCEPT, RF_SLOT_SHADERS };
 enum rf_status rf_forward_slots(struct rf_forward *forward, enum rf_slot_shader which, struct rf_cmd **cmd,

@@ -24,6 +24,8 @@ struct forward_variant {
     struct rf_span grids, indirect;
     uint32_t grid_count;
     struct rf_cmd *gather[2];
+    struct rf_op_note gather_note;
+    struct rf_op_note *notes; /* of the forward's dispatches; owned; NULL: not marked */
     struct rf_cmd **parts; /* the forward, one submission each; owned, NULL: not recorded */
     uint32_t part_count;
     uint32_t parts_wanted; /* by time; fewer are recorded where single dispatches take longer */
@@ -44,6 +46,10 @@ struct rf_forward {
     struct rf_tune *tuned; /* NULL until a bucket was tuned */
     uint32_t split_rows;   /* rows times splits that attention_partials has room for */
     uint32_t logit_tiles;
+    enum rf_marking marking;
+    struct rf_op_note slot_notes[RF_SLOT_SHADERS], commit_note;
+    struct rf_arena *readback; /* NULL: never marked */
+    struct rf_span gathered[2];
     struct rf_arena *device, *upload;
     struct forward_spans spans;
     struct forward_variant variants[FORWARD_BUCKETS][RF_FORWARD_VARIANTS];

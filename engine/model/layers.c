@@ -24,11 +24,14 @@ static const char *by_path(const struct rf_forward *f, const char *portable, con
 }
 
 /* A row is one workgroup's: on a GPU as many invocations as have a quad, so that its loads are on their way
- * together. */
+ * together; on a CPU one subgroup, because barriers cost it half of the norm's time (SPEED.md). */
 static uint32_t norm_local(const struct rf_forward *f, uint32_t hidden)
 {
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
     uint32_t local = NORM_LOCAL;
-    while (!rf_gpu_get_caps(f->gpu)->cpu && local < NORM_LOCAL_MOST && 4 * local < hidden)
+    if (caps->cpu)
+        return caps->subgroup_size;
+    while (local < NORM_LOCAL_MOST && 4 * local < hidden)
         local *= 2;
     return local;
 }
@@ -53,11 +56,11 @@ void rf_plan_norm(const struct rf_forward *f, struct forward_plan *plan, const s
     struct forward_op *op =
         RF_PLAN_ADD(plan, shader, call->layer, call->name, push,
                     rf_plan_grid(plan, 1, 1, call->gather ? RF_GRID_OUTPUTS : RF_GRID_ROWS));
+    rf_op_work(op, rf_work_norm(f, call));
     rf_op_spec(op, call->gather);
     rf_op_spec(op, split ? call->splits : 1);
     rf_op_spec(op, inputs.blocks ? NORM_LOCAL : norm_local(f, call->hidden));
-    if (inputs.blocks)
-        rf_op_spec(op, inputs.quads);
+    rf_op_spec(op, inputs.blocks ? inputs.quads : rf_gpu_get_caps(f->gpu)->cpu);
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, call->h, split ? RF_READ_WRITE : RF_READ);
     rf_op_access(op, call->weight, RF_READ);
@@ -105,6 +108,7 @@ static void plan_embed(const struct rf_forward *f, struct forward_plan *plan)
                                      .count = chunk->columns};
         struct forward_op *op = RF_PLAN_ADD(plan, shaders[chunk->format], -1, "embed", push,
                                             rf_plan_grid(plan, 1, 1, RF_GRID_ROWS));
+        rf_op_work(op, rf_work_embed(f, chunk));
         rf_op_access(op, s->counts, RF_READ);
         rf_op_access(op, s->rows, RF_READ);
         rf_op_access(op, chunk->span, RF_READ);
@@ -139,6 +143,7 @@ static void plan_head_rope(const struct rf_forward *f, struct forward_plan *plan
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->seqs, RF_READ);
     rf_op_spec(op, splits);
+    rf_op_work(op, rf_work_head_rope(f, splits));
     rf_op_access(op, s->qkv, splits > 1 ? RF_WRITE : RF_READ_WRITE);
     if (splits > 1)
         rf_op_access(op, s->split_partials, RF_READ);
@@ -221,6 +226,7 @@ static void plan_attention(const struct rf_forward *f, struct forward_plan *plan
     for (uint32_t i = 0; i < kernel.spec_count; i++)
         rf_op_spec(op, kernel.specs[i]);
     rf_op_cost(op, (uint64_t)NOMINAL_KEYS * c->heads * c->head_dim * 2);
+    rf_op_work(op, rf_work_attention(f, int8));
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->seqs, RF_READ);
@@ -239,6 +245,7 @@ static void plan_attention(const struct rf_forward *f, struct forward_plan *plan
         int8 ? "attention_reduce_int8" : by_path(f, "attention_reduce", "attention_reduce_act16");
     op = RF_PLAN_ADD(plan, shader, layer, "attention reduce", reduce,
                      rf_plan_grid(plan, c->heads, 1, RF_GRID_ROWS | RF_GRID_REDUCE));
+    rf_op_work(op, rf_work_attention_reduce(f, int8));
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->attention_partials, RF_READ);
@@ -297,6 +304,7 @@ static void plan_head(const struct rf_forward *f, struct forward_plan *plan)
                                          .ld = ld};
     struct forward_op *op = RF_PLAN_ADD(plan, "logits_reduce", -1, "logits reduce", push,
                                         rf_plan_grid(plan, 1, 1, RF_GRID_OUTPUTS));
+    rf_op_work(op, rf_work_logits_reduce(f));
     rf_op_access(op, s->counts, RF_READ);
     rf_op_access(op, s->rows, RF_READ);
     rf_op_access(op, s->outputs, RF_READ);

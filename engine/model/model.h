@@ -23,6 +23,9 @@ struct rf_model {
     uint64_t parameters;
     pthread_mutex_t mutex; /* over forward, its work and sequences */
     bool seq_taken[RF_MAX_SEQS];
+    enum rf_profile_mode profile_mode;
+    rf_profile_fn on_profile;
+    void *profile_user;
 };
 
 /* A free entry of the sequence table. */

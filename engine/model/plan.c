@@ -41,6 +41,8 @@ struct forward_op *rf_plan_add(struct forward_plan *plan, const char *shader, in
     op->kernel.shader = shader;
     op->grid = grid_index;
     op->cost = 1;
+    op->note.op = name;
+    op->note.layer = layer;
     op->dispatch.push_size = push_size;
     memcpy(op->push, push, push_size);
     if (layer >= 0)
@@ -60,6 +62,12 @@ void rf_op_cost(struct forward_op *op, uint64_t cost)
 {
     if (op)
         op->cost = cost;
+}
+
+void rf_op_work(struct forward_op *op, struct rf_work_terms work)
+{
+    if (op)
+        op->note.work = work;
 }
 
 void rf_op_spec(struct forward_op *op, uint32_t value)

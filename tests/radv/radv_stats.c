@@ -25,13 +25,13 @@ struct spec_set {
 /* Every specialization that engine/model/layers.c chooses; of the bench's ceilings one each. */
 // clang-format off
 static const struct spec_set spec_sets[] = {
-    { "rmsnorm", 3, { 0, 1, 256 } },
-    { "rmsnorm", 3, { 1, 1, 256 } },
-    { "rmsnorm", 3, { 0, 2, 256 } },
-    { "rmsnorm", 3, { 0, 4, 256 } },
-    { "rmsnorm", 3, { 0, 8, 256 } },
-    { "rmsnorm", 3, { 1, 8, 256 } },
-    { "rmsnorm", 3, { 0, 16, 256 } },
+    { "rmsnorm", 4, { 0, 1, 256, 0 } },
+    { "rmsnorm", 4, { 1, 1, 256, 0 } },
+    { "rmsnorm", 4, { 0, 2, 256, 0 } },
+    { "rmsnorm", 4, { 0, 4, 256, 0 } },
+    { "rmsnorm", 4, { 0, 8, 256, 0 } },
+    { "rmsnorm", 4, { 1, 8, 256, 0 } },
+    { "rmsnorm", 4, { 0, 16, 256, 0 } },
     { "head_rope", 1, { 1 } },
     { "head_rope", 1, { 2 } },
     { "head_rope", 1, { 4 } },
@@ -414,6 +414,8 @@ static int check_shader(const struct chip *chip, const struct rf_shader_blob *bl
         fprintf(table, "| %s | needs cooperative matrices | | | | | | | |\n", blob->name);
     if (family_length(blob->name, "attention_coopmat"))
         return runs ? check_coopmat_attention(chip, blob, table) : 0;
+    if (info.tensor_addressing)
+        return 0;
     if (family_length(blob->name, "matmul_coopmat"))
         return runs ? check_coopmat(chip, blob, table) : 0;
     for (int i = 0; i < SET_COUNT; i++)

@@ -1,0 +1,324 @@
+/* refusion profile: what every shader of every round costs. */
+#include "apps/refusion/interrupt.h"
+#include "apps/refusion/profile/html.h"
+#include "apps/refusion/profile/live.h"
+#include "apps/refusion/profile/profile_json.h"
+#include "apps/refusion/profile/report.h"
+#include "apps/refusion/program.h"
+#include "apps/refusion/prompt.h"
+
+#include "apps/refusion/json_out.h"
+#include "engine/bench/bench.h"
+#include "engine/context.h"
+#include "engine/gpu/command.h"
+#include "engine/gpu/kernel.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { RUNS = 4, BLOCKS = 2, TRIES = 3, PROMPT_TOKENS = 128 };
+
+struct profiling {
+    const struct settings *settings;
+    struct engine engine;
+    struct prompt prompt;
+    struct profile profile, builtin; /* builtin: with --shader-dir, the same without */
+    rf_bench *bench;                 /* NULL: no ceilings */
+    struct rf_bench_ceilings ceilings;
+    uint32_t prompt_tokens;
+};
+
+/* kept: NULL: nothing is. *recorded: steps recorded commands, which later runs replay. */
+static enum rf_status respond_once(struct profiling *p, struct profile *kept, bool *recorded,
+                                   struct rf_error *err)
+{
+    rf_session *session;
+    struct rf_session_desc desc = session_desc(p->settings);
+    enum rf_status status = rf_session_create(&session, p->engine.model, &desc, err);
+    if (status)
+        return status;
+    status = prompt_begin(session, &p->engine, &p->prompt, p->settings, err);
+    uint64_t before = rf_gpu_recorded_count(rf_context_gpu(p->engine.context));
+    interrupt_watch(session);
+    while (!status && !rf_session_finished(session)) {
+        status = interrupted() ? rf_fail(err, RF_ERROR_CANCELLED, "interrupted")
+                               : rf_session_step(session, NULL, NULL, err);
+        if (!status && kept)
+            status = profile_keep_events(kept, session, err);
+    }
+    interrupt_watch(NULL);
+    *recorded = rf_gpu_recorded_count(rf_context_gpu(p->engine.context)) != before;
+    if (!status && kept)
+        profile_end_run(kept, session);
+    struct rf_session_stats stats;
+    rf_session_get_stats(session, &stats);
+    p->prompt_tokens = stats.prompt_tokens;
+    rf_session_destroy(session);
+    if (!status && kept && kept->failure.status) {
+        *err = kept->failure;
+        status = err->status;
+    }
+    return status;
+}
+
+/* A run in which nothing was recorded, as every later one is. */
+static enum rf_status warm_run(struct profiling *p, struct profile *kept, enum rf_profile_mode mode,
+                               struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    for (int i = 0; !status; i++) {
+        bool recorded;
+        if (!profile_begin_run(kept, mode)) {
+            *err = kept->failure;
+            return err->status;
+        }
+        status = respond_once(p, kept, &recorded, err);
+        if (status || !recorded)
+            break;
+        profile_drop_run(kept);
+        if (i + 1 == TRIES)
+            return rf_fail(err, RF_ERROR_INTERNAL,
+                           "profile: commands were recorded anew in each of %d runs, wanted one that replays",
+                           TRIES);
+    }
+    return status;
+}
+
+static enum rf_status run_block(struct profiling *p, struct profile *kept, enum rf_profile_mode mode,
+                                uint32_t runs, struct rf_error *err)
+{
+    /* By way of OFF, so that everything is recorded anew: with the kernels that are wanted now. */
+    rf_kernels_builtin_only(rf_context_gpu(p->engine.context), kept == &p->builtin);
+    rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);
+    enum rf_status status = rf_model_profile(p->engine.model, mode, profile_on_record, kept, err);
+    for (uint32_t i = 0; !status && i < runs; i++)
+        status = warm_run(p, kept, mode, err);
+    return status;
+}
+
+/* Runs without profile, free-running and serialised ones, built-in and replaced ones take turns, so that a machine that slows down
+ * slows all of them. */
+static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *modes, uint32_t mode_count,
+                              struct rf_error *err)
+{
+    uint32_t runs = p->settings->runs.given ? (uint32_t)p->settings->runs.value : RUNS;
+    uint32_t blocks = runs < BLOCKS ? runs : BLOCKS;
+    enum rf_status status = respond_once(p, NULL, &(bool){false}, err); /* tunes, compiles, fills caches */
+    for (uint32_t b = 0; b < blocks; b++) {
+        uint32_t here = runs * (b + 1) / blocks - runs * b / blocks;
+        for (uint32_t m = 0; !status && m < mode_count; m++) {
+            if (p->settings->shader_dir)
+                status = run_block(p, &p->builtin, modes[m], here, err);
+            if (!status)
+                status = run_block(p, &p->profile, modes[m], here, err);
+        }
+    }
+    rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);
+    return status;
+}
+
+static enum rf_status measure_modes(struct profiling *p, struct rf_error *err)
+{
+    static const enum rf_profile_mode all[] = {RF_PROFILE_OFF, RF_PROFILE_FREE, RF_PROFILE_SERIAL},
+                                      host[] = {RF_PROFILE_OFF, RF_PROFILE_HOST};
+    struct rf_error reason;
+    if (rf_model_profile(p->engine.model, RF_PROFILE_FREE, profile_on_record, &p->profile, &reason) ==
+        RF_ERROR_UNSUPPORTED) {
+        complain("warning: %s", reason.message);
+        return measure(p, host, 2, err);
+    }
+    rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);
+    return measure(p, all, 3, err);
+}
+
+static enum rf_status measure_ceilings(struct profiling *p, struct rf_error *err)
+{
+    const struct rf_bench_desc desc = {0};
+    if (p->settings->no_ceilings)
+        return RF_OK;
+    enum rf_status status = rf_bench_create(&p->bench, p->engine.model, &desc, err);
+    if (!status)
+        status = rf_bench_run_ceilings(p->bench, &p->ceilings, err);
+    return status;
+}
+
+static enum rf_status print(const struct profiling *p, const struct profile_report *report,
+                            struct rf_error *err)
+{
+    const struct settings *s = report->settings;
+    bool both = s->shader_dir && report->serial.span > 0.0;
+    if (s->csv)
+        return profile_print_csv(report, err);
+    if (!s->json) {
+        enum rf_status status = profile_print_tables(report, err);
+        return status || !both ? status : live_print(&p->builtin, &p->profile, err);
+    }
+    cJSON *json;
+    enum rf_status status = profile_to_json(&json, report, false, err);
+    if (!status && both)
+        status = live_json(json, &p->builtin, &p->profile, err);
+    return status ? status : json_print(json, true, err);
+}
+
+static enum rf_status write_page(const struct profiling *p, const struct profile_report *report,
+                                 struct rf_error *err)
+{
+    const char *path = report->settings->html;
+    cJSON *json;
+    enum rf_status status = profile_to_json(&json, report, true, err);
+    if (!status && p->settings->shader_dir && report->serial.span > 0.0)
+        status = live_json(json, &p->builtin, &p->profile, err);
+    if (status)
+        return status;
+    char *text = cJSON_PrintUnformatted(json);
+    cJSON_Delete(json);
+    FILE *file = text ? fopen(path, "wb") : NULL;
+    if (!text)
+        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "--html: no host memory for the profile");
+    else if (!file)
+        status = rf_fail(err, RF_ERROR_IO, "--html: %s: cannot be written", path);
+    if (!status && profile_html_write(file, text, strlen(text), err))
+        status = rf_fail_within(err, RF_ERROR_IO, "--html: %s", path);
+    if (file && fclose(file) != 0 && !status)
+        status = rf_fail(err, RF_ERROR_IO, "--html: %s: cannot be written", path);
+    free(text);
+    return status;
+}
+
+static enum rf_status report(struct profiling *p, struct rf_error *err)
+{
+    const struct settings *s = p->settings;
+    struct profile_report report = {.profile = &p->profile,
+                                    .settings = s,
+                                    .model_name = s->synthetic ? s->synthetic
+                                                  : s->model   ? s->model
+                                                               : "tiny",
+                                    .tokenizer = p->engine.tokenizer,
+                                    .bench = p->bench,
+                                    .ceilings = p->ceilings,
+                                    .prompt_tokens = p->prompt_tokens,
+                                    .free = profile_step(&p->profile, RF_PROFILE_FREE),
+                                    .serial = profile_step(&p->profile, RF_PROFILE_SERIAL),
+                                    .off = profile_step(&p->profile, RF_PROFILE_OFF)};
+    rf_context_device(p->engine.context, &report.device);
+    rf_model_get_info(p->engine.model, &report.model);
+    enum rf_status status = print(p, &report, err);
+    fflush(stdout);
+    if (!status && s->timeline)
+        status = profile_write_timeline(&report, s->timeline, err);
+    if (!status && s->html)
+        status = write_page(p, &report, err);
+    return status;
+}
+
+/* A synthetic model has no tokenizer: its prompt is ids. */
+static enum rf_status make_prompt(struct profiling *p, struct rf_error *err)
+{
+    const struct settings *s = p->settings;
+    uint32_t count = s->prompt_tokens.given ? (uint32_t)s->prompt_tokens.value : PROMPT_TOKENS;
+    struct rf_model_info info;
+    rf_model_get_info(p->engine.model, &info);
+    if (!s->synthetic || s->tokens)
+        return RF_OK;
+    p->prompt.ids.items = malloc(count * sizeof *p->prompt.ids.items);
+    if (!p->prompt.ids.items)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "--prompt-tokens: no host memory for %u tokens", count);
+    p->prompt.ids.count = count;
+    for (uint32_t i = 0; i < count; i++)
+        p->prompt.ids.items[i] = (uint32_t)(i * UINT64_C(2654435761) % info.vocab);
+    return RF_OK;
+}
+
+static enum rf_status check_pairs(const struct settings *s, struct rf_error *err)
+{
+    const struct {
+        bool both;
+        const char *one, *other;
+    } pairs[] = {
+        {s->synthetic && s->model, "synthetic", "model"},
+        {s->synthetic && s->prompt, "synthetic", "prompt"},
+        {s->synthetic && s->system, "synthetic", "system"},
+        {s->synthetic && s->raw, "synthetic", "raw"},
+        {s->tokens && s->prompt_tokens.given, "tokens", "prompt-tokens"},
+        {s->tokens && s->prompt, "tokens", "prompt"},
+        {s->tokens && s->system, "tokens", "system"},
+        {s->tokens && s->raw, "tokens", "raw"},
+        {s->tokens && s->no_thinking, "tokens", "no-thinking"},
+        {s->raw && s->system, "raw", "system"},
+        {s->raw && s->no_thinking, "raw", "no-thinking"},
+        {s->json && s->csv, "json", "csv"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        if (pairs[i].both)
+            return rf_fail(err, RF_ERROR_ARGUMENT, "--%s: found it beside --%s, wanted one of them",
+                           pairs[i].one, pairs[i].other);
+    if (s->prompt_tokens.given && !s->synthetic)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "--prompt-tokens: found it without --synthetic, wanted both");
+    return RF_OK;
+}
+
+/* What could not be written would be found out after minutes of measuring. */
+static enum rf_status check_output(const char *option, const char *path, struct rf_error *err)
+{
+    FILE *file = path ? fopen(path, "a") : NULL;
+    if (path && !file)
+        return rf_fail(err, RF_ERROR_IO, "--%s: %s: cannot be written", option, path);
+    if (file)
+        fclose(file);
+    return RF_OK;
+}
+
+static enum rf_status run(struct profiling *p, struct rf_error *err)
+{
+    const struct settings *s = p->settings;
+    enum rf_status status = check_pairs(s, err);
+    if (!status)
+        status = check_settings(s, err);
+    if (!status)
+        status = check_output("timeline", s->timeline, err);
+    if (!status)
+        status = check_output("html", s->html, err);
+    if (!status && !s->synthetic)
+        status = prompt_read(&p->prompt, s, err);
+    if (!status && s->synthetic && s->tokens)
+        status = read_ids(&p->prompt.ids, "--tokens", s->tokens, err);
+    if (!status)
+        status = engine_open(&p->engine, s, err);
+    if (!status)
+        status = make_prompt(p, err);
+    if (!status && s->shader_dir)
+        status = live_check(p->engine.context, s->quiet, err);
+    if (!status)
+        status = measure_ceilings(p, err);
+    profile_init(&p->profile);
+    profile_init(&p->builtin);
+    if (!status)
+        status = measure_modes(p, err);
+    if (!status)
+        status = report(p, err);
+    return status;
+}
+
+int command_profile(const struct settings *settings)
+{
+    struct rf_error err = {0};
+    struct profiling p = {.settings = settings};
+    if (settings->compare)
+        return profile_compare(settings);
+    if (settings->text) {
+        complain("profile: found the argument \"%s\", wanted none without --compare", settings->text);
+        return STATUS_USAGE;
+    }
+    interrupt_install();
+    enum rf_status status = run(&p, &err);
+    int exit = status ? complain_error(&err) : STATUS_OK;
+    if (p.engine.context && settings->validate && engine_complaints(&p.engine) && exit == STATUS_OK)
+        exit = STATUS_FAILURE;
+    rf_bench_destroy(p.bench);
+    if (p.engine.context)
+        engine_close(&p.engine);
+    profile_free(&p.profile);
+    profile_free(&p.builtin);
+    prompt_free(&p.prompt);
+    return exit;
+}

@@ -1,0 +1,41 @@
+/* A profile as people and programs read it. */
+#ifndef RF_APPS_PROFILE_REPORT_H
+#define RF_APPS_PROFILE_REPORT_H
+
+#include "apps/refusion/options.h"
+#include "apps/refusion/profile/aggregate.h"
+
+#include <cjson/cJSON.h>
+
+struct profile_report {
+    const struct profile *profile;
+    const struct settings *settings;
+    struct rf_device_info device;
+    struct rf_model_info model;
+    const char *model_name;
+    const rf_tokenizer *tokenizer; /* NULL: events carry no text */
+    const rf_bench *bench;         /* with measured ceilings; NULL: there are none */
+    struct rf_bench_ceilings ceilings;
+    uint32_t prompt_tokens;
+    struct profile_step off, free, serial; /* zero: not run */
+};
+
+/* Why the free-running span and the serialised sum differ, with this profile's figures. */
+void profile_explain(const struct profile_report *report, char *text, size_t size);
+double profile_gb_per_second(const struct profile_sum *sum); /* 0 without time */
+double profile_tflops(const struct profile_sum *sum);
+double profile_percent_of_floor(const struct profile_sum *sum); /* 0: unknown */
+
+/* tables.c: standard output. */
+enum rf_status profile_print_tables(const struct profile_report *report, struct rf_error *err);
+enum rf_status profile_print_csv(const struct profile_report *report, struct rf_error *err);
+
+/* profile_json.c. `trace`: with sampled dispatches of the first free run, as the page draws them. */
+enum rf_status profile_to_json(cJSON **out, const struct profile_report *report, bool trace,
+                               struct rf_error *err);
+
+/* timeline.c: Chrome's trace format. */
+enum rf_status profile_write_timeline(const struct profile_report *report, const char *path,
+                                      struct rf_error *err);
+
+#endif
