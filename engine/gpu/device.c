@@ -145,7 +145,7 @@ enum rf_status rf_choose_device(const struct rf_probe *probes, uint32_t count, c
 
 /* ---- Creation --------------------------------------------------------------------------------------- */
 
-enum { MAX_DEVICE_EXTENSIONS = 8, DEFAULT_SUBMISSION_MS = 100 };
+enum { MAX_DEVICE_EXTENSIONS = 12, DEFAULT_SUBMISSION_MS = 100 };
 
 static void load_device_functions(struct rf_gpu *gpu)
 {
@@ -182,11 +182,15 @@ struct device_features {
 #ifdef VK_EXT_frame_boundary
     VkPhysicalDeviceFrameBoundaryFeaturesEXT frame_boundary;
 #endif
+#ifdef VK_EXT_device_fault
+    VkPhysicalDeviceFaultFeaturesEXT fault;
+#endif
 };
 
 static void ask_features(struct device_features *out, const struct rf_probe *probe, bool capture)
 {
     const struct rf_gpu_caps *caps = &probe->caps;
+    const bool workgroup_matrices = caps->coopmat2_matmul && caps->coopmat2_units;
     out->v13 =
         (VkPhysicalDeviceVulkan13Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
                                            .synchronization2 = VK_TRUE,
@@ -209,7 +213,8 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
                                            .pNext = &out->v12,
                                            .storageBuffer16BitAccess = caps->fp16};
     out->features = (VkPhysicalDeviceFeatures2){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
-                                                .pNext = &out->v11};
+                                                .pNext = &out->v11,
+                                                .features.shaderInt64 = caps->wide_attention};
 #ifdef VK_KHR_cooperative_matrix
     out->coopmat = (VkPhysicalDeviceCooperativeMatrixFeaturesKHR){
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
@@ -222,7 +227,11 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV,
         .cooperativeMatrixReductions = VK_TRUE,
         .cooperativeMatrixConversions = VK_TRUE,
-        .cooperativeMatrixPerElementOperations = VK_TRUE};
+        .cooperativeMatrixPerElementOperations = VK_TRUE,
+        .cooperativeMatrixWorkgroupScope = workgroup_matrices,
+        .cooperativeMatrixFlexibleDimensions = workgroup_matrices,
+        .cooperativeMatrixTensorAddressing = workgroup_matrices,
+        .cooperativeMatrixBlockLoads = workgroup_matrices};
     if (caps->coopmat2)
         out->coopmat.pNext = &out->coopmat2;
 #endif
@@ -234,9 +243,18 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
         out->v13.pNext = &out->executable;
 }
 
-/* Only for tools: what is named has frames. */
-static void ask_frame_boundary(struct device_features *out, struct rf_gpu *gpu)
+/* Only with labels: frames for tools, and what the driver says of a loss. */
+static void ask_for_labels(struct device_features *out, struct rf_gpu *gpu)
 {
+    gpu->probe.device_fault = gpu->probe.device_fault && gpu->labels.wanted;
+#ifdef VK_EXT_device_fault
+    out->fault =
+        (VkPhysicalDeviceFaultFeaturesEXT){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_EXT,
+                                           .pNext = out->features.pNext,
+                                           .deviceFault = VK_TRUE};
+    if (gpu->probe.device_fault)
+        out->features.pNext = &out->fault;
+#endif
 #ifdef VK_EXT_frame_boundary
     gpu->probe.frame_boundary = gpu->probe.frame_boundary && gpu->labels.wanted;
     out->frame_boundary = (VkPhysicalDeviceFrameBoundaryFeaturesEXT){
@@ -246,7 +264,6 @@ static void ask_frame_boundary(struct device_features *out, struct rf_gpu *gpu)
     if (gpu->probe.frame_boundary)
         out->features.pNext = &out->frame_boundary;
 #else
-    (void)out;
     gpu->probe.frame_boundary = false;
 #endif
 }
@@ -267,6 +284,10 @@ static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const s
         names[count++] = "VK_KHR_portability_subset";
     if (probe->caps.memory_budget)
         names[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+#ifdef VK_EXT_device_fault
+    if (probe->device_fault)
+        names[count++] = VK_EXT_DEVICE_FAULT_EXTENSION_NAME;
+#endif
 #ifdef VK_EXT_frame_boundary
     if (probe->frame_boundary)
         names[count++] = VK_EXT_FRAME_BOUNDARY_EXTENSION_NAME;
@@ -285,7 +306,7 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
     const char *extensions[MAX_DEVICE_EXTENSIONS];
     const float priority = 1.0f;
     ask_features(&features, probe, rf_gpu_captures(gpu));
-    ask_frame_boundary(&features, gpu);
+    ask_for_labels(&features, gpu);
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = probe->family,
                                      .queueCount = 1,
@@ -304,6 +325,11 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
     }
     load_device_functions(gpu);
     rf_labels_load(gpu);
+#ifdef VK_EXT_device_fault
+    if (probe->device_fault)
+        gpu->faults.get_info = (PFN_vkGetDeviceFaultInfoEXT)gpu->instance.get_device_function(
+            gpu->device, "vkGetDeviceFaultInfoEXT");
+#endif
     gpu->vk.vkGetDeviceQueue(gpu->device, probe->family, 0, &gpu->queue);
     return RF_OK;
 }

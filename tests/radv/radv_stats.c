@@ -128,7 +128,6 @@ static const struct spec_set spec_sets[] = {
     { "attention", 2, { 4, 128 } },
     { "attention", 2, { 8, 64 } },
     { "attention", 2, { 8, 128 } },
-    { "attention_wide", 3, { 2, 128, 64 } }, /* for CPUs too */
     { "attention_reduce", 0, { 0 } },
     { "bench_read", 2, { 0, 256 } },
     { "bench_math", 2, { 0, 256 } },
@@ -273,11 +272,17 @@ static int check_shader(const struct chip *chip, const struct rf_shader_blob *bl
         fprintf(stderr, "radv_stats: %s\n", err.message);
         return 1;
     }
+    if (info.int64 && !chip->caps->wide_attention) {
+        fprintf(table, "| %s | for CPUs alone | | | | | | | |\n", blob->name);
+        return 0;
+    }
     const bool runs = (!info.cooperative_matrix || chip->caps->coopmat) && !info.cooperative_matrix2;
     if (!runs)
         fprintf(table, "| %s | needs cooperative matrices | | | | | | | |\n", blob->name);
     if (family_length(blob->name, "attention_coopmat"))
         return runs ? check_coopmat_attention(chip, blob, table) : 0;
+    if (info.tensor_addressing)
+        return 0;
     if (family_length(blob->name, "matmul_coopmat"))
         return runs ? check_coopmat(chip, blob, table) : 0;
     for (int i = 0; i < SET_COUNT; i++)
