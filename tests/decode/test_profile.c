@@ -553,6 +553,12 @@ static void records_tell_what_was_warm(void **state)
     assert_int_equal(book.count, 2 * first);
     for (uint32_t i = first; i < book.count; i++)
         assert_false(book.items[i].record.recorded);
+    /* To the same prompt there is nothing to prefill. */
+    uint32_t prompt[PROMPT], next = book.count;
+    memcpy(prompt, session->prompt, sizeof prompt);
+    require_ok(rf_session_begin(session, prompt, PROMPT, err));
+    require_ok(rf_session_step(session, NULL, NULL, err));
+    assert_int_equal(book.items[next].record.sessions[0].phase, RF_PHASE_PLAN);
     profile(&thin, RF_PROFILE_OFF, NULL);
     free_book(&book);
     rf_session_destroy(session);
