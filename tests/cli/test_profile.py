@@ -8,11 +8,12 @@ import json
 import os
 import statistics
 import tempfile
+import unittest
 
 from support import DRIVER, ProgramTest, main, run
 
 # Small slots and a high bar for tokens: several rounds, and COMPLETE in some of them.
-ROUNDS = ["-p", "hi", "-n", "12", "--slot-size", "4", "--block", "8", "--slot-threshold", "0.3", "--token-threshold",
+ROUNDS = ["-p", "hi", "-n", "8", "--slot-size", "4", "--block", "4", "--slot-threshold", "0.3", "--token-threshold",
           "0.98"]
 QUICK = ["--no-ceilings", "--no-tune", "--quiet"]
 # 0.6B shape with two layers; a small vocabulary, because the head would outweigh them.
@@ -22,6 +23,8 @@ PHASES = {"prefill", "plan", "verify", "complete", "ar"}
 OPS = {"rows gather", "profiler: rows", "embed", "input norm", "qkv", "head norm, RoPE, KV write", "attention",
        "attention reduce", "o", "post-attention norm", "gate/up", "down", "final norm", "lm_head", "logits reduce",
        "slot_select", "slot_accept"}
+# What the host computes is the same on all of them.
+once = unittest.skipUnless(DRIVER == "lavapipe-new", "on one driver")
 TICK = 0.002  # microseconds: times are written with three digits, ends are sums of two
 
 
@@ -63,7 +66,7 @@ class Measured(ProgramTest):
         self.assertTrue(out["device"]["timestamps"])
         self.assertIn(out["device"]["clock"]["kind"], ("calibrated", "bounded"))
         self.assertEqual(out["model"]["layers"], 6)
-        self.assertEqual((out["settings"]["slot_size"], out["settings"]["block"]), (4, 8))
+        self.assertEqual((out["settings"]["slot_size"], out["settings"]["block"]), (4, 4))
         self.assertIn("Free-running", out["explanation"])
         self.assertIn("Serialised", out["explanation"])
         self.assertEqual([r["mode"] for r in out["runs"]].count("free"), 3)
@@ -104,7 +107,7 @@ class Measured(ProgramTest):
     def test_shaders(self):
         shaders = self.json["shaders"]
         self.assertLessEqual(OPS, {s["op"] for s in shaders})
-        self.assertLessEqual({s["phase"] for s in shaders}, PHASES)
+        self.assertEqual({s["phase"] for s in shaders}, PHASES - {"ar"})
         self.assertEqual(len({(s["op"], s["shader"], s["phase"]) for s in shaders}), len(shaders))
         self.assertEqual([s["total"] for s in shaders], sorted((s["total"] for s in shaders), reverse=True))
         layers = {e["layer"] for e in self.json["layers"]}
@@ -267,6 +270,7 @@ class Output(ProgramTest):
         self.assertIn("Free-running: ", text)
         self.assertIn("Device and host on one clock: ", text)
 
+    @once
     def test_csv(self):
         text = self.check_works(profile("--csv", "--runs", "2", "--decode", "ar", "-p", "hi", "-n", "3"))
         lines = list(csv.DictReader(io.StringIO(text)))
@@ -280,6 +284,7 @@ class Output(ProgramTest):
             self.assertGreater(int(line["calls"]), 0)
             self.assertGreater(float(line["total_ms"]), 0)
 
+    @once
     def test_groups_are_the_span(self):
         """Between command buffers nothing happens: what lies in groups is at least 97 % of the device's span. Of up to
         three tries one must hold it, because other work on the machine falls between command buffers too."""
@@ -293,44 +298,46 @@ class Output(ProgramTest):
         print(f"groups: {', '.join(f'{100 * s:.2f}' for s in shares)} % of the span")
         self.assertGreaterEqual(max(shares), 0.97)
 
+    @once
+    def test_tables_without_timestamps(self):
+        text = self.check_works(profile("--runs", "1", "--disable", "timestamps", *ROUNDS))
+        self.assertRegex(text, r"(?m)^host only +[\d.]+ ")
+        self.assertIn("no timestamps", text)
+        self.assertNotRegex(text, r"(?m)^(kernel|free|serialised|costliest)")
+        self.assertRegex(text, r"(?m)^0 +\d+ +\d+ ")
+
     def test_device_without_timestamps(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "timeline.json")
-            result = profile("--runs", "1", "--disable", "timestamps", "--timeline", path, *ROUNDS)
-            text = self.check_works(result)
-            self.assertRegex(result.stderr, r"^refusion: warning: device \d+ \(.+\) has no timestamps: .*\n$")
-            self.assertRegex(text, r"(?m)^host only +[\d.]+ ")
-            self.assertIn("no timestamps", text)
-            self.assertNotRegex(text, r"(?m)^(kernel|free|serialised|costliest)")
-            self.assertRegex(text, r"(?m)^0 +\d+ +\d+ ")
+            result = profile("--json", "--runs", "1", "--disable", "timestamps", "--timeline", path, *ROUNDS)
+            out = json.loads(self.check_works(result))
             with open(path, encoding="utf-8") as file:
                 events = json.load(file)["traceEvents"]
-        self.assertEqual({e["pid"] for e in events if e["ph"] == "X"}, {1})
-
-    def test_json_without_timestamps(self):
-        out = json.loads(self.check_works(profile("--json", "--runs", "1", "--disable", "timestamps", *ROUNDS)))
+        self.assertRegex(result.stderr, r"^refusion: warning: device \d+ \(.+\) has no timestamps: .*\n$")
         self.assertFalse(out["device"]["timestamps"])
         self.assertEqual(out["device"]["clock"], {"kind": "none", "error_us": 0})
         self.assertEqual([r["mode"] for r in out["runs"]], ["host"])
         self.assertEqual((out["shaders"], out["layers"], out["costliest"]), ([], [], []))
         self.assertTrue(all(r["wait"] > 0 for r in out["rounds"]))
         self.assertTrue(all(s["gpu"] is None for s in out["submissions"]))
+        self.assertEqual({e["pid"] for e in events if e["ph"] == "X"}, {1})
 
+    @once
     def test_clock_without_calibration(self):
         out = json.loads(self.check_works(profile("--json", "--runs", "1", "--disable", "calibratedTimestamps",
                                                   *ROUNDS)))
         self.assertEqual(out["device"]["clock"]["kind"], "bounded")
         self.assertGreater(out["device"]["clock"]["error_us"], 0)
 
+    @once
     def test_ceilings(self):
-        if DRIVER != "lavapipe-new":
-            self.skipTest("one driver is enough for what the host computes")
         out = json.loads(self.check_works(run("profile", "--json", "--runs", "1", "--quiet", "--no-tune", *ROUNDS)))
         self.assertGreater(out["ceilings"]["read_gb_per_second"], 0)
         floors = {s["op"]: s["percent_of_floor"] for s in out["shaders"] if "percent_of_floor" in s}
         self.assertLessEqual({"qkv", "gate/up", "down", "lm_head"}, set(floors))
         self.assertGreater(min(floors.values()), 0)
 
+    @once
     def test_unwritable_timeline(self):
         for path in (os.path.join(os.sep, "nonexistent", "timeline.json"), os.sep):
             self.check_fails(profile("--timeline", path, "-p", "hi"), 1, f"--timeline: {path}: cannot be written")

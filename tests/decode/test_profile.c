@@ -376,6 +376,7 @@ static void nothing_is_left_of_it(void **state)
     struct listing marked = recorded_take();
     assert_true(pools_made > 0 && pools_alive == pools_made);
     assert_true(recorded_count(&marked, TIMESTAMP) > 0);
+    assert_int_equal(recorded_count(&marked, RESET), pools_made);
 
     profile(&thin, RF_PROFILE_OFF, NULL);
     uint32_t records = book.count;
