@@ -173,6 +173,18 @@ class Measured(ProgramTest):
                     self.assertLessEqual(s.end, stack[-1].end + TICK, f"{s.name} in {stack[-1].name}")
                 stack.append(s)
 
+    def test_parts_of_the_hosts_time(self):
+        """Each begins where the one before it ends, and together they are their submission's slice."""
+        parts = ("record", "submit", "wait", "read")
+        found = [s for s in self.slices(1) if s.name in parts]
+        whole = [s for s in self.slices(1) if s.name in PHASES]
+        self.assertEqual([s.name for s in found], list(parts) * len(whole))
+        for i, s in enumerate(whole):
+            times = [s.begin] + [part.end for part in found[4 * i:4 * i + 4]]
+            for part, begin in zip(found[4 * i:4 * i + 4], times):
+                self.assertAlmostEqual(part.begin, begin, delta=TICK)
+            self.assertAlmostEqual(times[-1], s.end, delta=TICK)
+
     def test_host_comes_first(self):
         """Each submission is handed over before its slice on the device begins, which ends before the wait does; each
         round's slice on the device begins with the hand-over of its first submission."""
