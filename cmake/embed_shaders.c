@@ -1,5 +1,5 @@
 /* Build tool: writes the C file that carries every compiled shader inside the library.
- *   embed_shaders OUTPUT.c LIST       LIST has one line per shader: NAME PATH.spv
+ *   embed_shaders OUTPUT.c LIST       LIST has one line per shader: NAME SOURCE.comp PATH.spv|DEFINES
  * The hash over all words goes into the key of the pipeline cache, so a changed shader never meets an old cache. */
 #include <inttypes.h>
 #include <stdint.h>
@@ -11,7 +11,7 @@
 #define MAX_SHADERS 4096
 
 struct entry {
-    char name[128];
+    char name[128], source[128], defines[512];
     size_t word_count;
 };
 
@@ -52,10 +52,15 @@ static size_t write_words(FILE *out, const char *name, const char *path, size_t 
 
 static int write_file(FILE *out, FILE *list)
 {
-    char path[4096];
+    char path[4096], line[8192];
     size_t count = 0;
     fprintf(out, "#include \"engine/gpu/shader_blobs.h\"\n\n");
-    while (count < MAX_SHADERS && fscanf(list, "%127s %4095s", entries[count].name, path) == 2) {
+    while (count < MAX_SHADERS && fgets(line, sizeof line, list)) {
+        struct entry *entry = &entries[count];
+        if (sscanf(line, "%127s %127s %4095[^|]|%511[^\n]", entry->name, entry->source, path, entry->defines) < 3) {
+            fprintf(stderr, "embed_shaders: found the line \"%s\", wanted NAME SOURCE PATH|DEFINES\n", line);
+            return EXIT_FAILURE;
+        }
         hash_bytes(entries[count].name, strlen(entries[count].name) + 1);
         entries[count].word_count = write_words(out, entries[count].name, path, count);
         if (entries[count].word_count == 0)
@@ -64,9 +69,10 @@ static int write_file(FILE *out, FILE *list)
     }
     fprintf(out, "\nconst struct rf_shader_blob rf_shader_blobs[] = {\n");
     for (size_t i = 0; i < count; i++)
-        fprintf(out, "    { \"%s\", words_%zu, %zu },\n", entries[i].name, i, entries[i].word_count);
+        fprintf(out, "    { \"%s\", words_%zu, %zu, \"%s\", \"%s\" },\n", entries[i].name, i, entries[i].word_count,
+            entries[i].source, entries[i].defines);
     /* C11 has no empty arrays: one entry that the count leaves out ends the table. */
-    fprintf(out, "    { 0, 0, 0 }\n};\nconst size_t rf_shader_blob_count = %zu;\n", count);
+    fprintf(out, "    { 0, 0, 0, 0, 0 }\n};\nconst size_t rf_shader_blob_count = %zu;\n", count);
     fprintf(out, "const char rf_shader_hash[] = \"%016" PRIx64 "\";\n", hash);
     return ferror(out) ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -45,6 +45,8 @@ enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc 
                               .submission_ms = desc->submission_ms,
                               .debug_checks = desc->debug_checks,
                               .validation = desc->validation,
+                              .debug_labels = desc->debug_labels,
+                              .capture_step = desc->capture_step,
                               .log = desc->log,
                               .log_user = desc->log_user};
     if (!gpu.cache_dir && default_cache_dir(cache, sizeof cache))

@@ -120,6 +120,13 @@ struct rf_context_desc {
     bool debug_checks;
     /* Enable VK_LAYER_KHRONOS_validation with synchronization validation, messages to log. */
     bool validation;
+    /* For tools that look on from outside (RenderDoc, RGP, Nsight): objects have names, dispatches and steps have
+     * labels (VK_EXT_debug_utils), and each step is a frame (VK_EXT_frame_boundary, AMD's frame labels). Without
+     * the extension a warning. */
+    bool debug_labels;
+    /* Has RenderDoc capture this step of rf_session_step or rf_sessions_step, counted from 1 over the context;
+     * implies debug_labels. 0: none. */
+    uint32_t capture_step;
     rf_log_fn log; /* may be called from any thread that is inside a call; NULL: silence */
     void *log_user;
 };

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs or fetches what this repository needs. A second run finds everything in place and changes nothing.
 #   scripts/setup.sh           compiler, CMake, libraries, a Vulkan driver, newer Vulkan headers and glslang
-#   scripts/setup.sh --tests   also cmocka, validation layers, and the drivers and tokenizer files of the test suite
+#   scripts/setup.sh --tests   also cmocka, validation layers, a browser, and the drivers, npm packages and tokenizer
+#                              files of the test suite
 # Debian 12 and 13 and Ubuntu 24.04 are set up, as root or with sudo; elsewhere the missing things are listed.
 # Everything that is not a system package goes below .deps/. Progress is on stderr; stdout stays empty.
 set -Eeuo pipefail
@@ -242,6 +243,7 @@ Filled by scripts/setup.sh; may be deleted, it is fetched again.
   lavapipe-new/     newer Mesa (lavapipe), Vulkan loader and validation layers with their whole library closure
   radv/             Mesa 25.0 with RADV from Debian 12's backports
   swiftshader/      SwiftShader and its icd.json
+  profile-page/     npm packages of apps/profile-page, by scripts/build-profile-page.sh
   tokenizer-qwen3/  Qwen3's tokenizer with <|beginoftext|> 151669 and <|mask|> 151670, by tests/tokenizer/make_qwen3.py
 README
 }
@@ -272,7 +274,7 @@ tests=0 stamp=.deps/stamp-run
 case "${1-}" in
 '') ;;
 --tests) tests=1 stamp=.deps/stamp-tests ;;
---help) sed -n '2,6s/^# //p' "scripts/setup.sh"; exit 0 ;;
+--help) sed -n '2,7s/^# //p' "scripts/setup.sh"; exit 0 ;;
 *) say "usage: scripts/setup.sh [--tests], have: $*"; exit 2 ;;
 esac
 
@@ -280,6 +282,8 @@ ID=unknown VERSION_ID= VERSION_CODENAME=
 [ ! -r /etc/os-release ] || . /etc/os-release
 system="$ID $VERSION_ID"
 mkdir -p .deps
+# In a container Ubuntu has no Chromium: its package is a snap. The test in a browser counts as skipped there.
+[ "$ID" != debian ] || TEST_COMMANDS+=(chromium)
 case $system in
 "debian 12" | "debian 13" | "ubuntu 24.04")
     apt_install "${RUN_PACKAGES[@]}"
@@ -299,6 +303,7 @@ esac
 if [ $tests = 1 ]; then
     setup_swiftshader
     setup_tokenizer
+    scripts/build-profile-page.sh --packages
 fi
 write_readme
 cp scripts/setup.sh $stamp # run.sh and test.sh compare it with the script

@@ -24,6 +24,7 @@
 layout(constant_id = 3) const uint BOTH = 0;
 const uint UNIT = 8; // quads that an invocation has in a row: a block
 #else
+layout(constant_id = 3) const uint ONE_SUBGROUP = 0; // the workgroup is one: it needs no barrier
 const uint UNIT = 1;
 #endif
 
@@ -62,7 +63,15 @@ void main()
             squares += dot(h, h);
         }
     }
+#ifdef ACT_INT8
     squares = workgroup_sum(squares);
+#else
+    if (ONE_SUBGROUP != 0) {
+        squares = subgroupAdd(squares);
+    } else {
+        squares = workgroup_sum(squares);
+    }
+#endif
     float scale = inversesqrt(squares / float(push.hidden) + push.eps);
 #ifdef ACT_INT8
     for (uint b = gl_LocalInvocationID.x; b < quads / UNIT; b += step) {

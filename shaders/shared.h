@@ -211,7 +211,8 @@ struct rf_push_embed { /* grid: (1, rows); a row outside [first, first + count) 
 RF_CHECK_PUSH(rf_push_embed);
 
 /* Spec 0 GATHER: 0 row m is h's row m, 1 row m is h's row outputs[m] and M = counts.outputs; spec 1 SPLITS:
- * more than 1: h is first increased by the sum of so many partials, and written back; spec 2: invocations. */
+ * more than 1: h is first increased by the sum of so many partials, and written back; spec 2: invocations;
+ * spec 3, with ACT_INT8 BOTH (see quads), else ONE_SUBGROUP: 1 the workgroup is a single one. */
 struct rf_push_rmsnorm { /* grid: (1, rows or outputs) */
     RF_REF(RfCounts) counts;
     RF_REF(RfWords) outputs;  /* read only with GATHER */

@@ -3,12 +3,12 @@
 #include "apps/refusion/input.h"
 #include "apps/refusion/interrupt.h"
 #include "apps/refusion/program.h"
+#include "apps/refusion/shader_dir.h"
 #include "engine/decode/settings.h"
 
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,20 +53,21 @@ static uint32_t submission_ms(const struct settings *settings)
 
 enum rf_status context_open(rf_context **out, const struct settings *settings, struct rf_error *err)
 {
-    /* Single shaders may be missing in it; all of it missing is a mistyped name. */
-    struct stat info;
-    if (settings->shader_dir && (stat(settings->shader_dir, &info) != 0 || !S_ISDIR(info.st_mode)))
-        return rf_fail(err, RF_ERROR_IO,
-                       "--shader-dir: found no folder \"%s\", wanted one that holds NAME.spv",
-                       settings->shader_dir);
+    const char *shader_dir = NULL;
+    enum rf_status status =
+        settings->shader_dir ? shader_dir_prepare(&shader_dir, settings->shader_dir, err) : RF_OK;
+    if (status)
+        return status;
     struct rf_context_desc desc = {
         .device = settings->device,
         .disable = settings->disable,
-        .shader_dir = settings->shader_dir,
+        .shader_dir = shader_dir,
         .memory_limit = settings->memory_limit.value,
         .submission_ms = submission_ms(settings),
         .debug_checks = settings->validate,
         .validation = settings->validate,
+        .debug_labels = settings->labels,
+        .capture_step = settings->capture_round.given ? (uint32_t)settings->capture_round.value + 1 : 0,
         .log = on_log,
     };
     return rf_context_create(out, &desc, err);

@@ -514,6 +514,13 @@ const struct option option_table[] = {
      .offset = AT(timeline),
      .value = "FILE",
      .help = "write host and device on one clock in Chrome's trace format, which ui.perfetto.dev opens"},
+    {.name = "html",
+     .type = OPTION_TEXT,
+     .commands = COMMAND_PROFILE,
+     .group = GROUP_OUTPUT,
+     .offset = AT(html),
+     .value = "FILE",
+     .help = "write the profile as one page that needs nothing but a browser"},
     {.name = "compare",
      .type = OPTION_TEXT,
      .commands = COMMAND_PROFILE,
@@ -563,6 +570,22 @@ const struct option option_table[] = {
      .max = UINT64_MAX,
      .fallback = "from the clock",
      .help = "of the random data"},
+    {.name = "labels",
+     .type = OPTION_FLAG,
+     .commands = RUN | COMMAND_BENCH,
+     .group = GROUP_TEST,
+     .offset = AT(labels),
+     .help = "name layers, ops and rounds for RenderDoc, RGP and other tools, each round a frame"},
+    {.name = "capture-round",
+     .type = OPTION_UINT,
+     .commands = ONCE,
+     .group = GROUP_TEST,
+     .offset = AT(capture_round),
+     .value = "N",
+     .min = 0,
+     .max = 1000000000,
+     .help = "have RenderDoc, when this runs under it, capture round N of the first answer, counted from 0; "
+             "with --labels"},
     {.name = "shader-dir",
      .type = OPTION_TEXT,
      .commands = ON_DEVICE,
@@ -570,7 +593,10 @@ const struct option option_table[] = {
      .offset = AT(shader_dir),
      .value = "FOLDER",
      .fallback = "the built-in shaders",
-     .help = "NAME.spv in it replaces the shader NAME, for work on shaders"},
+     .help =
+         "for work on shaders: NAME.spv in it replaces the shader NAME, and SOURCE.comp, which glslang "
+         "compiles, all shaders that come from the source of that name; profile checks them and sets them "
+         "beside the built-in ones"},
 };
 
 const size_t option_count = sizeof option_table / sizeof option_table[0];

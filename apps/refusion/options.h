@@ -88,7 +88,9 @@ struct settings {
     bool csv, tune, sweep;
     struct opt_uint runs; /* profile */
     bool no_ceilings, absolute;
-    const char *timeline, *compare;
+    bool labels;
+    struct opt_uint capture_round;
+    const char *timeline, *html, *compare;
     struct opt_real limit;
 };
 

@@ -1,5 +1,6 @@
 /* Steps of one session or of several: the rows of whatever each session is about to do, laid end to end in
  * one forward. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -7,6 +8,7 @@
 #include "engine/decode/profile.h"
 #include "engine/decode/session.h"
 #include "engine/decode/submission.h"
+#include "engine/gpu/labels.h"
 
 static double seconds_now(void)
 {
@@ -262,6 +264,20 @@ static enum rf_status check_sessions(rf_session *const *sessions, size_t count, 
     return RF_OK;
 }
 
+/* For tools: a step is what they capture at a time. */
+static enum rf_status begin_frame(struct rf_model *model, rf_session *const *sessions, size_t count,
+                                  struct rf_error *err)
+{
+    char label[64];
+    if (!rf_gpu_labelled(model->gpu))
+        return RF_OK;
+    if (count == 1)
+        snprintf(label, sizeof label, "round %u", sessions[0]->stats.rounds);
+    else
+        snprintf(label, sizeof label, "step of %zu sessions", count);
+    return rf_gpu_begin_frame(model->gpu, label, err);
+}
+
 enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struct rf_error *err)
 {
     enum rf_status status = check_sessions(sessions, count, err);
@@ -273,11 +289,16 @@ enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struc
         sessions[i]->event_count = 0;
         sessions[i]->failure.status = RF_OK;
     }
+    status = begin_frame(model, sessions, count, err);
     bool any = true;
     while (!status && any) {
         pthread_mutex_lock(&model->mutex); /* other threads' sessions take turns between submissions */
         status = submit_once(model, sessions, count, &any, err);
         pthread_mutex_unlock(&model->mutex);
+    }
+    if (status != RF_ERROR_DEVICE_LOST) {
+        enum rf_status ended = rf_gpu_end_frame(model->gpu, status ? NULL : err);
+        status = status ? status : ended;
     }
     for (size_t i = 0; !status && i < count; i++) {
         status = sessions[i]->failure.status;

@@ -232,6 +232,10 @@ static void query_extensions(struct device_chain *chain, struct rf_probe *out,
             chain->ext_amd_cores = true;
         if (strcmp(name, "VK_ARM_shader_core_builtins") == 0)
             chain->ext_arm_cores = true;
+        if (strcmp(name, "VK_EXT_frame_boundary") == 0)
+            out->frame_boundary = true;
+        if (strcmp(name, "VK_EXT_device_fault") == 0)
+            out->device_fault = true;
         if (strcmp(name, "VK_KHR_portability_subset") == 0)
             out->portability_subset = true;
     }

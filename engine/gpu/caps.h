@@ -64,6 +64,8 @@ struct rf_probe {
     uint32_t max_workgroup_subgroups;
     bool size_control_in_compute;
     bool memory_model, subgroup_extended_types, portability_subset;
+    bool frame_boundary;        /* VK_EXT_frame_boundary */
+    bool device_fault;          /* VK_EXT_device_fault */
     bool calibrated_timestamps; /* VK_EXT_calibrated_timestamps, with the host's monotonic clock */
 };
 

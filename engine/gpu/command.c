@@ -28,7 +28,8 @@ struct rf_cmd {
     VkCommandPool pool;
     VkCommandBuffer buffer;
     bool ended, trial;
-    struct rf_marks *marks; /* NULL: not marked */
+    struct rf_marks *marks;   /* NULL: not marked */
+    struct rf_crumbs *crumbs; /* NULL: no labels */
     const void *notes;
     uint32_t dispatches, barriers;
     struct interval_list reads, writes; /* since the last barrier */
@@ -202,10 +203,13 @@ static enum rf_status open_buffer(struct rf_cmd **out, struct rf_gpu *gpu, const
         if (result != VK_SUCCESS)
             status = rf_vk_fail(err, result, "vkBeginCommandBuffer");
     }
+    if (!status)
+        status = rf_crumbs_create(&cmd->crumbs, gpu, err);
     if (status) {
         rf_cmd_destroy(cmd);
         return status;
     }
+    rf_label_name(gpu, VK_OBJECT_TYPE_COMMAND_BUFFER, (uint64_t)(uintptr_t)cmd->buffer, cmd->label);
     *out = cmd;
     return RF_OK;
 }
@@ -291,6 +295,8 @@ enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dis
         return status;
 
     const struct rf_device_table *vk = &cmd->gpu->vk;
+    rf_crumbs_drop(cmd->crumbs, cmd->gpu, cmd->buffer, label);
+    rf_label_begin(cmd->gpu, cmd->buffer, label);
     vk->vkCmdBindPipeline(cmd->buffer, VK_PIPELINE_BIND_POINT_COMPUTE, rf_kernel_pipeline(dispatch->kernel));
     if (dispatch->push_size)
         vk->vkCmdPushConstants(cmd->buffer, cmd->gpu->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
@@ -299,6 +305,7 @@ enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dis
         vk->vkCmdDispatchIndirect(cmd->buffer, dispatch->indirect.block->buffer, dispatch->indirect.offset);
     else
         vk->vkCmdDispatch(cmd->buffer, dispatch->groups[0], dispatch->groups[1], dispatch->groups[2]);
+    rf_label_end(cmd->gpu, cmd->buffer);
     ++cmd->dispatches;
     return RF_OK;
 }
@@ -328,7 +335,9 @@ enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_spa
     if (cmd->marks && (status = rf_marks_add(cmd->marks, NULL, UINT32_MAX, err)) != RF_OK)
         return status;
     VkBufferCopy region = {.srcOffset = src.offset, .dstOffset = dst.offset, .size = size};
+    rf_label_begin(cmd->gpu, cmd->buffer, label);
     cmd->gpu->vk.vkCmdCopyBuffer(cmd->buffer, src.block->buffer, dst.block->buffer, 1, &region);
+    rf_label_end(cmd->gpu, cmd->buffer);
     return RF_OK;
 }
 
@@ -428,12 +437,28 @@ const void *rf_cmd_notes(const struct rf_cmd *cmd)
     return cmd->notes;
 }
 
+/* What is destroyed is through. */
+static void forget_flight(struct rf_gpu *gpu, const struct rf_cmd *cmd)
+{
+    struct rf_faults *faults = &gpu->faults;
+    pthread_mutex_lock(&gpu->queue_mutex);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < faults->flight_count; ++i)
+        if (faults->flight[i].crumbs != cmd->crumbs)
+            faults->flight[kept++] = faults->flight[i];
+    faults->flight_count = kept;
+    pthread_mutex_unlock(&gpu->queue_mutex);
+}
+
 void rf_cmd_destroy(struct rf_cmd *cmd)
 {
     if (!cmd)
         return;
+    if (cmd->crumbs)
+        forget_flight(cmd->gpu, cmd);
     cmd->gpu->vk.vkDestroyCommandPool(cmd->gpu->device, cmd->pool, NULL);
     rf_marks_destroy(cmd->marks);
+    rf_crumbs_destroy(cmd->crumbs);
     free(cmd->reads.items);
     free(cmd->writes.items);
     free(cmd->log);
@@ -483,12 +508,30 @@ static enum rf_status check_run(const struct rf_gpu *gpu, struct rf_cmd *const *
     return RF_OK;
 }
 
+/* Those of the submission before may still run: they stay until there are more than two submissions'. */
+static void note_flight(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count)
+{
+    struct rf_faults *faults = &gpu->faults;
+    _Static_assert((int)RF_FLIGHT == (int)RF_SUBMIT_BUFFERS, "a submission's command buffers");
+    pthread_mutex_lock(&gpu->queue_mutex);
+    if (faults->flight_count + count > 2 * RF_FLIGHT)
+        faults->flight_count = 0;
+    for (size_t i = 0; i < count; ++i) {
+        rf_crumbs_clear(cmds[i]->crumbs);
+        faults->flight[faults->flight_count].crumbs = cmds[i]->crumbs;
+        faults->flight[faults->flight_count++].label = cmds[i]->label;
+    }
+    pthread_mutex_unlock(&gpu->queue_mutex);
+}
+
 static enum rf_status submit_run(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count,
                                  uint64_t *ticket, struct rf_error *err)
 {
     VkCommandBuffer buffers[RF_SUBMIT_BUFFERS] = {VK_NULL_HANDLE};
     for (size_t i = 0; i < count; ++i)
         buffers[i] = cmds[i]->buffer;
+    if (gpu->labels.wanted)
+        note_flight(gpu, cmds, count);
     enum rf_status status = rf_submit_buffers(gpu, buffers, count, ticket, err);
     if (status)
         return status;

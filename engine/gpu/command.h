@@ -22,8 +22,8 @@ struct rf_access {
 struct rf_dispatch {
     struct rf_kernel *kernel;
     const char *label; /* layer and op, such as "L3 attention"; copied */
-    uint32_t note;     /* for whoever reads marks (marks.h): its index among the notes of the command buffer */
-    const void *push;  /* struct of shaders/shared.h */
+    uint32_t note;    /* for whoever reads marks (marks.h): its index among the notes of the command buffer */
+    const void *push; /* struct of shaders/shared.h */
     uint32_t push_size;
     uint32_t groups[3]; /* workgroups, used when indirect.address is 0; a zero means nothing is recorded */
     struct rf_span indirect; /* a VkDispatchIndirectCommand, written by an earlier dispatch or the host */

@@ -31,13 +31,13 @@ static enum rf_status list_devices(struct device_list *out, const struct rf_inst
 }
 
 static enum rf_status open_instance(struct rf_instance *instance, const struct rf_mask *mask, bool validation,
-                                    struct rf_log_sink *sink, struct rf_error *err)
+                                    bool labels, struct rf_log_sink *sink, struct rf_error *err)
 {
     *instance = (struct rf_instance){0};
     if (rf_masked(mask, RF_CAP_LOADER))
         return rf_fail(err, RF_ERROR_NO_DEVICE,
                        "no Vulkan loader (libvulkan.so.1): masked by disable=loader");
-    return rf_instance_create(instance, validation, sink, err);
+    return rf_instance_create(instance, validation, labels, sink, err);
 }
 
 enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const char *disable,
@@ -51,7 +51,7 @@ enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const c
     enum rf_status status = rf_mask_parse(&mask, disable, err);
     if (status)
         return status;
-    if ((status = open_instance(&instance, &mask, false, NULL, err)) != RF_OK)
+    if ((status = open_instance(&instance, &mask, false, false, NULL, err)) != RF_OK)
         return status;
     status = list_devices(&list, &instance, &mask, err);
     if (!status && !(*infos = calloc(list.count, sizeof **infos)))
@@ -169,6 +169,12 @@ struct device_features {
 #ifdef VK_NV_cooperative_matrix2
     VkPhysicalDeviceCooperativeMatrix2FeaturesNV coopmat2;
 #endif
+#ifdef VK_EXT_frame_boundary
+    VkPhysicalDeviceFrameBoundaryFeaturesEXT frame_boundary;
+#endif
+#ifdef VK_EXT_device_fault
+    VkPhysicalDeviceFaultFeaturesEXT fault;
+#endif
 };
 
 static void ask_features(struct device_features *out, const struct rf_probe *probe)
@@ -215,6 +221,31 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
 #endif
 }
 
+/* Only with labels: frames for tools, and what the driver says of a loss. */
+static void ask_for_labels(struct device_features *out, struct rf_gpu *gpu)
+{
+    gpu->probe.device_fault = gpu->probe.device_fault && gpu->labels.wanted;
+#ifdef VK_EXT_device_fault
+    out->fault =
+        (VkPhysicalDeviceFaultFeaturesEXT){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_EXT,
+                                           .pNext = out->features.pNext,
+                                           .deviceFault = VK_TRUE};
+    if (gpu->probe.device_fault)
+        out->features.pNext = &out->fault;
+#endif
+#ifdef VK_EXT_frame_boundary
+    gpu->probe.frame_boundary = gpu->probe.frame_boundary && gpu->labels.wanted;
+    out->frame_boundary = (VkPhysicalDeviceFrameBoundaryFeaturesEXT){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAME_BOUNDARY_FEATURES_EXT,
+        .pNext = out->features.pNext,
+        .frameBoundary = VK_TRUE};
+    if (gpu->probe.frame_boundary)
+        out->features.pNext = &out->frame_boundary;
+#else
+    gpu->probe.frame_boundary = false;
+#endif
+}
+
 static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const struct rf_probe *probe)
 {
     uint32_t count = 0;
@@ -230,6 +261,14 @@ static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const s
         names[count++] = "VK_KHR_portability_subset";
     if (probe->caps.memory_budget)
         names[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+#ifdef VK_EXT_device_fault
+    if (probe->device_fault)
+        names[count++] = VK_EXT_DEVICE_FAULT_EXTENSION_NAME;
+#endif
+#ifdef VK_EXT_frame_boundary
+    if (probe->frame_boundary)
+        names[count++] = VK_EXT_FRAME_BOUNDARY_EXTENSION_NAME;
+#endif
     if (probe->calibrated_timestamps)
         names[count++] = VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME;
     return count;
@@ -242,6 +281,7 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
     const char *extensions[MAX_DEVICE_EXTENSIONS];
     const float priority = 1.0f;
     ask_features(&features, probe);
+    ask_for_labels(&features, gpu);
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = probe->family,
                                      .queueCount = 1,
@@ -258,6 +298,12 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
         return rf_fail_within(err, status, "device %u (%s)", probe->info.index, probe->info.name);
     }
     load_device_functions(gpu);
+    rf_labels_load(gpu);
+#ifdef VK_EXT_device_fault
+    if (probe->device_fault)
+        gpu->faults.get_info = (PFN_vkGetDeviceFaultInfoEXT)gpu->instance.get_device_function(
+            gpu->device, "vkGetDeviceFaultInfoEXT");
+#endif
     gpu->vk.vkGetDeviceQueue(gpu->device, probe->family, 0, &gpu->queue);
     return RF_OK;
 }
@@ -294,7 +340,8 @@ static enum rf_status open_device(struct rf_gpu *gpu, const struct rf_gpu_desc *
     enum rf_status status = rf_mask_parse(&mask, desc->disable, err);
     if (status)
         return status;
-    if ((status = open_instance(&gpu->instance, &mask, desc->validation, &gpu->sink, err)) != RF_OK)
+    if ((status = open_instance(&gpu->instance, &mask, desc->validation, gpu->labels.wanted, &gpu->sink,
+                                err)) != RF_OK)
         return status;
     status = list_devices(&list, &gpu->instance, &mask, err);
     if (!status)
@@ -324,6 +371,8 @@ enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc
     gpu->sink.log = desc->log;
     gpu->sink.user = desc->log_user;
     gpu->debug_checks = desc->debug_checks;
+    gpu->labels.wanted = desc->debug_labels || desc->capture_step;
+    gpu->labels.capture_frame = desc->capture_step;
     gpu->memory_limit = desc->memory_limit ? desc->memory_limit : UINT64_MAX;
     pthread_mutex_init(&gpu->arena_mutex, NULL);
     pthread_mutex_init(&gpu->transfer_mutex, NULL);

@@ -46,7 +46,8 @@ struct rf_gpu_desc {
     const char *device, *disable, *cache_dir, *shader_dir;
     uint64_t memory_limit;
     uint32_t submission_ms;
-    bool debug_checks, validation;
+    bool debug_checks, validation, debug_labels;
+    uint32_t capture_step;
     rf_log_fn log;
     void *log_user;
 };

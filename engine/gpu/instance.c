@@ -211,8 +211,8 @@ static enum rf_status check_loader(bool validation, struct rf_error *err)
     return RF_OK;
 }
 
-enum rf_status rf_instance_create(struct rf_instance *out, bool validation, struct rf_log_sink *sink,
-                                  struct rf_error *err)
+enum rf_status rf_instance_create(struct rf_instance *out, bool validation, bool labels,
+                                  struct rf_log_sink *sink, struct rf_error *err)
 {
     *out = (struct rf_instance){0};
     enum rf_status status = check_loader(validation, err);
@@ -225,6 +225,11 @@ enum rf_status rf_instance_create(struct rf_instance *out, bool validation, stru
     struct validation_chain chain = {0};
     VkInstanceCreateFlags flags = 0;
     const void *next = validation ? chain_validation(&chain, extensions, &extension_count) : NULL;
+    out->debug_utils = validation;
+    if (labels && !validation && has_extension(NULL, VK_EXT_DEBUG_UTILS_EXTENSION_NAME)) {
+        extensions[extension_count++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
+        out->debug_utils = true;
+    }
 #ifdef VK_KHR_portability_enumeration
     if (has_extension(NULL, VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME)) {
         extensions[extension_count++] = VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME;

@@ -37,14 +37,16 @@ void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const 
 struct rf_instance {
     VkInstance handle;
     VkDebugUtilsMessengerEXT messenger;
+    bool debug_utils; /* VK_EXT_debug_utils is enabled */
 #define RF_INSTANCE_FIELD(field, name) PFN_##name field;
     RF_INSTANCE_FUNCTIONS(RF_INSTANCE_FIELD)
 #undef RF_INSTANCE_FIELD
 };
 
-/* `sink` receives the messages of the validation layer when `validation` is set. */
-enum rf_status rf_instance_create(struct rf_instance *out, bool validation, struct rf_log_sink *sink,
-                                  struct rf_error *err);
+/* `sink` receives the messages of the validation layer when `validation` is set. `labels`: VK_EXT_debug_utils
+ * is enabled where there is one. */
+enum rf_status rf_instance_create(struct rf_instance *out, bool validation, bool labels,
+                                  struct rf_log_sink *sink, struct rf_error *err);
 void rf_instance_destroy(struct rf_instance *instance);
 /* All physical devices, malloc'ed; RF_ERROR_NO_DEVICE when there is none. */
 enum rf_status rf_instance_devices(const struct rf_instance *instance, VkPhysicalDevice **devices,

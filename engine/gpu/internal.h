@@ -10,6 +10,35 @@
 #include "engine/gpu/memory.h"
 
 struct rf_transfer;
+struct rf_crumbs;
+enum { RF_FLIGHT = 80 };
+
+/* Functions of VK_EXT_debug_utils, which are not to be called unless `wanted`. */
+struct rf_labels {
+    bool wanted;
+    uint64_t frame, capture_frame; /* from 1; capture_frame 0: none */
+    PFN_vkSetDebugUtilsObjectNameEXT set_name;
+    PFN_vkCmdBeginDebugUtilsLabelEXT cmd_begin;
+    PFN_vkCmdEndDebugUtilsLabelEXT cmd_end;
+    PFN_vkQueueBeginDebugUtilsLabelEXT queue_begin;
+    PFN_vkQueueEndDebugUtilsLabelEXT queue_end;
+    PFN_vkQueueInsertDebugUtilsLabelEXT queue_insert;
+};
+
+/* What is known about what the device is at, with labels: see fault.c. */
+struct rf_faults {
+#ifdef VK_EXT_device_fault
+    PFN_vkGetDeviceFaultInfoEXT get_info; /* NULL: the device has no VK_EXT_device_fault */
+#endif
+    struct {
+        const struct rf_crumbs *crumbs;
+        const char *label;
+    } flight[2 * RF_FLIGHT]; /* command buffers of the last submissions, which may not be through; guarded by
+                              * queue_mutex */
+    uint32_t flight_count;
+    bool told;
+    char report[700];
+};
 
 struct rf_gpu {
     struct rf_log_sink sink;
@@ -17,7 +46,10 @@ struct rf_gpu {
     struct rf_probe probe;
     VkDevice device;
     struct rf_device_table vk;
-    PFN_vkGetCalibratedTimestampsEXT read_clocks; /* NULL: the device's clock cannot be read beside the host's */
+    struct rf_labels labels;
+    struct rf_faults faults;
+    PFN_vkGetCalibratedTimestampsEXT
+        read_clocks; /* NULL: the device's clock cannot be read beside the host's */
     VkQueue queue;
     VkPipelineLayout layout;
     bool debug_checks;
@@ -37,6 +69,7 @@ struct rf_gpu {
     /* kernel.c, pipeline_cache.c */
     pthread_mutex_t kernel_mutex;
     struct rf_kernel *kernels;
+    bool builtin_only;
     VkPipelineCache pipeline_cache;
     size_t pipeline_cache_loaded; /* bytes that came from the file */
 
@@ -106,6 +139,24 @@ void rf_kernels_destroy(struct rf_gpu *gpu);
 struct rf_cmd;
 /* Between rf_cmd_begin and rf_cmd_end: for what is no dispatch and no copy. */
 VkCommandBuffer rf_cmd_buffer(const struct rf_cmd *cmd);
+
+/* ---- labels.c --------------------------------------------------------------------------------------- */
+
+void rf_labels_load(struct rf_gpu *gpu); /* labels.wanted and capture_frame are set; the device exists */
+void rf_label_name(struct rf_gpu *gpu, VkObjectType type, uint64_t handle, const char *name);
+void rf_label_begin(struct rf_gpu *gpu, VkCommandBuffer buffer, const char *text);
+void rf_label_end(struct rf_gpu *gpu, VkCommandBuffer buffer);
+
+/* ---- fault.c ---------------------------------------------------------------------------------------- */
+
+/* *out is NULL without labels; the others take that. */
+enum rf_status rf_crumbs_create(struct rf_crumbs **out, struct rf_gpu *gpu, struct rf_error *err);
+void rf_crumbs_destroy(struct rf_crumbs *crumbs);
+/* Records that the dispatch of this label is reached. */
+void rf_crumbs_drop(struct rf_crumbs *crumbs, struct rf_gpu *gpu, VkCommandBuffer buffer, const char *label);
+void rf_crumbs_clear(struct rf_crumbs *crumbs); /* before it is submitted */
+/* After the device was lost: what to append to the message, one line; the same every time. */
+void rf_fault_report(struct rf_gpu *gpu, char *text, size_t room);
 
 /* ---- marks.c ---------------------------------------------------------------------------------------- */
 

@@ -15,6 +15,7 @@ struct rf_kernel {
     char name[KERNEL_NAME];
     uint32_t spec_count, specs[RF_KERNEL_SPECS];
     uint32_t subgroup_size; /* as asked for */
+    bool builtin;           /* made while no replacement was wanted */
     VkPipeline pipeline;
     uint32_t local_size;
     uint32_t push_bytes, push_alignment;
@@ -57,6 +58,13 @@ uint32_t rf_kernel_push_size(const struct rf_kernel *kernel)
 VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel)
 {
     return kernel->pipeline;
+}
+
+void rf_kernels_builtin_only(struct rf_gpu *gpu, bool only)
+{
+    pthread_mutex_lock(&gpu->kernel_mutex);
+    gpu->builtin_only = only;
+    pthread_mutex_unlock(&gpu->kernel_mutex);
 }
 
 void rf_kernel_count(struct rf_kernel *kernel, uint64_t dispatches)
@@ -129,7 +137,7 @@ static enum rf_status load_shader(struct rf_gpu *gpu, const char *name, const ui
 {
     const struct rf_shader_blob *blob = find_blob(name);
     *owned = NULL;
-    if (gpu->shader_dir) {
+    if (gpu->shader_dir && !gpu->builtin_only) {
         char path[4096];
         if (snprintf(path, sizeof path, "%s/%s.spv", gpu->shader_dir, name) >= (int)sizeof path)
             return rf_fail(err, RF_ERROR_ARGUMENT, "shader_dir: the path is too long");
@@ -250,6 +258,8 @@ static enum rf_status create_pipeline(struct rf_gpu *gpu, const struct rf_kernel
     VkResult result =
         gpu->vk.vkCreateComputePipelines(gpu->device, gpu->pipeline_cache, 1, &create, NULL, pipeline);
     if (result == VK_SUCCESS)
+        rf_label_name(gpu, VK_OBJECT_TYPE_PIPELINE, (uint64_t)*pipeline, id->shader);
+    if (result == VK_SUCCESS)
         return RF_OK;
     status = rf_vk_fail(err, result, "vkCreateComputePipelines");
     return rf_fail_within(err, status, "shader %s", id->shader);
@@ -296,9 +306,11 @@ static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id
 
 /* ---- Batches ---------------------------------------------------------------------------------------- */
 
-static bool same_kernel(const struct rf_kernel *kernel, const struct rf_kernel_id *id)
+static bool same_kernel(const struct rf_gpu *gpu, const struct rf_kernel *kernel,
+                        const struct rf_kernel_id *id)
 {
-    return kernel->subgroup_size == id->subgroup_size && kernel->spec_count == id->spec_count &&
+    return kernel->builtin == gpu->builtin_only && kernel->subgroup_size == id->subgroup_size &&
+           kernel->spec_count == id->spec_count &&
            memcmp(kernel->specs, id->specs, id->spec_count * sizeof id->specs[0]) == 0 &&
            strcmp(kernel->name, id->shader) == 0;
 }
@@ -349,10 +361,10 @@ static struct rf_kernel *find_kernel(struct rf_gpu *gpu, const struct batch *bat
                                      const struct rf_kernel_id *id)
 {
     for (struct rf_kernel *kernel = gpu->kernels; kernel; kernel = kernel->next)
-        if (same_kernel(kernel, id))
+        if (same_kernel(gpu, kernel, id))
             return kernel;
     for (size_t i = 0; i < batch->count; ++i)
-        if (same_kernel(batch->jobs[i].kernel, id))
+        if (same_kernel(gpu, batch->jobs[i].kernel, id))
             return batch->jobs[i].kernel;
     return NULL;
 }
@@ -378,6 +390,7 @@ static enum rf_status plan_batch(struct batch *batch, const struct rf_kernel_id 
         kernel->spec_count = id->spec_count;
         memcpy(kernel->specs, id->specs, id->spec_count * sizeof id->specs[0]);
         kernel->subgroup_size = id->subgroup_size;
+        kernel->builtin = batch->gpu->builtin_only;
         batch->jobs[batch->count++] = (struct job){.id = id, .kernel = kernel};
         out[i] = kernel;
     }

@@ -253,6 +253,7 @@ static enum rf_status create_block(struct rf_arena *arena, uint64_t size, struct
     VkBufferDeviceAddressInfo address = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
                                          .buffer = block->buffer};
     block->address = gpu->vk.vkGetBufferDeviceAddress(gpu->device, &address);
+    rf_label_name(gpu, VK_OBJECT_TYPE_BUFFER, (uint64_t)block->buffer, arena->label);
     *out = block;
     return RF_OK;
 }

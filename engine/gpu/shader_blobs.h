@@ -9,6 +9,9 @@ struct rf_shader_blob {
     const char *name;      /* of the variant, e.g. "matmul_bf16_act16" */
     const uint32_t *words; /* SPIR-V in host byte order */
     size_t word_count;
+    const char *source; /* in shaders/, e.g. "matmul.comp" */
+    const char
+        *defines; /* of the compiler's command line, separated by spaces: "-DWEIGHT_BF16=1 -DACT_F16=1" */
 };
 
 extern const struct rf_shader_blob rf_shader_blobs[];

@@ -25,9 +25,11 @@ void rf_submit_destroy(struct rf_gpu *gpu)
 
 static enum rf_status fail_lost(struct rf_gpu *gpu, struct rf_error *err)
 {
+    char report[700];
     atomic_store(&gpu->lost, true);
-    return rf_fail(err, RF_ERROR_DEVICE_LOST, "device %u (%s) was lost: destroy the context",
-                   gpu->probe.info.index, gpu->probe.info.name);
+    rf_fault_report(gpu, report, sizeof report);
+    return rf_fail(err, RF_ERROR_DEVICE_LOST, "device %u (%.200s) was lost: destroy the context%s",
+                   gpu->probe.info.index, gpu->probe.info.name, report);
 }
 
 enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buffers, size_t count,

@@ -63,7 +63,7 @@ struct rmsnorm_shape {
     bool gather;
     uint32_t rows, hidden;
     double amplitude;
-    uint32_t splits, local;
+    uint32_t splits, local; /* local 0: one subgroup, on CPUs */
 };
 
 /* `count` numbers of a product that was split over k: random partials, split_bytes apart. Their sums are
@@ -141,9 +141,13 @@ static void run_rmsnorm_alone(struct rf_case *c, const struct rmsnorm_shape *s,
 
 static void run_rmsnorm(struct rf_suite *suite, struct rmsnorm_shape s)
 {
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(suite->h->gpu);
+    const bool one = !s.local && caps->cpu; /* as the engine has it */
+    if (!s.local)
+        s.local = caps->cpu ? caps->subgroup_size : 64;
     struct rf_kernel_id id = {.shader = s.act == RF_NUMBER_F16 ? "rmsnorm_act16" : "rmsnorm",
-                              .spec_count = 3,
-                              .specs = {s.gather, s.splits, s.local}};
+                              .spec_count = 4,
+                              .specs = {s.gather, s.splits, s.local, one}};
     struct rf_case c;
     struct rmsnorm_places at = {.ld = s.rows + s.rows % 4};
     uint32_t outputs[RF_MAX_ROWS], next = 0;
@@ -471,7 +475,7 @@ static void run_act(struct rf_suite *suite, enum rf_number act)
         {0, 0, 8, 2, 64, 1}, {0, 0, 4, 4, 128, 3}, {0, 0, 8, 1, 128, 1},
         {0, 0, 2, 1, 40, 4}, {0, 0, 2, 2, 256, 8}, {0, 0, 16, 1, 64, 2},
     };
-    static const uint32_t splits[] = {1, 3, 1, 8, 2}, locals[] = {64, 256, 128, 64};
+    static const uint32_t splits[] = {1, 3, 1, 8, 2}, locals[] = {64, 256, 0, 128, 0};
     uint32_t step = suite->thorough ? 1 : 3;
     for (uint32_t i = 0; i < ROW_COUNT; i += step) {
         for (uint32_t j = i % 2; j < 5; j += suite->thorough ? 2 : 3)
@@ -481,7 +485,7 @@ static void run_act(struct rf_suite *suite, enum rf_number act)
                                                                : 1.0,
                                                       hiddens[j] * all_rows[i] > 65536 ? splits[(i + j) % 3]
                                                                                        : splits[(i + j) % 5],
-                                                      locals[(i + 2 * j) % 4]});
+                                                      locals[(i + 2 * j) % 5]});
         struct rope_shape rope = ropes[i % 6];
         rope.act = act;
         rope.rows = all_rows[i];

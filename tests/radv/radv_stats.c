@@ -25,13 +25,13 @@ struct spec_set {
 /* Every specialization that engine/model/layers.c chooses; of the bench's ceilings one each. */
 // clang-format off
 static const struct spec_set spec_sets[] = {
-    { "rmsnorm", 3, { 0, 1, 256 } },
-    { "rmsnorm", 3, { 1, 1, 256 } },
-    { "rmsnorm", 3, { 0, 2, 256 } },
-    { "rmsnorm", 3, { 0, 4, 256 } },
-    { "rmsnorm", 3, { 0, 8, 256 } },
-    { "rmsnorm", 3, { 1, 8, 256 } },
-    { "rmsnorm", 3, { 0, 16, 256 } },
+    { "rmsnorm", 4, { 0, 1, 256, 0 } },
+    { "rmsnorm", 4, { 1, 1, 256, 0 } },
+    { "rmsnorm", 4, { 0, 2, 256, 0 } },
+    { "rmsnorm", 4, { 0, 4, 256, 0 } },
+    { "rmsnorm", 4, { 0, 8, 256, 0 } },
+    { "rmsnorm", 4, { 1, 8, 256, 0 } },
+    { "rmsnorm", 4, { 0, 16, 256, 0 } },
     { "head_rope", 1, { 1 } },
     { "head_rope", 1, { 2 } },
     { "head_rope", 1, { 4 } },

@@ -55,6 +55,8 @@ struct profile_step profile_step(const struct profile *profile, enum rf_profile_
     step.span = median(values, count);
     step.groups = median(values + count, count);
     step.seconds = median(values + 2 * (size_t)count, count);
+    step.least_groups = values[count];
+    step.least_seconds = values[2 * (size_t)count];
     step.spread = step.span > 0.0 ? (values[count - 1] - values[0]) / step.span : 0.0;
     free(values);
     return step;
@@ -250,7 +252,7 @@ void profile_sums_free(struct profile_sums *sums)
 static const struct profile_run *shown_run(const struct profile *profile)
 {
     const struct profile_run *run = profile_first_run(profile, RF_PROFILE_FREE);
-    return run || !profile->run_count ? run : &profile->runs[0];
+    return run ? run : profile_first_run(profile, RF_PROFILE_HOST);
 }
 
 enum rf_status profile_rounds(struct profile_round **out, uint32_t *count, const struct profile *profile,

@@ -56,7 +56,8 @@ uint32_t profile_count_runs(const struct profile *profile, enum rf_profile_mode 
 /* Median over the runs of a mode of their device span, of what their groups sum up to, and of wall time. */
 struct profile_step {
     double span, groups, seconds;
-    double spread; /* of spans: (largest - smallest) / median */
+    double least_groups, least_seconds; /* of the shortest run */
+    double spread;                      /* of spans: (largest - smallest) / median */
 };
 struct profile_step profile_step(const struct profile *profile, enum rf_profile_mode mode);
 

@@ -1,5 +1,7 @@
 /* refusion profile: what every shader of every round costs. */
 #include "apps/refusion/interrupt.h"
+#include "apps/refusion/profile/html.h"
+#include "apps/refusion/profile/live.h"
 #include "apps/refusion/profile/profile_json.h"
 #include "apps/refusion/profile/report.h"
 #include "apps/refusion/program.h"
@@ -7,6 +9,9 @@
 
 #include "apps/refusion/json_out.h"
 #include "engine/bench/bench.h"
+#include "engine/context.h"
+#include "engine/gpu/command.h"
+#include "engine/gpu/kernel.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +22,15 @@ struct profiling {
     const struct settings *settings;
     struct engine engine;
     struct prompt prompt;
-    struct profile profile;
-    rf_bench *bench; /* NULL: no ceilings */
+    struct profile profile, builtin; /* builtin: with --shader-dir, the same without */
+    rf_bench *bench;                 /* NULL: no ceilings */
     struct rf_bench_ceilings ceilings;
     uint32_t prompt_tokens;
 };
 
-static enum rf_status respond_once(struct profiling *p, bool kept, struct rf_error *err)
+/* kept: NULL: nothing is. *recorded: steps recorded commands, which later runs replay. */
+static enum rf_status respond_once(struct profiling *p, struct profile *kept, bool *recorded,
+                                   struct rf_error *err)
 {
     rf_session *session;
     struct rf_session_desc desc = session_desc(p->settings);
@@ -31,40 +38,44 @@ static enum rf_status respond_once(struct profiling *p, bool kept, struct rf_err
     if (status)
         return status;
     status = prompt_begin(session, &p->engine, &p->prompt, p->settings, err);
+    uint64_t before = rf_gpu_recorded_count(rf_context_gpu(p->engine.context));
     interrupt_watch(session);
     while (!status && !rf_session_finished(session)) {
         status = interrupted() ? rf_fail(err, RF_ERROR_CANCELLED, "interrupted")
                                : rf_session_step(session, NULL, NULL, err);
         if (!status && kept)
-            status = profile_keep_events(&p->profile, session, err);
+            status = profile_keep_events(kept, session, err);
     }
     interrupt_watch(NULL);
+    *recorded = rf_gpu_recorded_count(rf_context_gpu(p->engine.context)) != before;
     if (!status && kept)
-        profile_end_run(&p->profile, session);
+        profile_end_run(kept, session);
     struct rf_session_stats stats;
     rf_session_get_stats(session, &stats);
     p->prompt_tokens = stats.prompt_tokens;
     rf_session_destroy(session);
-    if (!status && p->profile.failure.status) {
-        *err = p->profile.failure;
+    if (!status && kept && kept->failure.status) {
+        *err = kept->failure;
         status = err->status;
     }
     return status;
 }
 
 /* A run in which nothing was recorded, as every later one is. */
-static enum rf_status warm_run(struct profiling *p, enum rf_profile_mode mode, struct rf_error *err)
+static enum rf_status warm_run(struct profiling *p, struct profile *kept, enum rf_profile_mode mode,
+                               struct rf_error *err)
 {
     enum rf_status status = RF_OK;
     for (int i = 0; !status; i++) {
-        if (!profile_begin_run(&p->profile, mode)) {
-            *err = p->profile.failure;
+        bool recorded;
+        if (!profile_begin_run(kept, mode)) {
+            *err = kept->failure;
             return err->status;
         }
-        status = respond_once(p, true, err);
-        if (status || !profile_run_recorded(&p->profile))
+        status = respond_once(p, kept, &recorded, err);
+        if (status || !recorded)
             break;
-        profile_drop_run(&p->profile);
+        profile_drop_run(kept);
         if (i + 1 == TRIES)
             return rf_fail(err, RF_ERROR_INTERNAL,
                            "profile: commands were recorded anew in each of %d runs, wanted one that replays",
@@ -73,19 +84,33 @@ static enum rf_status warm_run(struct profiling *p, enum rf_profile_mode mode, s
     return status;
 }
 
-/* Free-running and serialised ones take turns, so that a machine that slows down slows both. */
+static enum rf_status run_block(struct profiling *p, struct profile *kept, enum rf_profile_mode mode,
+                                uint32_t runs, struct rf_error *err)
+{
+    /* By way of OFF, so that everything is recorded anew: with the kernels that are wanted now. */
+    rf_kernels_builtin_only(rf_context_gpu(p->engine.context), kept == &p->builtin);
+    rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);
+    enum rf_status status = rf_model_profile(p->engine.model, mode, profile_on_record, kept, err);
+    for (uint32_t i = 0; !status && i < runs; i++)
+        status = warm_run(p, kept, mode, err);
+    return status;
+}
+
+/* Runs without profile, free-running and serialised ones, built-in and replaced ones take turns, so that a machine that slows down
+ * slows all of them. */
 static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *modes, uint32_t mode_count,
                               struct rf_error *err)
 {
     uint32_t runs = p->settings->runs.given ? (uint32_t)p->settings->runs.value : RUNS;
     uint32_t blocks = runs < BLOCKS ? runs : BLOCKS;
-    enum rf_status status = respond_once(p, false, err); /* tunes, compiles, fills caches */
+    enum rf_status status = respond_once(p, NULL, &(bool){false}, err); /* tunes, compiles, fills caches */
     for (uint32_t b = 0; b < blocks; b++) {
         uint32_t here = runs * (b + 1) / blocks - runs * b / blocks;
         for (uint32_t m = 0; !status && m < mode_count; m++) {
-            status = rf_model_profile(p->engine.model, modes[m], profile_on_record, &p->profile, err);
-            for (uint32_t i = 0; !status && i < here; i++)
-                status = warm_run(p, modes[m], err);
+            if (p->settings->shader_dir)
+                status = run_block(p, &p->builtin, modes[m], here, err);
+            if (!status)
+                status = run_block(p, &p->profile, modes[m], here, err);
         }
     }
     rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);
@@ -94,16 +119,16 @@ static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *m
 
 static enum rf_status measure_modes(struct profiling *p, struct rf_error *err)
 {
-    static const enum rf_profile_mode both[] = {RF_PROFILE_FREE, RF_PROFILE_SERIAL},
-                                      host[] = {RF_PROFILE_HOST};
+    static const enum rf_profile_mode all[] = {RF_PROFILE_OFF, RF_PROFILE_FREE, RF_PROFILE_SERIAL},
+                                      host[] = {RF_PROFILE_OFF, RF_PROFILE_HOST};
     struct rf_error reason;
     if (rf_model_profile(p->engine.model, RF_PROFILE_FREE, profile_on_record, &p->profile, &reason) ==
         RF_ERROR_UNSUPPORTED) {
         complain("warning: %s", reason.message);
-        return measure(p, host, 1, err);
+        return measure(p, host, 2, err);
     }
     rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);
-    return measure(p, both, 2, err);
+    return measure(p, all, 3, err);
 }
 
 static enum rf_status measure_ceilings(struct profiling *p, struct rf_error *err)
@@ -117,16 +142,47 @@ static enum rf_status measure_ceilings(struct profiling *p, struct rf_error *err
     return status;
 }
 
-static enum rf_status print(const struct profile_report *report, struct rf_error *err)
+static enum rf_status print(const struct profiling *p, const struct profile_report *report,
+                            struct rf_error *err)
 {
     const struct settings *s = report->settings;
+    bool both = s->shader_dir && report->serial.span > 0.0;
     if (s->csv)
         return profile_print_csv(report, err);
-    if (!s->json)
-        return profile_print_tables(report, err);
+    if (!s->json) {
+        enum rf_status status = profile_print_tables(report, err);
+        return status || !both ? status : live_print(&p->builtin, &p->profile, err);
+    }
     cJSON *json;
     enum rf_status status = profile_to_json(&json, report, false, err);
+    if (!status && both)
+        status = live_json(json, &p->builtin, &p->profile, err);
     return status ? status : json_print(json, true, err);
+}
+
+static enum rf_status write_page(const struct profiling *p, const struct profile_report *report,
+                                 struct rf_error *err)
+{
+    const char *path = report->settings->html;
+    cJSON *json;
+    enum rf_status status = profile_to_json(&json, report, true, err);
+    if (!status && p->settings->shader_dir && report->serial.span > 0.0)
+        status = live_json(json, &p->builtin, &p->profile, err);
+    if (status)
+        return status;
+    char *text = cJSON_PrintUnformatted(json);
+    cJSON_Delete(json);
+    FILE *file = text ? fopen(path, "wb") : NULL;
+    if (!text)
+        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "--html: no host memory for the profile");
+    else if (!file)
+        status = rf_fail(err, RF_ERROR_IO, "--html: %s: cannot be written", path);
+    if (!status && profile_html_write(file, text, strlen(text), err))
+        status = rf_fail_within(err, RF_ERROR_IO, "--html: %s", path);
+    if (file && fclose(file) != 0 && !status)
+        status = rf_fail(err, RF_ERROR_IO, "--html: %s: cannot be written", path);
+    free(text);
+    return status;
 }
 
 static enum rf_status report(struct profiling *p, struct rf_error *err)
@@ -142,13 +198,16 @@ static enum rf_status report(struct profiling *p, struct rf_error *err)
                                     .ceilings = p->ceilings,
                                     .prompt_tokens = p->prompt_tokens,
                                     .free = profile_step(&p->profile, RF_PROFILE_FREE),
-                                    .serial = profile_step(&p->profile, RF_PROFILE_SERIAL)};
+                                    .serial = profile_step(&p->profile, RF_PROFILE_SERIAL),
+                                    .off = profile_step(&p->profile, RF_PROFILE_OFF)};
     rf_context_device(p->engine.context, &report.device);
     rf_model_get_info(p->engine.model, &report.model);
-    enum rf_status status = print(&report, err);
+    enum rf_status status = print(p, &report, err);
     fflush(stdout);
     if (!status && s->timeline)
         status = profile_write_timeline(&report, s->timeline, err);
+    if (!status && s->html)
+        status = write_page(p, &report, err);
     return status;
 }
 
@@ -229,6 +288,8 @@ static enum rf_status run(struct profiling *p, struct rf_error *err)
         status = check_settings(s, err);
     if (!status)
         status = check_output("timeline", s->timeline, err);
+    if (!status)
+        status = check_output("html", s->html, err);
     if (!status && !s->synthetic)
         status = prompt_read(&p->prompt, s, err);
     if (!status && s->synthetic && s->tokens)
@@ -237,9 +298,12 @@ static enum rf_status run(struct profiling *p, struct rf_error *err)
         status = engine_open(&p->engine, s, err);
     if (!status)
         status = make_prompt(p, err);
+    if (!status && s->shader_dir)
+        status = live_check(p->engine.context, s->quiet, err);
     if (!status)
         status = measure_ceilings(p, err);
     profile_init(&p->profile);
+    profile_init(&p->builtin);
     if (!status)
         status = measure_modes(p, err);
     if (!status)
@@ -268,6 +332,7 @@ int command_profile(const struct settings *settings)
     if (p.engine.context)
         engine_close(&p.engine);
     profile_free(&p.profile);
+    profile_free(&p.builtin);
     prompt_free(&p.prompt);
     return exit;
 }

@@ -328,6 +328,8 @@ static void add_head(cJSON *object, const struct profile_report *r)
     cJSON_AddStringToObject(object, "explanation", text);
     cJSON_AddItemToObject(object, "runs", runs_json(r));
     cJSON *totals = cJSON_AddObjectToObject(object, "totals");
+    add_seconds(totals, "off_seconds", r->off.seconds);
+    add_seconds(totals, "free_seconds", r->free.seconds);
     add_seconds(totals, "free_span", r->free.span);
     add_seconds(totals, "free_groups", r->free.groups);
     add_rate(totals, "free_spread", r->free.spread);
@@ -339,8 +341,8 @@ enum rf_status profile_to_json(cJSON **out, const struct profile_report *r, bool
 {
     const struct profile *p = r->profile;
     const struct profile_run *run = profile_first_run(p, RF_PROFILE_FREE);
-    if (!run && p->run_count)
-        run = &p->runs[0];
+    if (!run)
+        run = profile_first_run(p, RF_PROFILE_HOST);
     cJSON *object = *out = cJSON_CreateObject();
     add_head(object, r);
     enum rf_status status = add_sums(object, "shaders", r, BY_KERNEL | BY_PHASE, err);

@@ -17,7 +17,7 @@ struct profile_report {
     const rf_bench *bench;         /* with measured ceilings; NULL: there are none */
     struct rf_bench_ceilings ceilings;
     uint32_t prompt_tokens;
-    struct profile_step free, serial; /* zero: not run */
+    struct profile_step off, free, serial; /* zero: not run */
 };
 
 /* Why the free-running span and the serialised sum differ, with this profile's figures. */

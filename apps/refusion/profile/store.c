@@ -83,14 +83,6 @@ void profile_end_run(struct profile *profile, rf_session *session)
     }
 }
 
-bool profile_run_recorded(const struct profile *profile)
-{
-    for (uint32_t i = current(profile)->first; i < profile->submission_count; i++)
-        if (profile->submissions[i].recorded)
-            return true;
-    return false;
-}
-
 void profile_drop_run(struct profile *profile)
 {
     struct profile_run *run = current(profile);
@@ -186,8 +178,7 @@ static enum rf_status keep(struct profile *profile, const struct rf_profile_reco
                                             .read_begin = record->read_begin - origin,
                                             .end = record->end - origin,
                                             .clock_error = record->clock_error,
-                                            .calibrated = record->calibrated,
-                                            .recorded = record->recorded};
+                                            .calibrated = record->calibrated};
     if (record->gpu_end > record->gpu_begin) {
         submission.gpu_begin = record->gpu_begin - origin;
         submission.gpu_end = record->gpu_end - origin;

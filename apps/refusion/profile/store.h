@@ -28,7 +28,7 @@ struct profile_submission {
     double record_begin, submit_begin, wait_begin, read_begin, end, gpu_begin, gpu_end;
     double clock_error;
     double groups; /* seconds of all groups together */
-    bool calibrated, recorded;
+    bool calibrated;
     size_t first; /* of its dispatches */
     uint32_t count;
 };
@@ -75,8 +75,6 @@ void profile_end_run(struct profile *profile, rf_session *session);
 enum rf_status profile_keep_events(struct profile *profile, rf_session *session, struct rf_error *err);
 /* The library's callback; `user` is the profile. */
 void profile_on_record(void *user, const struct rf_profile_record *record);
-/* Whether a submission of the current run recorded commands: then it was no warm run. */
-bool profile_run_recorded(const struct profile *profile);
 /* Forgets the current run. */
 void profile_drop_run(struct profile *profile);
 

@@ -37,15 +37,24 @@ void profile_explain(const struct profile_report *r, char *text, size_t size)
                  "barriers; the device took %.3f ms a run, of which %.1f %% lie between barriers of one "
                  "command buffer and the rest between command buffers.",
                  span * 1e3, 100.0 * groups / span);
+    if (r->off.seconds > 0.0 && used > 0 && (size_t)used < size)
+        used += snprintf(
+            text + used, size - (size_t)used,
+            " By wall clock such a run takes %+.1f %% beside one without profile (the shortest of each: "
+            "%+.1f %%).",
+            100.0 * (r->free.seconds / r->off.seconds - 1.0),
+            100.0 * (r->free.least_seconds / r->off.least_seconds - 1.0));
     if (serial <= 0.0 || used < 0 || (size_t)used >= size)
         return;
     snprintf(
         text + used, size - (size_t)used,
         " Serialised: a barrier before every dispatch, so that each has a time of its own; these add up to "
-        "%.3f ms, %+.1f %% beside the free-running groups: what dispatches gain by running side by side, "
+        "%.3f ms, %+.1f %% beside the free-running groups (the shortest of each: %+.1f %%): what dispatches "
+        "gain by running side by side, "
         "what the added barriers cost, and the machine's own unrest (spans of the free runs lie within "
         "%.1f %%). Shares and rates are of serialised times.",
-        serial * 1e3, 100.0 * (serial / groups - 1.0), 100.0 * r->free.spread);
+        serial * 1e3, 100.0 * (serial / groups - 1.0),
+        100.0 * (r->serial.least_groups / r->free.least_groups - 1.0), 100.0 * r->free.spread);
 }
 
 static void print_head(const struct profile_report *r)
@@ -64,7 +73,7 @@ static void print_head(const struct profile_report *r)
            "record ms", "submit ms", "wait ms", "read ms", "tokens", "rounds", "forwards", "tok/fwd");
     for (uint32_t i = 0; i < r->profile->run_count; i++) {
         const struct profile_run *run = &r->profile->runs[i];
-        static const char *const names[] = {"", "free", "serialised", "host only"};
+        static const char *const names[] = {"no profile", "free", "serialised", "host only"};
         printf("%-12s %10.3f %10.3f %10.3f %10.3f %10.3f %10.3f %8u %7u %9" PRIu64 " %9.2f\n",
                names[run->mode], run->seconds * 1e3, run->span * 1e3, run->record * 1e3, run->submit * 1e3,
                run->wait * 1e3, run->read * 1e3, run->tokens, run->rounds, run->forwards,

@@ -154,7 +154,7 @@ static void submission_slices(struct writer *w, const struct profile_report *r,
 /* Rounds enclose their submissions, on the host's track; on the device's, submissions tell their round. */
 static void run_slices(struct writer *w, const struct profile_report *r, const struct profile_run *run)
 {
-    static const char *const names[] = {"", "free-running", "serialised", "host only"};
+    static const char *const names[] = {"without profile", "free-running", "serialised", "host only"};
     const struct profile_submission *all = r->profile->submissions;
     slice(w, HOST, names[run->mode], run->begin, run->begin + run->seconds);
     for (uint32_t first = run->first, end = run->first + run->count, after; first < end; first = after) {
@@ -227,8 +227,10 @@ static void write_events(struct writer *w, const struct profile_report *r)
     for (uint32_t i = 0; i < p->run_count; i++)
         run_slices(w, r, &p->runs[i]);
     const struct profile_run *run = profile_first_run(p, RF_PROFILE_FREE);
-    if (run || p->run_count)
-        slot_slices(w, r, run ? run : &p->runs[0]);
+    if (!run)
+        run = profile_first_run(p, RF_PROFILE_HOST);
+    if (run)
+        slot_slices(w, r, run);
 }
 
 enum rf_status profile_write_timeline(const struct profile_report *r, const char *path, struct rf_error *err)

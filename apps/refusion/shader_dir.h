@@ -1,0 +1,16 @@
+/* --shader-dir: replacements of single shaders, as SPIR-V or as GLSL that is compiled here. */
+#ifndef RF_APPS_SHADER_DIR_H
+#define RF_APPS_SHADER_DIR_H
+
+#include "engine/status.h"
+
+/* Checks what lies in `dir`: NAME.spv replaces the shader variant NAME; SOURCE.comp, with whatever it includes,
+ * every variant that is compiled from the source of that name (glslang has to be on the PATH, or RF_GLSLANG
+ * names it). Other files are what these include (.glsl, .h), or are refused. *folder is what the library takes
+ * as shader_dir: `dir` itself, or a temporary folder that is removed when the program exits. */
+enum rf_status shader_dir_prepare(const char **folder, const char *dir, struct rf_error *err);
+/* Visits the shader variants that the last prepared folder replaces. */
+typedef void (*shader_name_fn)(void *user, const char *name);
+void shader_dir_visit(shader_name_fn visit, void *user);
+
+#endif
