@@ -69,8 +69,8 @@ class Measured(ProgramTest):
         self.assertEqual((out["settings"]["slot_size"], out["settings"]["block"]), (4, 4))
         self.assertIn("Free-running", out["explanation"])
         self.assertIn("Serialised", out["explanation"])
-        self.assertEqual([r["mode"] for r in out["runs"]].count("free"), 3)
-        self.assertEqual([r["mode"] for r in out["runs"]].count("serial"), 3)
+        modes = [r["mode"] for r in out["runs"]]
+        self.assertEqual({mode: modes.count(mode) for mode in modes}, {"off": 3, "free": 3, "serial": 3})
 
     def test_runs(self):
         """All runs gave the same answer, and the parts of the host's time are no more than the whole."""
@@ -78,7 +78,8 @@ class Measured(ProgramTest):
             self.assertEqual(len({r[key] for r in self.json["runs"]}), 1, key)
         for one in self.json["runs"]:
             self.assertLessEqual(sum(one[k] for k in ("record", "submit", "wait", "read")), one["seconds"])
-            self.assertLess(0, one["gpu_seconds"])
+            self.assertLess(0, one["seconds"])
+            self.assertEqual(one["gpu_seconds"] > 0, one["mode"] != "off")
 
     def test_sums(self):
         """Times of kernels, layers and phases add up to the serialised sum of each run, which is the median of runs in
@@ -328,7 +329,7 @@ class Output(ProgramTest):
         self.assertRegex(result.stderr, r"^refusion: warning: device \d+ \(.+\) has no timestamps: .*\n$")
         self.assertFalse(out["device"]["timestamps"])
         self.assertEqual(out["device"]["clock"], {"kind": "none", "error_us": 0})
-        self.assertEqual([r["mode"] for r in out["runs"]], ["host"])
+        self.assertEqual([r["mode"] for r in out["runs"]], ["off", "host"])
         self.assertEqual((out["shaders"], out["layers"], out["costliest"]), ([], [], []))
         self.assertTrue(all(r["wait"] > 0 for r in out["rounds"]))
         self.assertTrue(all(s["gpu"] is None for s in out["submissions"]))
