@@ -87,10 +87,11 @@ const struct rf_row *rf_forward_gathered(const struct rf_forward *forward, uint3
 enum rf_slot_shader { RF_SLOT_SELECT, RF_SLOT_FILL, RF_SLOT_ACCEPT, RF_SLOT_SHADERS };
 enum rf_status rf_forward_slots(struct rf_forward *forward, enum rf_slot_shader which, struct rf_cmd **cmd,
                                 struct rf_error *err);
-/* A command buffer of its own for each sequence, owned by the caller: its grid lies in the sequence's round
- * state. */
-enum rf_status rf_forward_record_commit(struct rf_forward *forward, uint32_t seq, struct rf_span state,
-                                        struct rf_cmd **cmd, struct rf_error *err);
+/* A command buffer of its own for each sequence, whose grid lies in its round state: recorded when first wanted, and
+ * dropped before that state goes. */
+enum rf_status rf_forward_commit(struct rf_forward *forward, uint32_t seq, struct rf_span state,
+                                 struct rf_cmd **cmd, struct rf_error *err);
+void rf_forward_drop_commit(struct rf_forward *forward, uint32_t seq);
 /* f32 [RF_LOGIT_ROWS][vocab]; by output. */
 struct rf_span rf_forward_logits(const struct rf_forward *forward);
 /* Visits every command buffer recorded so far (tests: hazards, dispatch counts). */

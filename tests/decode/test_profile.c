@@ -379,6 +379,7 @@ static void nothing_is_left_of_it(void **state)
     assert_int_equal(recorded_count(&marked, RESET), pools_made);
 
     profile(&thin, RF_PROFILE_OFF, NULL);
+    assert_int_equal(pools_alive, 0);
     uint32_t records = book.count;
     respond(session, 0);
     struct outcome after = outcome_of(session);
