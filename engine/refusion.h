@@ -87,7 +87,7 @@ struct rf_device_info {
     uint32_t max_invocations;     /* per workgroup */
     uint32_t cores;               /* multiprocessors, compute units, shader cores; 0: it does not tell */
     uint64_t memory_bytes;        /* largest device-local heap */
-    bool has_fp16, has_int8_dot, has_coopmat, has_coopmat2, unified_memory;
+    bool has_fp16, has_int8_dot, has_coopmat, has_coopmat2, has_coopmat2_matmul, unified_memory;
 };
 
 /* Lists every Vulkan device, usable or not. *infos is malloc'ed, the caller frees it. RF_ERROR_NO_DEVICE when
@@ -103,8 +103,9 @@ struct rf_context_desc {
     /* Index ("0") or a part of the name, any case (a number that is no index counts as one: "4090"); NULL:
      * RF_DEVICE from the environment, else the best: discrete, integrated, virtual, CPU, in that order. */
     const char *device;
-    /* Tiers or capabilities not to use, comma separated: coopmat2, coopmat, int8dot, fp16 and, to simulate a
-     * lesser device, any name that `devices` lists as required; NULL: RF_DISABLE from the environment. */
+    /* Tiers or capabilities not to use, comma separated: coopmat2Matmul, coopmat2, coopmat, int8dot, fp16 and,
+     * to simulate a lesser device, any name that `devices` lists as required; NULL: RF_DISABLE from the
+     * environment. */
     const char *disable;
     /* For the pipeline cache; NULL: $XDG_CACHE_HOME/refusion or ~/.cache/refusion; "": none. */
     const char *cache_dir;

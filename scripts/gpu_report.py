@@ -21,6 +21,7 @@ ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), ".."))
 # precision, and which options of `refusion bench` take them.
 VARIANTS = [
     ("without coopmat2", ("f16",), "coopmat2", ["--disable", "coopmat2"]),
+    ("products without coopmat2", ("f16", "q4_k"), "coopmat2_matmul", ["--disable", "coopmat2Matmul"]),
     ("attention without matrix units", ("f16",), "coopmat", ["--disable", "coopmatAttention"]),
     ("without matrix units", ("f16",), "coopmat", ["--disable", "coopmat"]),
     ("nothing split over k", ("f16",), None, ["--disable", "splits"]),

@@ -1,21 +1,36 @@
-// What attention.comp makes, for devices that are CPUs: y = softmax(q K^T scale) V for one row, one kv head
-// and the GROUP q heads that share it; the same inputs, outputs and partials. f32 throughout, keys in
-// ascending order.
+// What attention.comp makes, for devices that are CPUs: y = softmax(q K^T scale) V for up to ROWS rows of a
+// segment that are neighbours, one kv head and the GROUP q heads that share it; the same inputs, outputs and
+// partials. f32 throughout. A line is one head of one row; its numbers are made in the same order whichever
+// rows share its tile: four sums over every fourth dimension, then keys in ascending order.
 //
-// One subgroup of 8 or 16 lanes, no barrier. Scores: lanes are keys, whose K quads lie side by side; values:
-// lanes are dimensions of the head, whose V lie side by side; what is the same for all lanes is one
-// broadcast. So every load becomes a vector load on lavapipe: 128 rows of Qwen3-0.6B took 41 ms of CPU time
-// a layer in attention.comp. Weights of the split's keys wait in shared memory, which is plain memory there.
-// Keys come in runs of neighbouring virtual rows: those of one page, on one side of the step from the
-// context to the segment. Grid: (kv_heads * ceil(heads / kv_heads / GROUP), rows, splits of RF_SPLIT_KEYS
-// keys).  -D: ACT_F16
+// One subgroup of 8 or 16 lanes. Scores: each group of four lanes has a key, and its lanes have every fourth
+// dimension of it, so that the quads of neighbouring keys are one vector load and a quad of q is one
+// broadcast to all keys; what the four lanes of a key have is added up once, behind the last quad. Values:
+// lanes are dimensions of the head, whose V lie side by side; a weight is a broadcast. So on lavapipe each
+// load serves several lines and nothing is gathered in a loop over dimensions (SPEED.md). Weights of the
+// split's keys wait in shared memory, which is plain memory there.
+//
+// What keeps it fast, all of it seen in lavapipe's machine code:
+// - No execution barrier: one makes the shader a coroutine, whose variables are in memory and whose lanes
+//   have numbers that the compiler does not know; a selection by lane is then made instead of folded into a
+//   load. Lanes of a vector register need none: they are never apart.
+// - What does not change is taken before the first loop, else the first loop that asks for it owns it, and
+//   behind that loop it is a variable. For the same reason no loop follows another with the same addresses.
+// - Addresses are 64 bit numbers. An index has 32, may wrap, and is extended anew for each load.
+//
+// Keys come in runs of neighbouring virtual rows: those of one page, on one side of the step from the context
+// to the segment. Grid: (kv_heads * ceil(heads / kv_heads / GROUP), rows, splits of RF_SPLIT_KEYS keys); the
+// first row of a tile makes it, the others have nothing to do.  -D: ACT_F16
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_scalar_block_layout : require
 #extension GL_EXT_control_flow_attributes : require
+#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_shader_subgroup_ballot : require
+#extension GL_KHR_shader_subgroup_clustered : require
 #ifdef ACT_F16
 #extension GL_EXT_shader_16bit_storage : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
@@ -26,229 +41,411 @@
 layout(constant_id = 0) const uint GROUP = 1;     // 1..8
 layout(constant_id = 1) const uint HEAD_DIM = 64; // a multiple of 8 up to 256
 layout(local_size_x_id = 2) in;                   // lanes: one subgroup of 8 or 16
+layout(constant_id = 3) const uint ROWS = 1;      // GROUP * ROWS <= 8
 
 layout(push_constant, scalar) uniform Push { rf_push_attention push; };
 
+// K and V from any quad on.
+layout(buffer_reference, scalar, buffer_reference_align = 8) readonly buffer KvQuads { ACT4 x[]; };
+
 const uint QUADS = HEAD_DIM / 4;
-const uint MOST_SUMS = 16; // registers for sums of values
-const uint MAX_GROUP = 8;
+const uint MOST_SUMS = 16; // registers for sums
+const uint MOST_LINES = 8;
+const uint STRIDE = RF_SPLIT_KEYS + 16; // of a line's weights; a vector of them may reach past the last key
+const uint TOP = STRIDE - 2, SUM = STRIDE - 1; // and what a line's softmax was made with
+#ifdef ACT_F16
+const uint QUAD_BYTES = 8;
+#else
+const uint QUAD_BYTES = 16;
+#endif
 
-shared float weights[GROUP * RF_SPLIT_KEYS]; // [head][key of the split]: score, then exp(score - max)
+// [line][key of the split]: score, then exp(score - top).
+shared float weights[GROUP * ROWS * STRIDE];
 
-uint lane_id()
+uint lane;
+bool is_lane[16], is_component[4]; // lane == j; lane % 4 == j
+uint64_t qkv_address;
+
+void find_constants()
 {
-    return gl_SubgroupInvocationID;
+    lane = gl_SubgroupInvocationID;
+    [[unroll]] for (uint j = 0; j < 16; j++) {
+        is_lane[j] = lane == j;
+    }
+    [[unroll]] for (uint j = 0; j < 4; j++) {
+        is_component[j] = lane % 4 == j;
+    }
+    qkv_address = uint64_t(push.qkv);
 }
 
-// Blocks of dimensions or of keys, one a lane, that are summed at a time; an expression of specialization
-// constants would not be folded everywhere.
-uint block_count()
+uint lanes()
 {
-    return (HEAD_DIM + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
+    return gl_WorkGroupSize.x;
 }
 
-uint blocks_at_once()
+// Quads of a vector: keys where scores are made, quads of a key where values are.
+uint vector_quads()
 {
-    return GROUP == 1 ? 8 : MOST_SUMS / GROUP;
+    return lanes() / 4;
 }
 
-// A run of keys: `count` of them from key t on, in virtual rows from `page_row` of `kv` on.
+// Lines whose scores are made at a time, of `lines`.
+uint score_lines(const uint lines)
+{
+    return lines <= 4 ? lines : (lines + 1) / 2;
+}
+
+// Vectors of keys at a time; four of them are as many keys as there are lanes.
+uint score_vectors(const uint lines)
+{
+    uint most = MOST_SUMS / score_lines(lines);
+    return most >= 16 ? 16 : most >= 8 ? 8 : 4;
+}
+
+// Quads of K a step, so that the loop's own work does not count.
+uint score_step()
+{
+    return HEAD_DIM % 32 == 0 ? 8 : 2;
+}
+
+// Two lines share a load of V, which a core has twice as many of as of multiplications; more lines would make
+// more broadcasts.
+uint value_lines(const uint lines)
+{
+    return min(lines, 2);
+}
+
+uint value_vectors(const uint lines)
+{
+    return min(MOST_SUMS / value_lines(lines), (HEAD_DIM + lanes() - 1) / lanes());
+}
+
+// A run of keys: `count` of them from key t on, in virtual rows from `page_row` of the page at `kv` on.
 struct run {
-    RfKv kv;
+    uint64_t kv;
     uint page_row, count;
+};
+
+// Rows m, m + 1, ... of a segment: row `m + i` sees i keys more than the first.
+struct tile {
+    rf_row row; // the first
+    uint m, rows;
+    uint first, end; // keys of the split, those of the last row
+    uint k_first;    // quads of the kv head in a page
+    uint head_first, heads;
 };
 
 // lavapipe runs what is behind a condition or a loop's end once more with all lanes off, and reads what is
 // the same for all lanes all the same: no index may ever leave its array, so a key past the last one is the
 // last one.
-run find_run(rf_row row, uint t, uint end)
+run find_run(tile t, uint key)
 {
-    t = min(t, row_keys(row) - 1);
-    uint first = key_row(row, t), page_row = first % RF_PAGE_ROWS;
-    uint last = t < row.ctx_rows ? min(end, row.ctx_rows) : end;
-    return run(push.seqs.x[row.seq].pages.x[first / RF_PAGE_ROWS].kv, page_row,
-               min(last - t, RF_PAGE_ROWS - page_row));
+    key = min(key, t.end - 1);
+    uint first = key_row(t.row, key), page_row = first % RF_PAGE_ROWS;
+    uint last = key < t.row.ctx_rows ? min(t.end, t.row.ctx_rows) : t.end;
+    return run(uint64_t(push.seqs.x[t.row.seq].pages.x[first / RF_PAGE_ROWS].kv), page_row,
+               min(last - key, RF_PAGE_ROWS - page_row));
 }
 
-// Quad `at + lane` of 8 or 16 neighbouring ones. The compiler knows each lane's number: see matmul_wide.comp.
-vec4 quad_by_lane(RfKv kv, uint at)
+// Takes the lane's component of a vector's quad j.
+ACT by_lane(ACT value, ACT4 quad, uint j)
 {
-    vec4 value = vec4(kv.x[at]);
-    [[unroll]] for (uint j = 1; j < 16; j++) {
-        if (j < gl_WorkGroupSize.x) {
-            vec4 other = vec4(kv.x[at + j]);
-            value = lane_id() == j ? other : value;
-        }
+    value = is_lane[4 * j] ? quad.x : value;
+    value = is_lane[4 * j + 1] ? quad.y : value;
+    value = is_lane[4 * j + 2] ? quad.z : value;
+    return is_lane[4 * j + 3] ? quad.w : value;
+}
+
+// Component `lane` of the quads from `at + offset` on.
+float load_keys(uint64_t at, const uint offset)
+{
+    ACT value = ACT(0.0);
+    [[unroll]] for (uint j = 0; j < vector_quads(); j++) {
+        value = by_lane(value, KvQuads(at).x[offset + j], j);
     }
-    return value;
+    return float(value);
 }
 
-// Element `lane` of the 8 or 16 that begin with quad `quad` of a head's row at `at`. Where 16 lanes reach
-// past the head, the last quad is read again.
-float element_by_lane(RfKv kv, uint at, uint quad)
+// The same of a head's quads `quad + offset`, at address `at + offset`. Past the head the last quad is read
+// again.
+float load_values(uint64_t at, uint quad, const uint offset, bool past)
 {
-    float value = 0.0;
-    [[unroll]] for (uint j = 0; j < 4; j++) {
-        if (4 * j < gl_WorkGroupSize.x) {
-            vec4 four = vec4(kv.x[at + (j < 2 ? quad + j : min(quad + j, QUADS - 1))]);
-            value = lane_id() == 4 * j ? four.x : value;
-            value = lane_id() == 4 * j + 1 ? four.y : value;
-            value = lane_id() == 4 * j + 2 ? four.z : value;
-            value = lane_id() == 4 * j + 3 ? four.w : value;
-        }
+    ACT value = ACT(0.0);
+    [[unroll]] for (uint j = 0; j < vector_quads(); j++) {
+        uint own = past ? min(quad + offset + j, QUADS - 1) - quad : offset + j;
+        value = by_lane(value, KvQuads(at).x[own], j);
     }
-    return value;
+    return float(value);
 }
 
-// Scores of `blocks` blocks of keys, one a lane, from key i of the run on, to weights[..][at..]. K is read
-// in the order in which it stands, quad by quad: keys first, 8 at a time, made every read of a long cache
-// wait for memory.
-void score_blocks(run r, uint i, const uint blocks, uint at, uint k_first, uint q_first, uint heads,
-                  inout float top[MAX_GROUP])
+// Component `lane % 4` of a quad of q.
+float load_query(uint64_t at, const uint offset)
 {
-    float score[MOST_SUMS];
+    vec4 quad = RfVec4s(at).x[offset];
+    float value = is_component[1] ? quad.y : quad.x;
+    value = is_component[2] ? quad.z : value;
+    return is_component[3] ? quad.w : value;
+}
+
+// Row of the tile and head that a line has. A tile may have fewer rows or heads; the other lines repeat its
+// last.
+uint line_row(tile t, uint line)
+{
+    return min(line / GROUP, t.rows - 1);
+}
+
+uint line_head(tile t, uint line)
+{
+    return t.head_first + min(line % GROUP, t.heads - 1);
+}
+
+// Lane 4 i + c: the sum of vector c's lanes 4 i .. 4 i + 3.
+float add_fours(float a, float b, float c, float d)
+{
+    // Added in all lanes, then chosen: `?:` would run only one side.
+    a = subgroupClusteredAdd(a, 4);
+    b = subgroupClusteredAdd(b, 4);
+    c = subgroupClusteredAdd(c, 4);
+    d = subgroupClusteredAdd(d, 4);
+    a = is_component[1] ? b : a;
+    a = is_component[2] ? c : a;
+    return is_component[3] ? d : a;
+}
+
+// score[l][v]: over the lane's dimensions, of line `first_line + l` and key `v * vector_quads() + lane / 4`
+// from key i of the run on. Lanes past the run read the rows behind it, or what is behind the page's K.
+void multiply_keys(tile t, run r, uint i, const uint lines, uint first_line, out float score[MOST_SUMS])
+{
+    const uint count = score_lines(lines), vectors = score_vectors(lines);
+    uint64_t q_at[MOST_LINES];
     [[unroll]] for (uint s = 0; s < MOST_SUMS; s++) {
         score[s] = 0.0;
     }
-    // Lanes past the run read rows behind it, or the quads behind the page's last row, and are left out.
-    uint from = k_first + min(r.page_row + i, RF_PAGE_ROWS - 1);
-    for (uint d = 0; d < QUADS; d++) {
-        [[unroll]] for (uint b = 0; b < blocks; b++) {
-            vec4 k = quad_by_lane(r.kv, from + d * RF_PAGE_ROWS + b * gl_WorkGroupSize.x);
-            [[unroll]] for (uint g = 0; g < GROUP; g++) {
-                vec4 q = push.qkv.x[q_first + min(g, heads - 1) * QUADS + d];
-                score[b * GROUP + g] += q.x * k.x;
-                score[b * GROUP + g] += q.y * k.y;
-                score[b * GROUP + g] += q.z * k.z;
-                score[b * GROUP + g] += q.w * k.w;
+    [[unroll]] for (uint l = 0; l < count; l++) {
+        uint line = min(first_line + l, lines - 1);
+        uint q_row = (t.m + line_row(t, line)) * (push.heads + 2 * push.kv_heads);
+        q_at[l] = qkv_address + uint64_t((q_row + line_head(t, line)) * QUADS) * 16;
+    }
+    uint64_t k_at = r.kv + uint64_t(t.k_first + r.page_row + min(i, r.count - 1)) * QUAD_BYTES;
+    for (uint d = 0; d < QUADS; d += score_step()) {
+        uint64_t k_from = k_at + uint64_t(d) * (RF_PAGE_ROWS * QUAD_BYTES), q_from = uint64_t(d) * 16;
+        [[unroll]] for (uint u = 0; u < score_step(); u++) {
+            float q[MOST_LINES];
+            [[unroll]] for (uint l = 0; l < count; l++) {
+                q[l] = load_query(q_at[l] + q_from, u);
             }
-        }
-    }
-    [[unroll]] for (uint b = 0; b < blocks; b++) {
-        uint key = i + b * gl_WorkGroupSize.x + lane_id();
-        if (key < r.count) {
-            [[unroll]] for (uint g = 0; g < GROUP; g++) {
-                float scaled = score[b * GROUP + g] * push.scale;
-                weights[g * RF_SPLIT_KEYS + at + key] = scaled;
-                top[g] = max(top[g], scaled);
-            }
-        }
-    }
-}
-
-// Scores of the keys [first, end) to shared memory; top[g]: the lane's largest.
-void make_scores(rf_row row, uint first, uint end, uint k_first, uint q_first, uint heads,
-                 inout float top[MAX_GROUP])
-{
-    uint many = blocks_at_once() * gl_WorkGroupSize.x;
-    for (uint t = first; t < end;) {
-        run r = find_run(row, t, end);
-        uint i = 0;
-        for (; i + many <= r.count; i += many) {
-            score_blocks(r, i, blocks_at_once(), t - first, k_first, q_first, heads, top);
-        }
-        for (; i < r.count; i += gl_WorkGroupSize.x) {
-            score_blocks(r, i, 1, t - first, k_first, q_first, heads, top);
-        }
-        t += r.count;
-    }
-}
-
-// Scores become exp(score - top); returns the sum in sum[g].
-void make_weights(uint keys, float top[MAX_GROUP], out float sum[MAX_GROUP])
-{
-    [[unroll]] for (uint g = 0; g < GROUP; g++) {
-        sum[g] = 0.0;
-        for (uint t = lane_id(); t < keys; t += gl_WorkGroupSize.x) {
-            float weight = exp(weights[g * RF_SPLIT_KEYS + t] - top[g]);
-            weights[g * RF_SPLIT_KEYS + t] = weight;
-            sum[g] += weight;
-        }
-        sum[g] = subgroupAdd(sum[g]);
-    }
-}
-
-// acc[b][g] = sum of weight times value over the keys, for dimension `lane` of the blocks from `block` on.
-void sum_values(rf_row row, uint first, uint end, uint v_first, uint block, out float acc[MOST_SUMS])
-{
-    [[unroll]] for (uint i = 0; i < MOST_SUMS; i++) {
-        acc[i] = 0.0;
-    }
-    for (uint t = first; t < end;) {
-        run r = find_run(row, t, end);
-        for (uint i = 0; i < r.count; i++) {
-            uint at = v_first + min(r.page_row + i, RF_PAGE_ROWS - 1) * QUADS;
-            uint key = min(t - first + i, RF_SPLIT_KEYS - 1);
-            [[unroll]] for (uint b = 0; b < blocks_at_once(); b++) {
-                // A block past the last one reads the last one again.
-                uint quad = min(block + b, block_count() - 1) * (gl_WorkGroupSize.x / 4);
-                float v = element_by_lane(r.kv, at, quad);
-                [[unroll]] for (uint g = 0; g < GROUP; g++) {
-                    acc[b * GROUP + g] += weights[g * RF_SPLIT_KEYS + key] * v;
+            [[unroll]] for (uint v = 0; v < vectors; v++) {
+                float k = load_keys(k_from, u * RF_PAGE_ROWS + v * vector_quads());
+                [[unroll]] for (uint l = 0; l < count; l++) {
+                    score[l * vectors + v] += q[l] * k;
                 }
             }
         }
-        t += r.count;
     }
 }
 
-void main()
+// Scores of a block of keys from key i of the run on to weights[..][at + i..]; top[line]: the lane's largest
+// of the keys that the line's row sees.
+void score_block(tile t, run r, uint i, uint at, const uint lines, uint first_line,
+                 inout float top[MOST_LINES])
 {
-    uint m = gl_WorkGroupID.y;
-    if (m >= push.counts.x.rows) {
-        return;
-    }
-    rf_row row = push.rows.x[m];
-    uint keys = row_keys(row), first = gl_WorkGroupID.z * RF_SPLIT_KEYS;
-    if (first >= keys) {
-        return;
-    }
-    uint end = min(first + RF_SPLIT_KEYS, keys);
-    uint group = push.heads / push.kv_heads, blocks = (group + GROUP - 1) / GROUP;
-    uint kv_head = gl_WorkGroupID.x / blocks;
-    uint group_first = gl_WorkGroupID.x % blocks * GROUP; // head within the kv head's group
-    uint head_first = kv_head * group + group_first;
-    // A last block may hold fewer heads; the others repeat its last one.
-    uint heads = min(GROUP, group - group_first);
-    uint k_first = (push.layer * push.kv_heads + kv_head) * 2 * RF_PAGE_ROWS * QUADS;
-    uint v_first = k_first + RF_PAGE_ROWS * QUADS;
-    uint q_first = (m * (push.heads + 2 * push.kv_heads) + head_first) * QUADS;
-
-    float top[MAX_GROUP], sum[MAX_GROUP];
-    [[unroll]] for (uint g = 0; g < GROUP; g++) {
-        top[g] = LOWEST;
-    }
-    make_scores(row, first, end, k_first, q_first, heads, top);
-    subgroupBarrier();
-    [[unroll]] for (uint g = 0; g < GROUP; g++) {
-        top[g] = subgroupMax(top[g]);
-    }
-    make_weights(end - first, top, sum);
-    subgroupBarrier();
-
-    bool whole = keys <= RF_SPLIT_KEYS;
-    for (uint block = 0; block < block_count(); block += blocks_at_once()) {
-        float acc[MOST_SUMS];
-        sum_values(row, first, end, v_first, block, acc);
-        [[unroll]] for (uint b = 0; b < blocks_at_once(); b++) {
-            uint d = (block + b) * gl_WorkGroupSize.x + lane_id();
-            [[unroll]] for (uint g = 0; g < GROUP; g++) {
-                if (d < HEAD_DIM && g < heads) {
-                    float value = acc[b * GROUP + g];
-                    if (whole) {
-                        push.y.x[((head_first + g) * QUADS + d / 4) * push.ld + m][d % 4] =
-                            to_act(vec4(value / sum[g])).x;
-                    } else {
-                        uint at =
-                            partial_at(gl_WorkGroupID.z, push.ld, m, push.heads, head_first + g, HEAD_DIM);
-                        push.partials.x[at + 2 + d] = value;
-                        if (d == 0) {
-                            push.partials.x[at] = top[g];
-                            push.partials.x[at + 1] = sum[g];
-                        }
+    const uint count = score_lines(lines), vectors = score_vectors(lines);
+    float score[MOST_SUMS];
+    multiply_keys(t, r, i, lines, first_line, score);
+    uint first_keys = row_keys(t.row) - t.first;
+    [[unroll]] for (uint l = 0; l < count; l++) {
+        uint line = min(first_line + l, lines - 1);
+        [[unroll]] for (uint v = 0; v < vectors; v += 4) {
+            uint s = l * vectors + v, key = i + (v + lane % 4) * vector_quads() + lane / 4;
+            float sum = add_fours(score[s], score[s + 1], score[s + 2], score[s + 3]) * push.scale;
+            if (key < r.count) {
+                weights[line * STRIDE + at + key] = sum;
+                bool seen = int(at + key) < int(first_keys) + int(line_row(t, line));
+                [[unroll]] for (uint first = 0; first < lines; first += count) {
+                    if (first + l < lines) {
+                        float own = seen && first == first_line ? sum : LOWEST;
+                        top[first + l] = max(top[first + l], own);
                     }
                 }
             }
         }
+    }
+}
+
+void make_scores(tile t, const uint lines, inout float top[MOST_LINES])
+{
+    for (uint key = t.first; key < t.end;) {
+        run r = find_run(t, key);
+        for (uint i = 0; i < r.count; i += score_vectors(lines) * vector_quads()) {
+            for (uint first_line = 0; first_line < lines; first_line += score_lines(lines)) {
+                score_block(t, r, i, key - t.first, lines, first_line, top);
+            }
+        }
+        key += r.count;
+    }
+}
+
+// Scores become exp(score - top), and 0 behind the last key that a line's row sees.
+void make_weights(tile t, const uint lines, float top[MOST_LINES])
+{
+    uint keys = t.end - t.first, first_keys = row_keys(t.row) - t.first;
+    float sum[MOST_LINES];
+    [[unroll]] for (uint line = 0; line < lines; line++) {
+        top[line] = subgroupMax(top[line]);
+        sum[line] = 0.0;
+    }
+    for (uint i = lane; i < keys; i += lanes()) {
+        [[unroll]] for (uint line = 0; line < lines; line++) {
+            bool seen = int(i) < int(first_keys) + int(line_row(t, line));
+            float weight = seen ? exp(weights[line * STRIDE + i] - top[line]) : 0.0;
+            weights[line * STRIDE + i] = weight;
+            sum[line] += weight;
+        }
+    }
+    [[unroll]] for (uint line = 0; line < lines; line++) {
+        weights[line * STRIDE + TOP] = top[line];
+        weights[line * STRIDE + SUM] = subgroupAdd(sum[line]);
+    }
+}
+
+// acc[l][v] += weight times value of the keys i.. of the run, one a lane.
+void add_values(tile t, run r, uint i, uint at, const uint lines, uint first_line, uint quad,
+                inout float acc[MOST_SUMS])
+{
+    const uint count = value_lines(lines), vectors = value_vectors(lines);
+    const bool past = HEAD_DIM % (vectors * lanes()) != 0;
+    float w[MOST_LINES], one[MOST_LINES];
+    [[unroll]] for (uint l = 0; l < count; l++) {
+        uint own = min(first_line + l, lines - 1) * STRIDE + min(at + i, RF_SPLIT_KEYS - 1) + lane;
+        w[l] = i + lane < r.count ? weights[own] : 0.0;
+    }
+    uint64_t v_at = r.kv + uint64_t(t.k_first + (RF_PAGE_ROWS + r.page_row) * QUADS + quad) * QUAD_BYTES;
+    [[unroll]] for (uint j = 0; j < lanes(); j++) {
+        uint64_t row_at = v_at + uint64_t(min(i + j, r.count - 1)) * (QUADS * QUAD_BYTES);
+        [[unroll]] for (uint l = 0; l < count; l++) {
+            one[l] = subgroupBroadcast(w[l], j);
+        }
+        [[unroll]] for (uint v = 0; v < vectors; v++) {
+            float value = load_values(row_at, quad, v * vector_quads(), past);
+            [[unroll]] for (uint l = 0; l < count; l++) {
+                acc[l * vectors + v] += one[l] * value;
+            }
+        }
+    }
+}
+
+// Number d of a line.
+void write_number(tile t, uint line, uint d, float value)
+{
+    uint row = line / GROUP, keys = row_keys(t.row) + row, m = t.m + row, head = t.head_first + line % GROUP;
+    if (d >= HEAD_DIM || row >= t.rows || line % GROUP >= t.heads || keys <= t.first) {
+        return;
+    }
+    float top = weights[line * STRIDE + TOP], sum = weights[line * STRIDE + SUM];
+    if (keys <= RF_SPLIT_KEYS) {
+        push.y.x[(head * QUADS + d / 4) * push.ld + m][d % 4] = to_act(vec4(value / sum)).x;
+        return;
+    }
+    uint at = partial_at(gl_WorkGroupID.z, push.ld, m, push.heads, head, HEAD_DIM);
+    push.partials.x[at + 2 + d] = value;
+    if (d == 0) {
+        push.partials.x[at] = top;
+        push.partials.x[at + 1] = sum;
+    }
+}
+
+// The lines from `first_line` on, from quad `quad` of their heads on.
+void make_values(tile t, const uint lines, uint first_line, uint quad)
+{
+    const uint count = value_lines(lines), vectors = value_vectors(lines);
+    float acc[MOST_SUMS];
+    [[unroll]] for (uint s = 0; s < MOST_SUMS; s++) {
+        acc[s] = 0.0;
+    }
+    for (uint key = t.first; key < t.end;) {
+        run r = find_run(t, key);
+        for (uint i = 0; i < r.count; i += lanes()) {
+            add_values(t, r, i, key - t.first, lines, first_line, quad, acc);
+        }
+        key += r.count;
+    }
+    [[unroll]] for (uint l = 0; l < count; l++) {
+        [[unroll]] for (uint v = 0; v < vectors; v++) {
+            uint d = 4 * quad + v * lanes() + lane;
+            write_number(t, min(first_line + l, lines - 1), d, acc[l * vectors + v]);
+        }
+    }
+}
+
+void attend(tile t, const uint lines)
+{
+    float top[MOST_LINES];
+    [[unroll]] for (uint line = 0; line < lines; line++) {
+        top[line] = LOWEST;
+    }
+    make_scores(t, lines, top);
+    subgroupMemoryBarrierShared();
+    make_weights(t, lines, top);
+    subgroupMemoryBarrierShared();
+    for (uint quad = 0; quad < QUADS; quad += value_vectors(lines) * vector_quads()) {
+        for (uint first_line = 0; first_line < lines; first_line += value_lines(lines)) {
+            make_values(t, lines, first_line, quad);
+        }
+    }
+}
+
+bool follows(uint before, uint after)
+{
+    rf_row a = push.rows.x[before], b = push.rows.x[after];
+    return b.seq == a.seq && b.ctx_rows == a.ctx_rows && b.seg_first == a.seg_first &&
+           b.kv_row == a.kv_row + 1;
+}
+
+// The rows that row m makes; none where another makes it. A tile begins at each ROWS-th row of a segment and
+// where rows of an earlier forward end: it does not depend on the company.
+uint find_tile(uint m, uint count)
+{
+    rf_row row = push.rows.x[m];
+    uint place = row.kv_row - row.seg_first, rows = 1;
+    if (place % ROWS != 0 && m > 0 && follows(max(m, 1) - 1, m)) {
+        return 0;
+    }
+    bool more = true;
+    [[unroll]] for (uint r = 1; r < ROWS; r++) {
+        uint next = min(m + r, count - 1);
+        more = more && m + r < count && (place + r) % ROWS != 0 && follows(next - 1, next);
+        rows += more ? 1 : 0;
+    }
+    return rows;
+}
+
+void main()
+{
+    find_constants();
+    // Neighbouring workgroups have the same kv head, whose K and V stay in the core's own cache.
+    uint id = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x;
+    uint m = id % gl_NumWorkGroups.y, block = id / gl_NumWorkGroups.y, count = push.counts.x.rows;
+    if (m >= count) {
+        return;
+    }
+    tile t;
+    t.row = push.rows.x[m];
+    t.m = m;
+    t.rows = ROWS > 1 ? find_tile(m, count) : 1;
+    uint keys = row_keys(t.row) + t.rows - 1;
+    t.first = gl_WorkGroupID.z * RF_SPLIT_KEYS;
+    if (t.rows == 0 || t.first >= keys) {
+        return;
+    }
+    t.end = min(t.first + RF_SPLIT_KEYS, keys);
+    uint group = push.heads / push.kv_heads, blocks = (group + GROUP - 1) / GROUP;
+    uint kv_head = block / blocks, group_first = block % blocks * GROUP; // head within the kv head's group
+    t.head_first = kv_head * group + group_first;
+    t.heads = min(GROUP, group - group_first);
+    t.k_first = (push.layer * push.kv_heads + kv_head) * 2 * RF_PAGE_ROWS * QUADS;
+    if (ROWS > 1 && t.rows > 1) {
+        attend(t, ROWS * GROUP);
+    } else {
+        attend(t, GROUP);
     }
 }

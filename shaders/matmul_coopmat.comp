@@ -26,6 +26,7 @@
 #include "refs.glsl"
 #include "matmul.glsl"
 #include "matmul_sums.glsl"
+#include "matmul_staged.glsl"
 
 layout(constant_id = RF_SPEC_FRAGMENT_M) const uint FRAGMENT_M = 16;
 layout(constant_id = RF_SPEC_FRAGMENT_N) const uint FRAGMENT_N = 16;
@@ -167,34 +168,13 @@ sums staged_sums(uint row, uint g)
     return sums(uintBitsToFloat(tiles[at]), uintBitsToFloat(tiles[at + 1]));
 }
 
-void reduce_tile(uint row, uint m, uint tile, uint column_first)
-{
-    uint n = column_first + tile * RF_LOGIT_TILE;
-    draw d = row_draw(m);
-    rf_partial p = empty_partial(push.column_first + n);
-    for (uint g = 0; g < RF_LOGIT_TILE / RF_COLUMNS && n + g * RF_COLUMNS < push.columns; g++) {
-        take_logits(p, d, staged_sums(row, tile * (RF_LOGIT_TILE / RF_COLUMNS) + g), n + g * RF_COLUMNS);
-    }
-    write_partial(p, m, n);
-}
-
 // The epilogue of the rows in shared memory: row tiles r0..r0 + ROUND_TILES - 1 of each subgroup.
-// Neighbouring invocations write neighbouring rows of quads and partials, neighbouring columns of numbers.
 void finish_round(uint r0, uint row_first, uint column_first, uint count)
 {
-    uint width = epilogue() == RF_EPILOGUE_REDUCE ? RF_LOGIT_TILE : RF_COLUMNS;
-    bool by_row = epilogue() == RF_EPILOGUE_REDUCE || epilogue() == RF_EPILOGUE_SWIGLU;
-    for (uint i = invocation(); i < ROUND_ROWS * (COLUMNS / width); i += LOCAL) {
-        uint row = by_row ? i % ROUND_ROWS : i / (COLUMNS / width);
-        uint g = by_row ? i / ROUND_ROWS : i % (COLUMNS / width);
+    for (uint i = invocation(); i < ROUND_ROWS * staged_groups(COLUMNS); i += LOCAL) {
+        uint row = staged_row(i, ROUND_ROWS, COLUMNS), g = staged_group(i, ROUND_ROWS, COLUMNS);
         uint m = row_first + row / GROUP_ROWS * (ROW_TILES * FRAGMENT_M) + r0 * FRAGMENT_M + row % GROUP_ROWS;
-        if (m < count && column_first + g * width < push.columns) {
-            if (epilogue() == RF_EPILOGUE_REDUCE) {
-                reduce_tile(row, m, g, column_first);
-            } else {
-                write_sums(staged_sums(row, g), m, column_first + g * width);
-            }
-        }
+        finish_staged(row, m, g, column_first, count);
     }
 }
 

@@ -1,5 +1,6 @@
 // What matmul.comp and matmul_few.comp share: the product of 4 or 8 columns with ROWS rows over one octet of
-// k, and the epilogues over 8 columns of a row. Included after matmul.glsl.
+// k, and the epilogues over 8 columns of a row. Included after matmul.glsl. WEIGHTS_BY_LANE: the epilogues
+// only.
 
 // Rows and columns are unrolled by macros with constant indices: SwiftShader does not unroll loops, and an
 // array that is indexed by a variable costs it ten times what registers do. Conditions go through functions,
@@ -20,6 +21,7 @@ struct sums {
     vec4 low, high;
 };
 
+#ifndef WEIGHTS_BY_LANE
 // Octet o (8 of k) of row M as x and y, times W [8].
 #define LOAD_X(M) \
     vec4 x = vec4(push.x.x[2 * o * push.ldx + M]), y = vec4(push.x.x[2 * o * push.ldx + push.ldx + M]);
@@ -51,6 +53,7 @@ void add_block(inout vec4 low[MAX_ROWS], inout vec4 high[MAX_ROWS], uint m[MAX_R
 #define ADD_BLOCK(R) { LOAD_X(m[R]) ADD(low[R], w) ADD(high[R], v) }
     FOR_ROWS(ADD_BLOCK)
 }
+#endif
 
 // STORE, RESIDUAL, LOGITS: columns n..n+7 of row m, those past the last column left out.
 void write_columns(sums s, uint m, uint n)

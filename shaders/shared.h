@@ -242,6 +242,10 @@ RF_CONST(RF_SPEC_COLUMN_TILES, 8)  /* fragments of a subgroup along the columns 
 RF_CONST(RF_SPEC_K_STEP, 9)        /* k between two barriers, a multiple of the fragment's */
 RF_CONST(RF_SPEC_SHARED, 10)       /* 16-byte words of shared memory */
 RF_CONST(RF_SPEC_ROUND_TILES, 11)  /* row fragments of a subgroup that go through the epilogue at a time */
+/* matmul_coopmat2's own; RF_SPEC_ROWS is the rows of a workgroup there too. */
+RF_CONST(RF_SPEC_TILE_COLUMNS, 3)  /* columns of a workgroup, a multiple of RF_LOGIT_TILE */
+RF_CONST(RF_SPEC_TILE_K, 4)        /* k of one product, a divisor of RF_SPLIT_K */
+RF_CONST(RF_SPEC_STAGED_ROWS, 5)   /* rows that go through the epilogue at a time, a divisor of RF_SPEC_ROWS */
 RF_CONST(RF_EPILOGUE_STORE, 0)     /* y f32 [m][ldy], column n_first + n */
 RF_CONST(RF_EPILOGUE_RESIDUAL, 1)  /* the same, added to what is there, times `scale` */
 RF_CONST(RF_EPILOGUE_SWIGLU,
@@ -289,8 +293,7 @@ struct rf_push_head_rope {
 RF_CHECK_PUSH(rf_push_head_rope);
 
 /* Grid: (kv_heads * ceil(group / 8), rows, splits). Spec 0 GROUP: q heads of one kv head that a workgroup
- * handles
- * (<= 8), spec 1 HEAD_DIM. A row with at most RF_SPLIT_KEYS keys is written to y at once, by split 0; any
+ * handles (<= 8), spec 1 HEAD_DIM; attention_wide: spec 2 lanes, spec 3 ROWS of a workgroup. A row with at most RF_SPLIT_KEYS keys is written to y at once, by split 0; any
  * other leaves partials for attention_reduce. */
 struct rf_push_attention {
     RF_REF(RfCounts) counts;

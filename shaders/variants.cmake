@@ -20,6 +20,8 @@ foreach(weight IN ITEMS bf16 f16 f32 q8_0 q4_0 q4_k q6_k)
     endforeach()
     rf_shader(NAME matmul_coopmat_${weight}_act16 SOURCE matmul_coopmat.comp PATH coopmat
         DEFINES ${define} ACT_F16=1)
+    rf_shader(NAME matmul_coopmat2_${weight}_act16 SOURCE matmul_coopmat2.comp PATH coopmat2
+        DEFINES ${define} ACT_F16=1)
     if(weight MATCHES "^q")
         foreach(matmul IN ITEMS matmul_int8 matmul_int8_few)
             rf_shader(NAME ${matmul}_${weight} SOURCE ${matmul}.comp PATH int8dot DEFINES ${define} ACT_F16=1 ACT_INT8=1)

@@ -19,8 +19,8 @@
 //                 int8 scales and one uvec4 of 8 f16 d: value = d scale (q - 32), a scale per 16 of k
 // Values and block sizes are those of GGML's formats of the same names; only the order is ours.
 //
-// WEIGHTS_BY_LANE: a lane has its own column (see pick in matmul_wide.comp); otherwise 4 columns at once,
-// `half_` choosing columns 0..3 or 4..7.
+// WEIGHTS_BY_LANE: a lane has its own column (see pick in matmul_wide.comp, load_words in
+// matmul_coopmat2.comp); otherwise 4 columns at once, `half_` choosing columns 0..3 or 4..7.
 
 #ifdef WEIGHTS_BY_LANE
 #define WORDS uint
@@ -192,3 +192,32 @@ void load_octet(RfWeights w, uint base, uint k, uint o, uint half_, scale s, out
     load_octet_words(w, base, k, o, half_, u);
     unpack_octet(u, s, v);
 }
+
+#ifdef WEIGHTS_BY_LANE
+// One number, that of k = 8 o + j.
+float load_number(RfWeights w, uint base, uint k, uint o, uint j, uint half_)
+{
+#if defined(WEIGHT_F32)
+    return uintBitsToFloat(load_words(w, base + 16 * o + 2 * j, half_));
+#elif defined(WEIGHT_F16)
+    uint u = load_words(w, base + 8 * o + j / 2 * 2, half_);
+    return j % 2 == 0 ? low_half(u) : high_half(u);
+#elif defined(WEIGHT_BF16)
+    uint u = load_words(w, base + 8 * o + j / 2 * 2, half_);
+    return uintBitsToFloat(j % 2 == 0 ? u << 16 : u & 0xffff0000u);
+#else
+    scale s = load_scale(w, base, k, o, half_);
+#if defined(WEIGHT_Q8_0)
+    uint u = load_words(w, base + 4 * o + j / 4 * 2, half_);
+    return float(int(u << (24 - j % 4 * 8)) >> 24) * s.a;
+#elif defined(WEIGHT_Q6_K)
+    uint low = load_words(w, base + 2 * o, half_) >> (j % 4 * 8 + j / 4 * 4) & 15u;
+    uint high = load_words(w, base + k / 4 + o / 2 * 2, half_) >> (j % 4 * 8 + o % 2 * 4 + j / 4 * 2) & 3u;
+    return float(low | high << 4) * s.a - s.b;
+#else
+    uint u = load_words(w, base + 2 * o, half_);
+    return float(u >> (j % 4 * 8 + j / 4 * 4) & 15u) * s.a - s.b;
+#endif
+#endif
+}
+#endif

@@ -267,11 +267,14 @@ void bench_report_trial(struct bench_report *report, const struct rf_bench_trial
         cJSON_AddStringToObject(json, "kernel", trial->kernel);
         cJSON_AddNumberToObject(json, "us", trial->seconds * 1e6);
         cJSON_AddBoolToObject(json, "chosen", trial->chosen);
+        cJSON_AddBoolToObject(json, "wrong", trial->wrong);
         cJSON_AddItemToArray(report->tune, json);
     } else if (report->style == BENCH_TABLE) {
         printf("%s %s, %" PRIu32 " rows of %" PRIu32 " by %" PRIu32 ": %s", trial->chosen ? "taken" : "tried",
                trial->format, trial->rows, trial->k, trial->columns, trial->kernel);
-        if (trial->seconds > 0.0)
+        if (trial->wrong)
+            printf(": its product is wrong on this device, not taken\n");
+        else if (trial->seconds > 0.0)
             printf(": %.1f us\n", trial->seconds * 1e6);
         else
             printf(" (kept from an earlier start, or there is no other)\n");

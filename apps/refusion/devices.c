@@ -82,9 +82,9 @@ static void print_device(const struct rf_device_info *info)
     if (info->cores)
         printf(", %u cores", info->cores);
     printf("\n");
-    printf("   offers     fp16: %s, int8 dot: %s, coopmat: %s, coopmat2: %s\n", info->has_fp16 ? "yes" : "no",
-           info->has_int8_dot ? "yes" : "no", info->has_coopmat ? "yes" : "no",
-           info->has_coopmat2 ? "yes" : "no");
+    printf("   offers     fp16: %s, int8 dot: %s, coopmat: %s, coopmat2: %s, coopmat2Matmul: %s\n",
+           info->has_fp16 ? "yes" : "no", info->has_int8_dot ? "yes" : "no", info->has_coopmat ? "yes" : "no",
+           info->has_coopmat2 ? "yes" : "no", info->has_coopmat2_matmul ? "yes" : "no");
 }
 
 static cJSON *names_json(const char *list)
@@ -130,6 +130,7 @@ static cJSON *device_json(const struct rf_device_info *info)
     cJSON_AddBoolToObject(object, "int8_dot", info->has_int8_dot);
     cJSON_AddBoolToObject(object, "coopmat", info->has_coopmat);
     cJSON_AddBoolToObject(object, "coopmat2", info->has_coopmat2);
+    cJSON_AddBoolToObject(object, "coopmat2_matmul", info->has_coopmat2_matmul);
     return object;
 }
 

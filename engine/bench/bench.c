@@ -193,7 +193,8 @@ static void on_trial(void *user, const struct rf_trial *trial)
                                  .k = trial->k,
                                  .columns = trial->columns,
                                  .seconds = trial->from_file ? 0.0 : trial->seconds,
-                                 .chosen = trial->chosen};
+                                 .chosen = trial->chosen,
+                                 .wrong = trial->wrong};
     snprintf(out.format, sizeof out.format, "%s", rf_weight_format_name(trial->format));
     int length = describe(out.kernel, sizeof out.kernel, trial->shape);
     if (trial->product != RF_SPLIT_NONE && length > 0)

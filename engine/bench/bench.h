@@ -47,6 +47,7 @@ struct rf_bench_trial {
     uint32_t rows, k, columns;
     double seconds; /* of one product, the norm included; 0: the choice was kept from an earlier start */
     bool chosen;
+    bool wrong; /* refused: its product is not the plain kernel's */
 };
 struct rf_bench_sweep { /* the choice for one format beside the fastest legal shape */
     char format[8], chosen[48], fastest[48];

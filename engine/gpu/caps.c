@@ -1,5 +1,6 @@
 #include "engine/gpu/caps.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_INT8_DOT] = "int8dot",
     [RF_CAP_COOPMAT] = "coopmat",
     [RF_CAP_COOPMAT2] = "coopmat2",
+    [RF_CAP_COOPMAT2_MATMUL] = "coopmat2Matmul",
     [RF_CAP_WIDE] = "wide",
     [RF_CAP_SUBGROUP_SIZE_CONTROL] = "subgroupSizeControl",
     [RF_CAP_FULL_SUBGROUPS] = "fullSubgroups",
@@ -35,6 +37,7 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_COOPMAT_ATTENTION] = "coopmatAttention",
     [RF_CAP_SPLITS] = "splits",
     [RF_CAP_WHOLE_K] = "wholeK",
+    [RF_CAP_COOPMAT2_UNITS] = "coopmat2Units",
     [RF_CAP_LOADER] = "loader",
 };
 
@@ -55,7 +58,7 @@ static void append(char *list, size_t room, const char *entry)
 
 static enum rf_status unknown_name(const char *name, size_t length, struct rf_error *err)
 {
-    char known[512] = "";
+    char known[768] = "";
     for (int i = 0; i < RF_CAP_COUNT; ++i)
         append(known, sizeof known, capability_names[i]);
     return rf_fail(err, RF_ERROR_ARGUMENT, "disable: \"%.*s\" is no capability; known are %s",
@@ -76,11 +79,13 @@ enum rf_status rf_mask_parse(struct rf_mask *mask, const char *names, struct rf_
                 found = i;
         if (found < 0)
             return unknown_name(names, length, err);
-        mask->bits |= UINT32_C(1) << found;
+        mask->bits |= UINT64_C(1) << found;
         names += length;
     }
     return RF_OK;
 }
+
+static_assert(RF_CAP_COUNT <= 64, "a mask has a bit for each");
 
 bool rf_masked(const struct rf_mask *mask, enum rf_capability capability)
 {
@@ -96,7 +101,8 @@ struct device_chain {
     VkPhysicalDeviceVulkan11Properties p11;
     VkPhysicalDeviceVulkan12Properties p12;
     VkPhysicalDeviceVulkan13Properties p13;
-    bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, ext_calibrated, coopmat, coopmat2;
+    bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, ext_calibrated;
+    bool coopmat, coopmat2, coopmat2_matmul;
     bool ext_nv_cores, ext_amd_cores, ext_arm_cores;
     bool monotonic_clock; /* the device's clock can be read beside it */
     uint32_t cores;
@@ -188,6 +194,10 @@ static void query_chain(struct device_chain *chain, const struct rf_instance *in
 #ifdef VK_NV_cooperative_matrix2
     chain->coopmat2 = chain->coopmat && coopmat2.cooperativeMatrixReductions &&
                       coopmat2.cooperativeMatrixConversions && coopmat2.cooperativeMatrixPerElementOperations;
+    chain->coopmat2_matmul = chain->coopmat2 && coopmat2.cooperativeMatrixWorkgroupScope &&
+                             coopmat2.cooperativeMatrixFlexibleDimensions &&
+                             coopmat2.cooperativeMatrixTensorAddressing &&
+                             coopmat2.cooperativeMatrixBlockLoads;
 #endif
 
     chain->p13 = (VkPhysicalDeviceVulkan13Properties){
@@ -277,6 +287,48 @@ static void read_coopmat_shapes(struct rf_probe *out, const struct rf_instance *
     free(list);
 }
 
+#ifdef VK_NV_cooperative_matrix2
+static bool matrix_fits(const VkCooperativeMatrixFlexibleDimensionsPropertiesNV *matrix)
+{
+    return matrix->AType == VK_COMPONENT_TYPE_FLOAT16_KHR && matrix->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+           matrix->CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+           matrix->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR && matrix->scope == VK_SCOPE_WORKGROUP_KHR &&
+           !matrix->saturatingAccumulation && matrix->MGranularity && matrix->NGranularity &&
+           matrix->KGranularity;
+}
+
+/* What fits, at most RF_WORKGROUP_MATRICES. */
+static void read_workgroup_matrices(struct rf_probe *out, const struct rf_instance *instance)
+{
+    struct rf_workgroup_matrices *matrices = &out->caps.workgroup_matrices;
+    VkPhysicalDeviceCooperativeMatrix2PropertiesNV limits = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                              .pNext = &limits};
+    uint32_t count = 0;
+    if (!instance->get_workgroup_matrices ||
+        instance->get_workgroup_matrices(out->physical, &count, NULL) != VK_SUCCESS || !count)
+        return;
+    VkCooperativeMatrixFlexibleDimensionsPropertiesNV *list = calloc(count, sizeof *list);
+    if (!list)
+        return;
+    for (uint32_t i = 0; i < count; ++i)
+        list[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES_NV;
+    if (instance->get_workgroup_matrices(out->physical, &count, list) < VK_SUCCESS)
+        count = 0;
+    for (uint32_t i = 0; i < count && matrices->count < RF_WORKGROUP_MATRICES; ++i)
+        if (matrix_fits(&list[i]))
+            matrices->list[matrices->count++] =
+                (struct rf_workgroup_matrix){list[i].workgroupInvocations, list[i].MGranularity,
+                                             list[i].NGranularity, list[i].KGranularity};
+    free(list);
+    instance->get_properties2(out->physical, &properties);
+    matrices->max_dimension = limits.cooperativeMatrixFlexibleDimensionsMaxDimension;
+    matrices->max_invocations = limits.cooperativeMatrixWorkgroupScopeMaxWorkgroupSize;
+    matrices->reserved_bytes = limits.cooperativeMatrixWorkgroupScopeReservedSharedMemory;
+}
+#endif
+
 static const char *type_name(VkPhysicalDeviceType type)
 {
     switch (type) {
@@ -360,6 +412,28 @@ static void read_limits(struct rf_probe *out, const struct device_chain *chain)
     memcpy(out->device_uuid, chain->p11.deviceUUID, VK_UUID_SIZE);
 }
 
+/* What shaders/coopmat2_emulation.glsl can do in 32 KiB of shared memory: both factors take 16 KiB of them.
+ * */
+static const struct rf_workgroup_matrices emulated_matrices = {.count = 2,
+                                                               .list = {{128, 16, 16, 16}, {256, 32, 32, 16}},
+                                                               .max_dimension = 64,
+                                                               .max_invocations = 256,
+                                                               .reserved_bytes = 16384};
+
+/* After coopmat2 is known. */
+static void choose_workgroup_matrices(struct rf_gpu_caps *caps, const struct device_chain *chain,
+                                      const struct rf_mask *mask)
+{
+    caps->coopmat2_units = !rf_masked(mask, RF_CAP_COOPMAT2_UNITS);
+    if (!caps->coopmat2_units)
+        caps->workgroup_matrices = emulated_matrices;
+    bool possible = caps->coopmat2_units ? caps->coopmat2 && chain->coopmat2_matmul : caps->fp16;
+    caps->coopmat2_matmul =
+        !rf_masked(mask, RF_CAP_COOPMAT2_MATMUL) && possible && caps->workgroup_matrices.count > 0;
+    if (!caps->coopmat2_matmul)
+        caps->workgroup_matrices.count = 0;
+}
+
 static void read_optional(struct rf_probe *out, const struct device_chain *chain, const struct rf_mask *mask)
 {
     struct rf_gpu_caps *caps = &out->caps;
@@ -376,6 +450,7 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
     caps->splits = !rf_masked(mask, RF_CAP_SPLITS);
     caps->whole_k = !rf_masked(mask, RF_CAP_WHOLE_K);
     caps->coopmat2 = !rf_masked(mask, RF_CAP_COOPMAT2) && caps->coopmat && chain->coopmat2;
+    choose_workgroup_matrices(caps, chain, mask);
     caps->subgroup_size_control = !rf_masked(mask, RF_CAP_SUBGROUP_SIZE_CONTROL) &&
                                   chain->v13.subgroupSizeControl && out->size_control_in_compute;
     if (!caps->subgroup_size_control)
@@ -394,6 +469,8 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
     caps->wide = !rf_masked(mask, RF_CAP_WIDE) && caps->cpu &&
                  (caps->subgroup_size == 8 || caps->subgroup_size == 16) &&
                  (chain->p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
+    caps->wide_attention = caps->wide && chain->features.features.shaderInt64 &&
+                           (chain->p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_CLUSTERED_BIT);
 }
 
 bool rf_subgroups_fit(const struct rf_gpu_caps *caps)
@@ -448,9 +525,11 @@ static void fill_info(struct rf_probe *out, uint32_t index, const char *driver)
     info->has_int8_dot = caps->int8_dot;
     info->has_coopmat = caps->coopmat;
     info->has_coopmat2 = caps->coopmat2;
+    info->has_coopmat2_matmul = caps->coopmat2_matmul && caps->coopmat2_units;
     info->unified_memory = caps->unified_memory;
     if (!info->missing[0])
-        snprintf(info->tiers, sizeof info->tiers, "%s%s%s%sportable",
+        snprintf(info->tiers, sizeof info->tiers, "%s%s%s%s%sportable",
+                 info->has_coopmat2_matmul && RF_COOPMAT2_SHADERS ? "coopmat2Matmul, " : "",
                  caps->coopmat2 && RF_COOPMAT2_SHADERS ? "coopmat2, " : "",
                  caps->coopmat && RF_COOPMAT_SHADERS ? "coopmat, " : "",
                  caps->int8_dot && caps->fp16 ? "int8, " : "", caps->fp16 ? "fp16, " : "");
@@ -476,6 +555,10 @@ void rf_probe_device(struct rf_probe *out, const struct rf_instance *instance, V
     read_limits(out, &chain);
     if (chain.coopmat)
         read_coopmat_shapes(out, instance);
+#ifdef VK_NV_cooperative_matrix2
+    if (chain.coopmat2_matmul)
+        read_workgroup_matrices(out, instance);
+#endif
     read_optional(out, &chain, mask);
     check_required(out, &chain, mask);
     char driver[2 * VK_MAX_DRIVER_NAME_SIZE + VK_MAX_DRIVER_INFO_SIZE];

@@ -26,6 +26,7 @@ enum rf_capability {
     RF_CAP_INT8_DOT,
     RF_CAP_COOPMAT,
     RF_CAP_COOPMAT2,
+    RF_CAP_COOPMAT2_MATMUL,
     RF_CAP_WIDE,
     RF_CAP_SUBGROUP_SIZE_CONTROL,
     RF_CAP_FULL_SUBGROUPS,
@@ -38,13 +39,16 @@ enum rf_capability {
     RF_CAP_COOPMAT_ATTENTION, /* only to be masked: attention without matrix units beside products with them */
     RF_CAP_SPLITS,            /* only to be masked: no product is split over k */
     RF_CAP_WHOLE_K,           /* only to be masked: every product that can be is split over k */
-    RF_CAP_LOADER,            /* only to be masked: as if there were no Vulkan loader */
+    /* Only to be masked: coopmat2Matmul on any device with fp16, which must then find emulations of its shaders
+     * in shader_dir (tests/kernels). */
+    RF_CAP_COOPMAT2_UNITS,
+    RF_CAP_LOADER, /* only to be masked: as if there were no Vulkan loader */
     RF_CAP_COUNT
 };
 
 /* Set of masked capabilities, bit i for rf_capability i. */
 struct rf_mask {
-    uint32_t bits;
+    uint64_t bits;
 };
 
 /* Parses "fp16, coopmat" (NULL: nothing masked). An unknown name is RF_ERROR_ARGUMENT and the message lists

@@ -180,6 +180,7 @@ struct device_features {
 static void ask_features(struct device_features *out, const struct rf_probe *probe)
 {
     const struct rf_gpu_caps *caps = &probe->caps;
+    const bool workgroup_matrices = caps->coopmat2_matmul && caps->coopmat2_units;
     out->v13 =
         (VkPhysicalDeviceVulkan13Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
                                            .synchronization2 = VK_TRUE,
@@ -202,7 +203,8 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
                                            .pNext = &out->v12,
                                            .storageBuffer16BitAccess = caps->fp16};
     out->features = (VkPhysicalDeviceFeatures2){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
-                                                .pNext = &out->v11};
+                                                .pNext = &out->v11,
+                                                .features.shaderInt64 = caps->wide_attention};
 #ifdef VK_KHR_cooperative_matrix
     out->coopmat = (VkPhysicalDeviceCooperativeMatrixFeaturesKHR){
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
@@ -215,7 +217,11 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV,
         .cooperativeMatrixReductions = VK_TRUE,
         .cooperativeMatrixConversions = VK_TRUE,
-        .cooperativeMatrixPerElementOperations = VK_TRUE};
+        .cooperativeMatrixPerElementOperations = VK_TRUE,
+        .cooperativeMatrixWorkgroupScope = workgroup_matrices,
+        .cooperativeMatrixFlexibleDimensions = workgroup_matrices,
+        .cooperativeMatrixTensorAddressing = workgroup_matrices,
+        .cooperativeMatrixBlockLoads = workgroup_matrices};
     if (caps->coopmat2)
         out->coopmat.pNext = &out->coopmat2;
 #endif

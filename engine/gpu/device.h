@@ -13,6 +13,19 @@ struct rf_coopmat_shape {
 };
 enum { RF_COOPMAT_SHAPES = 8 };
 
+/* Cooperative matrices of a whole workgroup (VK_NV_cooperative_matrix2), f16 factors and f32 sums: the
+ * number of invocations that it must have, and what rows, columns and k are multiples of. */
+struct rf_workgroup_matrix {
+    uint32_t invocations, m, n, k;
+};
+enum { RF_WORKGROUP_MATRICES = 8 };
+struct rf_workgroup_matrices {
+    uint32_t count; /* 0: there are none */
+    struct rf_workgroup_matrix list[RF_WORKGROUP_MATRICES];
+    uint32_t max_dimension, max_invocations;
+    uint32_t reserved_bytes; /* of shared memory, for the driver */
+};
+
 /* What the engine asks of a device. Tiers are chosen from this table alone, never from vendor names. */
 struct rf_gpu_caps {
     uint32_t subgroup_size;                        /* default size */
@@ -24,13 +37,17 @@ struct rf_gpu_caps {
     uint32_t cores; /* streaming multiprocessors, compute units, shader cores; 0: the device does not tell */
     bool cpu;       /* the device is the host's CPU */
     bool wide;      /* a CPU with subgroups of 8 or 16 lanes that can be shuffled: vector registers */
+    bool wide_attention; /* and with 64 bit integers and operations of clusters, for attention_wide.comp */
     bool unified_memory; /* no discrete GPU, every device-local heap is host-visible */
     bool fp16;           /* shaderFloat16 and 16-bit storage */
     bool dot_product;    /* shaderIntegerDotProduct, fast or not */
     bool int8_dot;       /* and accelerated for packed 4x8 signed integers */
     bool coopmat;
-    bool coopmat2;                /* with conversions, reductions and functions of elements */
-    uint32_t coopmat_shape_count; /* at least 1 with coopmat, else 0 */
+    bool coopmat2;        /* with conversions, reductions and functions of elements */
+    bool coopmat2_matmul; /* with workgroup_matrices too, tensor addressing and decode functions */
+    bool coopmat2_units;  /* the device's own; false only when masked, for tests: see RF_CAP_COOPMAT2_UNITS */
+    struct rf_workgroup_matrices workgroup_matrices; /* some with coopmat2_matmul, else none */
+    uint32_t coopmat_shape_count;                    /* at least 1 with coopmat, else 0 */
     struct rf_coopmat_shape coopmat_shapes[RF_COOPMAT_SHAPES];
     bool plain_matmul;      /* products without coopmat are wanted too; false only when masked, for tests */
     bool coopmat_attention; /* coopmat, and attention may use it */

@@ -17,6 +17,12 @@ struct rf_log_sink {
 void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+#ifdef VK_NV_cooperative_matrix2
+#define RF_COOPMAT2_FUNCTION(X)                                                                              \
+    X(get_workgroup_matrices, vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV)
+#else
+#define RF_COOPMAT2_FUNCTION(X)
+#endif
 #define RF_INSTANCE_FUNCTIONS(X)                                                                             \
     X(destroy, vkDestroyInstance)                                                                            \
     X(enumerate_devices, vkEnumeratePhysicalDevices)                                                         \
@@ -30,6 +36,7 @@ void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const 
     X(create_device, vkCreateDevice)                                                                         \
     X(get_device_function, vkGetDeviceProcAddr)                                                              \
     X(get_coopmat, vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)                                        \
+    RF_COOPMAT2_FUNCTION(X)                                                                                  \
     X(get_time_domains, vkGetPhysicalDeviceCalibrateableTimeDomainsEXT)                                      \
     X(create_messenger, vkCreateDebugUtilsMessengerEXT)                                                      \
     X(destroy_messenger, vkDestroyDebugUtilsMessengerEXT)

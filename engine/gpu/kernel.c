@@ -182,14 +182,16 @@ static enum rf_status check_capabilities(const struct rf_gpu *gpu, const struct 
         lacks = "coopmat";
     if (info->cooperative_matrix2 && !caps->coopmat2)
         lacks = "coopmat2";
+    if (info->tensor_addressing && !(caps->coopmat2_matmul && caps->coopmat2_units))
+        lacks = "coopmat2Matmul";
     if (info->dot_product && !caps->dot_product)
         lacks = "int8dot";
+    if (info->int64 && !caps->wide_attention)
+        lacks = "wide with 64 bit integers";
     if (lacks)
         return rf_fail(err, RF_ERROR_UNSUPPORTED,
                        "shader %s needs %s, which device %u (%s) lacks or which is disabled", name, lacks,
                        gpu->probe.info.index, gpu->probe.info.name);
-    if (info->int64)
-        lacks = "Int64";
     if (info->float64)
         lacks = "Float64";
     if (info->int8 || info->storage8)

@@ -47,6 +47,9 @@ enum {
     CapabilityCooperativeMatrixReductions = 5430,
     CapabilityCooperativeMatrixConversions = 5431,
     CapabilityCooperativeMatrixPerElementOperations = 5432,
+    CapabilityCooperativeMatrixTensorAddressing = 5433,
+    CapabilityCooperativeMatrixBlockLoads = 5434,
+    CapabilityTensorAddressing = 5439,
     CapabilityDotProduct = 6019,
     CapabilityCooperativeMatrixKHR = 6022,
     HEADER_WORDS = 5,
@@ -145,6 +148,11 @@ static void read_capability(struct reader *r, uint32_t capability)
     case CapabilityCooperativeMatrixConversions:
     case CapabilityCooperativeMatrixPerElementOperations:
         r->out->cooperative_matrix2 = true;
+        break;
+    case CapabilityCooperativeMatrixTensorAddressing:
+    case CapabilityCooperativeMatrixBlockLoads:
+    case CapabilityTensorAddressing:
+        r->out->tensor_addressing = true;
         break;
     case CapabilityCooperativeMatrixKHR:
         r->out->cooperative_matrix = true;

@@ -14,7 +14,7 @@ struct rf_spirv_info {
     uint32_t push_bytes;     /* end of the last member of the push constant block */
     uint32_t push_alignment; /* of its widest scalar: 8 with pointers; C's struct may be padded up to it */
     bool float16, storage16, int64, int8, storage8, float64, cooperative_matrix, cooperative_matrix2,
-        dot_product; /* declared capabilities */
+        tensor_addressing, dot_product; /* declared capabilities */
 };
 
 /* specs[i] replaces the default of specialization constant i. RF_ERROR_FORMAT when the words are no compute

@@ -11,6 +11,7 @@ enum {
     SHORT_STEP = 32,
     MOST_SHARED_BYTES = 49152, /* what desktop devices have */
     WORD = 16,                 /* bytes of a uvec4 */
+    MOST_STAGED_BYTES = 16384, /* matmul_coopmat2.comp; more would keep other workgroups from a core */
     /* attention_coopmat.comp */
     KEY_TILE = 32,
     MOST_MATRIX_ROWS = 2 * KEY_TILE,
@@ -116,6 +117,79 @@ void rf_coopmat_specs(const struct rf_coopmat_tiling *t, uint32_t specs[RF_COOPM
         specs[i] = values[RF_SPEC_FRAGMENT_M + i];
 }
 
+bool rf_coopmat2_built(const struct rf_gpu_caps *caps)
+{
+    return RF_COOPMAT2_SHADERS || !caps->coopmat2_units;
+}
+
+static const struct rf_workgroup_matrix *find_workgroup(const struct rf_gpu_caps *caps, uint32_t local)
+{
+    const struct rf_workgroup_matrices *matrices = &caps->workgroup_matrices;
+    for (uint32_t i = 0; i < matrices->count; i++)
+        if (matrices->list[i].invocations == local)
+            return &matrices->list[i];
+    return NULL;
+}
+
+uint32_t rf_coopmat2_rows(const struct rf_gpu_caps *caps, uint32_t local, uint32_t rows)
+{
+    const struct rf_workgroup_matrix *matrix = find_workgroup(caps, local);
+    return matrix ? rf_divide_up(rows, matrix->m) * matrix->m : 0;
+}
+
+/* As long as possible: a step is a round trip to memory. It divides RF_SPLIT_K, so that splits are whole
+ * steps. */
+static bool choose_step(struct rf_coopmat2_tiling *t, const struct rf_workgroup_matrix *matrix,
+                        uint32_t max_dimension)
+{
+    for (t->k = RF_SPLIT_K; t->k >= 8; t->k /= 2)
+        if (t->k <= max_dimension && t->k % matrix->k == 0)
+            return true;
+    return false;
+}
+
+/* As many rows at a time as fit beside what the driver keeps to itself. */
+static bool choose_staged(struct rf_coopmat2_tiling *t, const struct rf_gpu_caps *caps)
+{
+    uint32_t reserved = caps->workgroup_matrices.reserved_bytes;
+    uint32_t room = caps->shared_bytes > reserved ? caps->shared_bytes - reserved : 0;
+    uint32_t row_bytes = (t->columns + 1) * (uint32_t)sizeof(float);
+    if (room > MOST_STAGED_BYTES)
+        room = MOST_STAGED_BYTES;
+    t->staged_rows = t->rows;
+    while (t->staged_rows > 0 && (t->rows % t->staged_rows || t->staged_rows * row_bytes > room))
+        t->staged_rows--;
+    return t->staged_rows > 0;
+}
+
+/* Half as many columns as invocations: 64 rows are 32 sums an invocation, 256 are MOST_SUMS. */
+bool rf_coopmat2_divide(const struct rf_gpu_caps *caps, uint32_t local, uint32_t rows,
+                        struct rf_coopmat2_tiling *out)
+{
+    const struct rf_workgroup_matrices *limits = &caps->workgroup_matrices;
+    const struct rf_workgroup_matrix *matrix = find_workgroup(caps, local);
+    if (!matrix || rows == 0 || rows % matrix->m || rows > limits->max_dimension ||
+        local > caps->max_invocations || local > limits->max_invocations || local % caps->subgroup_size)
+        return false;
+    struct rf_coopmat2_tiling t = {.rows = rows, .columns = local / 2};
+    if (t.columns > limits->max_dimension)
+        t.columns = limits->max_dimension;
+    t.columns = t.columns / RF_LOGIT_TILE * RF_LOGIT_TILE;
+    if (t.columns == 0 || t.columns % matrix->n || rows * t.columns / local > MOST_SUMS ||
+        !choose_step(&t, matrix, limits->max_dimension) || !choose_staged(&t, caps))
+        return false;
+    *out = t;
+    return true;
+}
+
+void rf_coopmat2_specs(const struct rf_coopmat2_tiling *t, uint32_t specs[RF_COOPMAT2_SPECS])
+{
+    const uint32_t values[] = {
+        [RF_SPEC_TILE_COLUMNS] = t->columns, [RF_SPEC_TILE_K] = t->k, [RF_SPEC_STAGED_ROWS] = t->staged_rows};
+    for (uint32_t i = 0; i < RF_COOPMAT2_SPECS; i++)
+        specs[i] = values[RF_SPEC_TILE_COLUMNS + i];
+}
+
 static bool can_attend(const struct rf_gpu_caps *caps, const struct rf_coopmat_shape *shape,
                        uint32_t head_dim)
 {
@@ -124,7 +198,8 @@ static bool can_attend(const struct rf_gpu_caps *caps, const struct rf_coopmat_s
            head_dim % shape->n == 0 && head_dim % shape->k == 0;
 }
 
-/* The largest fragment, and as many subgroups as the rows of the forward fill; a lane has one key of a tile. */
+/* The largest fragment, and as many subgroups as the rows of the forward fill; a lane has one key of a
+ * tile. */
 bool rf_coopmat_attend(const struct rf_gpu_caps *caps, uint32_t group, uint32_t head_dim, uint32_t rows,
                        struct rf_coopmat_attention *out)
 {

@@ -10,16 +10,18 @@ enum {
     WIDE_ROWS = 16, /* 32 vector registers hold 16 sums and what is multiplied */
     WIDE_REDUCE_ROWS = 8,
     DETERMINISTIC_WIDE_ROWS = 8,
+    WIDE_LINES = 8, /* MOST_LINES of attention_wide.comp */
     SMALL_SUBGROUP = 16,
     LOCAL = 64,
     MOST_LOCAL = 256,
     COOPMAT_ROWS = 64, /* weights are read once for so many */
-    COOPMAT_COLUMNS = 64
+    COOPMAT_COLUMNS = 64,
+    MOST_COOPMAT2_ROWS = 256
 };
 
 const char *rf_matmul_kind_name(enum rf_matmul_kind kind)
 {
-    static const char *const names[RF_MATMUL_KINDS] = {"many", "few", "wide", "coopmat", "tile"};
+    static const char *const names[RF_MATMUL_KINDS] = {"many", "few", "wide", "coopmat", "coopmat2", "tile"};
     return names[kind];
 }
 
@@ -34,6 +36,12 @@ static bool has_coopmat(const struct rf_forward *f, uint32_t bucket)
     return rf_coopmat_built() && rf_gpu_get_caps(f->gpu)->coopmat && f->fp16 && bucket > RF_FEW_ROWS;
 }
 
+static bool has_coopmat2(const struct rf_forward *f, uint32_t bucket)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    return rf_coopmat2_built(caps) && caps->coopmat2_matmul && f->fp16 && bucket > RF_FEW_ROWS;
+}
+
 /* Every epilogue, because one choice serves all products of a format. */
 static bool can_divide(const struct rf_gpu_caps *caps, struct rf_matmul_shape shape)
 {
@@ -46,8 +54,11 @@ static bool can_divide(const struct rf_gpu_caps *caps, struct rf_matmul_shape sh
 static bool is_legal(const struct rf_forward *f, uint32_t bucket, struct rf_matmul_shape shape)
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    struct rf_coopmat2_tiling tiling;
     if (shape.kind == RF_MATMUL_COOPMAT)
         return has_coopmat(f, bucket) && can_divide(caps, shape);
+    if (shape.kind == RF_MATMUL_COOPMAT2)
+        return has_coopmat2(f, bucket) && rf_coopmat2_divide(caps, shape.local, shape.rows, &tiling);
     if (!caps->plain_matmul && has_coopmat(f, bucket))
         return false;
     if (!rf_is_power_of_two(shape.rows) || !rf_is_power_of_two(shape.local) ||
@@ -91,12 +102,23 @@ static struct rf_matmul_shape coopmat_shape(const struct rf_gpu_caps *caps, uint
                                     rf_divide_up(wanted, fragment->m) * fragment->m, 1};
 }
 
-/* Matrix units first; CPU drivers emulate them. */
+struct rf_matmul_shape rf_matmul_plain(const struct rf_forward *f, uint32_t bucket)
+{
+    return default_many(rf_gpu_get_caps(f->gpu), bucket);
+}
+
+/* Matrix units first; CPU drivers emulate them. COOPMAT2 by trial only, unless tests have it emulated and
+ * want nothing else. */
 static struct rf_matmul_shape default_shape(const struct rf_forward *f, uint32_t bucket)
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
     if (bucket <= RF_FEW_ROWS)
         return (struct rf_matmul_shape){RF_MATMUL_FEW, LOCAL, bucket, 1};
+    if (!caps->coopmat2_units && !caps->plain_matmul && has_coopmat2(f, bucket)) {
+        uint32_t local = caps->workgroup_matrices.list[0].invocations;
+        uint32_t rows = rf_coopmat2_rows(caps, local, bucket < COOPMAT_ROWS ? bucket : COOPMAT_ROWS);
+        return (struct rf_matmul_shape){RF_MATMUL_COOPMAT2, local, rows, 1};
+    }
     if (has_coopmat(f, bucket) && !(caps->cpu && caps->plain_matmul)) {
         struct rf_matmul_shape shape = coopmat_shape(caps, bucket, COOPMAT_ROWS, COOPMAT_COLUMNS);
         if (is_legal(f, bucket, shape))
@@ -149,6 +171,21 @@ static void add_coopmat(const struct rf_forward *f, uint32_t bucket, struct rf_m
     add_shape(f, bucket, coopmat_shape(caps, bucket, 2 * COOPMAT_ROWS, 2 * COOPMAT_COLUMNS), shapes, count);
 }
 
+/* Every workgroup that the device has, for one tile of the bucket's rows and, where that leaves more
+ * workgroups, for tiles of COOPMAT_ROWS. */
+static void add_coopmat2(const struct rf_forward *f, uint32_t bucket, struct rf_matmul_shape *shapes,
+                         uint32_t *count)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    for (uint32_t i = 0; has_coopmat2(f, bucket) && i < caps->workgroup_matrices.count; i++) {
+        uint32_t local = caps->workgroup_matrices.list[i].invocations;
+        for (uint32_t most = COOPMAT_ROWS; most <= MOST_COOPMAT2_ROWS; most *= 2) {
+            uint32_t rows = rf_coopmat2_rows(caps, local, bucket < most ? bucket : most);
+            add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_COOPMAT2, local, rows, 1}, shapes, count);
+        }
+    }
+}
+
 uint32_t rf_matmul_candidates(const struct rf_forward *f, enum rf_weight_format format, uint32_t bucket,
                               struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES])
 {
@@ -165,7 +202,10 @@ uint32_t rf_matmul_candidates(const struct rf_forward *f, enum rf_weight_format 
     /* From 4 rows on, lanes that are rows can win over lanes that share a sum. */
     if (bucket >= 4)
         add_shape(f, bucket, default_many(caps, bucket), shapes, &count);
-    if (caps->cpu) /* each trial costs a compilation there, up to a second on SwiftShader */
+    if (caps->cpu && caps->coopmat2_units) /* each trial costs a compilation, up to a second on SwiftShader */
+        return count;
+    add_coopmat2(f, bucket, shapes, &count);
+    if (caps->cpu)
         return count;
     add_coopmat(f, bucket, shapes, &count);
     for (uint32_t local = LOCAL; local <= MOST_LOCAL; local *= 2)
@@ -181,8 +221,10 @@ uint32_t rf_matmul_all(const struct rf_forward *f, enum rf_weight_format format,
     uint32_t count = 0;
     for (int kind = 0; kind < RF_MATMUL_KINDS; kind++) {
         for (uint32_t local = rf_gpu_get_caps(f->gpu)->subgroup_size; local <= MOST_LOCAL; local *= 2) {
-            for (uint32_t rows = 1; rows <= 2 * COOPMAT_ROWS; rows *= 2) {
+            for (uint32_t rows = 1; rows <= MOST_COOPMAT2_ROWS; rows *= 2) {
                 const struct rf_matmul_shape shape = {(enum rf_matmul_kind)kind, local, rows, 1};
+                if (rows > 2 * COOPMAT_ROWS && kind != RF_MATMUL_COOPMAT2)
+                    continue;
                 if (count < RF_MATMUL_ALL && rf_matmul_legal(f, format, bucket, shape))
                     shapes[count++] = shape;
             }
@@ -210,7 +252,7 @@ static struct rf_matmul_shape pick_shape(const struct rf_forward *f, const struc
     }
     struct rf_matmul_shape shape = rf_tune_shape(f, format, plan->bucket);
     uint32_t most = shape.kind == RF_MATMUL_FEW ? rf_few_reduce_rows(caps) : WIDE_REDUCE_ROWS;
-    if (reduce && shape.kind != RF_MATMUL_COOPMAT && shape.rows > most)
+    if (reduce && shape.kind != RF_MATMUL_COOPMAT && shape.kind != RF_MATMUL_COOPMAT2 && shape.rows > most)
         shape.rows = most;
     return shape;
 }
@@ -221,6 +263,12 @@ bool rf_plan_is_wide(const struct rf_forward *f, const struct forward_plan *plan
     return pick_shape(f, plan, format, RF_EPILOGUE_STORE).kind == RF_MATMUL_WIDE;
 }
 
+uint32_t rf_wide_attention_rows(uint32_t group, uint32_t rows)
+{
+    uint32_t most = WIDE_LINES / group;
+    return rows < most ? rows : most;
+}
+
 static const char *matmul_shader(const struct rf_forward *f, enum rf_matmul_kind kind,
                                  enum rf_weight_format format)
 {
@@ -229,6 +277,7 @@ static const char *matmul_shader(const struct rf_forward *f, enum rf_matmul_kind
         {RF_BY_FORMAT("matmul_few", ""), RF_BY_FORMAT("matmul_few", "_act16")},
         {RF_BY_FORMAT("matmul_wide", ""), RF_BY_FORMAT("matmul_wide", "_act16")},
         {{NULL}, RF_BY_FORMAT("matmul_coopmat", "_act16")},
+        {{NULL}, RF_BY_FORMAT("matmul_coopmat2", "_act16")},
         {{NULL}, {NULL}},
     };
     static const char *const int8_names[2][RF_WEIGHT_FORMATS] = {RF_BY_FORMAT("matmul_int8", ""),
@@ -251,6 +300,7 @@ static struct groups matmul_groups(const struct rf_forward *f, struct rf_matmul_
     uint32_t unit = reduce ? RF_LOGIT_TILE : RF_COLUMNS, lanes = caps->subgroup_size;
     uint32_t subgroups = lanes < shape.local ? shape.local / lanes : 1;
     struct rf_coopmat_tiling tiling;
+    struct rf_coopmat2_tiling workgroup;
     switch (shape.kind) {
     case RF_MATMUL_WIDE: /* one invocation goes over all rows */
         return (struct groups){rf_divide_up(columns, reduce ? RF_LOGIT_TILE : shape.local), RF_MAX_ROWS,
@@ -262,6 +312,9 @@ static struct groups matmul_groups(const struct rf_forward *f, struct rf_matmul_
     case RF_MATMUL_COOPMAT:
         rf_coopmat_divide(caps, shape.local, shape.rows, reduce, &tiling);
         return (struct groups){rf_divide_up(columns, tiling.columns), tiling.rows, subgroups};
+    case RF_MATMUL_COOPMAT2:
+        rf_coopmat2_divide(caps, shape.local, shape.rows, &workgroup);
+        return (struct groups){rf_divide_up(columns, workgroup.columns), workgroup.rows, subgroups};
     default:
         return (struct groups){rf_divide_up(columns, unit), shape.local * shape.rows, subgroups};
     }
@@ -281,19 +334,25 @@ static uint32_t matmul_grid(const struct rf_forward *f, struct forward_plan *pla
 static void add_specs(const struct rf_forward *f, struct forward_op *op, enum rf_weight_format format,
                       struct rf_matmul_shape shape, uint32_t epilogue)
 {
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
     struct rf_coopmat_tiling tiling;
-    uint32_t specs[RF_COOPMAT_SPECS];
+    struct rf_coopmat2_tiling workgroup;
+    uint32_t specs[RF_COOPMAT_SPECS], count = 0;
     rf_op_spec(op, epilogue);
     rf_op_spec(op, shape.local);
     rf_op_spec(op, shape.rows);
     if (shape.kind == RF_MATMUL_FEW && !rf_int8_takes(f, format))
-        rf_op_spec(op, rf_gpu_get_caps(f->gpu)->cpu ? RF_COLUMNS : RF_COLUMNS / 2);
-    if (shape.kind != RF_MATMUL_COOPMAT)
-        return;
-    rf_coopmat_divide(rf_gpu_get_caps(f->gpu), shape.local, shape.rows, epilogue == RF_EPILOGUE_REDUCE,
-                      &tiling);
-    rf_coopmat_specs(&tiling, specs);
-    for (uint32_t i = 0; i < RF_COOPMAT_SPECS; i++)
+        rf_op_spec(op, caps->cpu ? RF_COLUMNS : RF_COLUMNS / 2);
+    if (shape.kind == RF_MATMUL_COOPMAT) {
+        rf_coopmat_divide(caps, shape.local, shape.rows, epilogue == RF_EPILOGUE_REDUCE, &tiling);
+        rf_coopmat_specs(&tiling, specs);
+        count = RF_COOPMAT_SPECS;
+    } else if (shape.kind == RF_MATMUL_COOPMAT2) {
+        rf_coopmat2_divide(caps, shape.local, shape.rows, &workgroup);
+        rf_coopmat2_specs(&workgroup, specs);
+        count = RF_COOPMAT2_SPECS;
+    }
+    for (uint32_t i = 0; i < count; i++)
         rf_op_spec(op, specs[i]);
 }
 

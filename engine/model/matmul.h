@@ -5,15 +5,17 @@
 #include "engine/model/forward_internal.h"
 #include "engine/model/split.h"
 
-/* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE: lanes
- * are columns, for CPUs (matmul_wide.comp). COOPMAT: matrix units, for more than 8 rows on the fp16 path
- * (matmul_coopmat.comp). Where inputs are int8 (int8.h): FEW (matmul_int8_few.comp) and TILE, with shared
- * memory, for any number of rows (matmul_int8.comp). */
+/* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE:
+ * lanes are columns, for CPUs (matmul_wide.comp). COOPMAT: matrix units, for more than 8 rows on the fp16
+ * path (matmul_coopmat.comp); COOPMAT2: the same by matrices of a workgroup (matmul_coopmat2.comp), which
+ * is chosen by trial only, and only where its products are right. Where inputs are int8 (int8.h): FEW
+ * (matmul_int8_few.comp) and TILE, with shared memory, for any number of rows (matmul_int8.comp). */
 enum rf_matmul_kind {
     RF_MATMUL_MANY,
     RF_MATMUL_FEW,
     RF_MATMUL_WIDE,
     RF_MATMUL_COOPMAT,
+    RF_MATMUL_COOPMAT2,
     RF_MATMUL_TILE,
     RF_MATMUL_KINDS
 };
@@ -65,9 +67,11 @@ bool rf_matmul_legal(const struct rf_forward *forward, enum rf_weight_format for
 /* What an untuned device gets, whole. */
 struct rf_matmul_shape rf_matmul_default(const struct rf_forward *forward, enum rf_weight_format format,
                                          uint32_t bucket);
+/* The one that every device can run: what RF_MATMUL_COOPMAT2 is compared with. Not for int8 inputs. */
+struct rf_matmul_shape rf_matmul_plain(const struct rf_forward *forward, uint32_t bucket);
 /* Legal shapes worth a trial, the default first, all whole; at most RF_MATMUL_CANDIDATES. Returns how many.
  * */
-enum { RF_MATMUL_CANDIDATES = 8 };
+enum { RF_MATMUL_CANDIDATES = 12 };
 uint32_t rf_matmul_candidates(const struct rf_forward *forward, enum rf_weight_format format, uint32_t bucket,
                               struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);
 
@@ -90,12 +94,14 @@ bool rf_matmul_splits_legal(const struct rf_forward *forward, uint32_t bucket, c
 uint32_t rf_matmul_split_candidates(const struct rf_forward *forward, uint32_t bucket,
                                     const struct rf_matrix *matrix, struct rf_matmul_shape whole,
                                     struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES]);
-const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "few", "wide", "coopmat", "tile" */
+const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "coopmat2", ... */
 
 /* Whether products with this format go to RF_MATMUL_WIDE; what suits them suits attention
  * (attention_wide.comp). */
 bool rf_plan_is_wide(const struct rf_forward *forward, const struct forward_plan *plan,
                      enum rf_weight_format format);
+/* ROWS of attention_wide.comp, for workgroups of `group` heads in forwards of up to `rows` rows. */
+uint32_t rf_wide_attention_rows(uint32_t group, uint32_t rows);
 /* One op for each chunk. Returns the splits: more than 1: partials were written instead of y. */
 uint32_t rf_plan_matmul(const struct rf_forward *forward, struct forward_plan *plan,
                         const struct rf_matmul_call *call);

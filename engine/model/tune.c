@@ -1,6 +1,7 @@
 #include "engine/model/tune.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,9 @@ enum {
     LINE_ROOM = 160,
     MOST_FILE_BYTES = 1 << 16
 };
+
+/* Of a column's norm, between two kernels' products. */
+static const double MOST_DIFFERENCE = 0x1p-8;
 
 struct choice {
     bool known;
@@ -361,6 +365,136 @@ static enum rf_status prepare(struct rf_forward *f, uint32_t rows, struct rf_err
     return status;
 }
 
+/* ---- Kernels that have to prove themselves ---------------------------------------------------------- */
+
+static struct rf_span output_of(const struct rf_forward *f, const struct subject *subject)
+{
+    bool adds = subject->key.product == RF_SPLIT_O || subject->key.product == RF_SPLIT_DOWN;
+    uint64_t bytes = (uint64_t)subject->key.rows * subject->key.columns * sizeof(float);
+    return rf_span_part(adds ? f->spans.h : f->spans.qkv, 0, bytes);
+}
+
+/* f16 of either sign from 2^-4 to 1, another for each row and k. */
+static enum rf_status fill_random(struct rf_forward *f, struct rf_span span, struct rf_error *err)
+{
+    uint32_t state = 0x2545f491;
+    uint16_t *numbers = malloc(span.size);
+    if (!numbers)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a trial's %" PRIu64 " bytes",
+                       span.size);
+    for (uint64_t i = 0; i < span.size / 2; i++) {
+        state = state * 1664525u + 1013904223u;
+        numbers[i] = (uint16_t)((state >> 16 & 0x83ff) | (11u + (state >> 26 & 3)) << 10);
+    }
+    enum rf_status status = rf_gpu_write(f->gpu, span, numbers, span.size, err);
+    free(numbers);
+    return status;
+}
+
+/* y [bucket][columns] as a shape makes it of the first `rows` rows of random activations with the first
+ * matrix; what is not written is zero. */
+static enum rf_status make_product(struct rf_forward *f, const struct subject *subject,
+                                   struct rf_matmul_shape shape, uint32_t rows, float *y,
+                                   struct rf_error *err)
+{
+    struct rf_span output = output_of(f, subject), inputs[] = {f->spans.x, f->spans.act};
+    uint64_t x_bytes = (uint64_t)subject->key.k * subject->key.rows * 2;
+    const struct rf_counts counts = {.rows = rows};
+    struct subject one = *subject;
+    struct trial_cmds cmds = {.count = 0};
+    double seconds;
+    one.count = 1;
+    enum rf_status status = rf_gpu_write(f->gpu, f->spans.counts, &counts, sizeof counts, err);
+    for (int i = 0; !status && i < 2; i++)
+        if (x_bytes <= inputs[i].size)
+            status = fill_random(f, rf_span_part(inputs[i], 0, x_bytes), err);
+    if (!status)
+        status = rf_gpu_fill(f->gpu, output, 0, err);
+    if (!status)
+        status = record_trial(f, &one, shape, &cmds, err);
+    if (!status)
+        status = run_trial(f, &cmds, 1, false, &seconds, err);
+    if (!status)
+        status = rf_gpu_read(f->gpu, output, y, output.size, err);
+    for (uint32_t i = 0; i < cmds.count; i++)
+        rf_cmd_destroy(cmds.parts[i]);
+    return status;
+}
+
+/* Column by column, because weights of one may be much larger than another's: f16 weights cost 3e-4 of a
+ * column's norm, one wrong number among 512 4e-2. No NaN is right. */
+static bool columns_agree(const float *y, const float *wanted, const struct key *key)
+{
+    for (uint32_t n = 0; n < key->columns; n++) {
+        double norm = 0.0, difference = 0.0;
+        for (uint32_t m = 0; m < key->rows; m++) {
+            double want = wanted[(size_t)m * key->columns + n], d = y[(size_t)m * key->columns + n] - want;
+            norm += want * want;
+            difference += d * d;
+        }
+        if (!(difference <= norm * MOST_DIFFERENCE * MOST_DIFFERENCE))
+            return false;
+    }
+    return true;
+}
+
+/* Whether the shape's product of so many rows is that of the plain kernel. A driver that cannot make its
+ * pipeline is as good as one that makes a wrong one: `why` tells. y, wanted: room for [bucket][columns]. */
+static enum rf_status prove_rows(struct rf_forward *f, const struct subject *subject,
+                                 struct rf_matmul_shape shape, uint32_t rows, float *y, float *wanted,
+                                 struct rf_error *why, struct rf_error *err)
+{
+    enum rf_status status =
+        make_product(f, subject, rf_matmul_plain(f, subject->key.rows), rows, wanted, err);
+    if (status)
+        return status;
+    enum rf_status made = make_product(f, subject, shape, rows, y, why);
+    if (!made && !columns_agree(y, wanted, &subject->key))
+        snprintf(why->message, sizeof why->message, "its product of %u rows differs from the plain kernel's",
+                 rows);
+    return made == RF_OK || made == RF_ERROR_INTERNAL || made == RF_ERROR_UNSUPPORTED
+               ? RF_OK
+               : rf_fail(err, made, "%s", why->message);
+}
+
+/* A full bucket, and one with rows missing. */
+static enum rf_status prove_shape(struct rf_forward *f, const struct subject *subject,
+                                  struct rf_matmul_shape shape, bool *right, struct rf_error *err)
+{
+    size_t count = (size_t)subject->key.rows * subject->key.columns;
+    const uint32_t rows[] = {subject->key.rows, subject->key.rows - rf_divide_up(subject->key.rows, 8)};
+    float *y = malloc(count * sizeof *y), *wanted = malloc(count * sizeof *wanted);
+    struct rf_error why = {0};
+    enum rf_status status =
+        y && wanted ? RF_OK : rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a trial");
+    for (int i = 0; !status && i < 2 && !why.message[0]; i++)
+        status = prove_rows(f, subject, shape, rows[i], y, wanted, &why, err);
+    free(y);
+    free(wanted);
+    *right = !why.message[0];
+    if (!status && !*right)
+        rf_gpu_log(f->gpu, RF_LOG_WARNING, "%s, local %u, rows %u, splits %u is not used for %s weights: %s",
+                   rf_matmul_kind_name(shape.kind), shape.local, shape.rows, shape.splits,
+                   rf_weight_format_name(subject->key.format), why.message);
+    if (!status)
+        status = prepare(f, subject->key.rows, err);
+    return status;
+}
+
+/* A trial's shape, if it is of a kind that has to. */
+static enum rf_status check_shape(struct rf_forward *f, const struct subject *subject,
+                                  struct rf_matmul_shape shape, bool *wrong, struct rf_error *err)
+{
+    bool right = true;
+    enum rf_status status = RF_OK;
+    if (shape.kind == RF_MATMUL_COOPMAT2)
+        status = prove_shape(f, subject, shape, &right, err);
+    *wrong = !right;
+    return status;
+}
+
+/* ---- Choosing --------------------------------------------------------------------------------------- */
+
 /* A trial on a CPU driver is mostly compilation, up to a second each, and the kinds of kernel differ by
  * factors there: what has lost clearly is not tried in other sizes, nor at other numbers of rows where lanes
  * do the same. It makes the first run ever on Debian 12's lavapipe 6 s instead of 11. */
@@ -383,7 +517,7 @@ static enum rf_status try_all(struct rf_forward *f, const struct subject *subjec
                               rf_trial_fn visit, void *user, struct rf_error *err)
 {
     double seconds[RF_MATMUL_KINDS] = {0.0}; /* the least of a kind; 0: not tried */
-    bool cpu = rf_gpu_get_caps(f->gpu)->cpu;
+    bool cpu = rf_gpu_get_caps(f->gpu)->cpu, any = false;
     struct rf_matmul_shape shapes[RF_MATMUL_CANDIDATES];
     uint32_t count =
         subject->key.product == RF_SPLIT_NONE
@@ -394,17 +528,25 @@ static enum rf_status try_all(struct rf_forward *f, const struct subject *subjec
         struct rf_trial trial = *best;
         double *least = &seconds[shapes[i].kind];
         trial.shape = shapes[i];
-        if (cpu && i > 0 && is_hopeless(f, subject, shapes[i].kind, seconds, best->seconds))
+        trial.seconds = 0.0;
+        if (cpu && any && is_hopeless(f, subject, shapes[i].kind, seconds, best->seconds))
             continue;
-        status = time_trial(f, subject, trial.shape, cpu && i > 0 ? HOPELESS * best->seconds : INFINITY,
-                            &trial.seconds, err);
+        status = check_shape(f, subject, trial.shape, &trial.wrong, err);
+        if (!status && !trial.wrong)
+            status = time_trial(f, subject, trial.shape, cpu && any ? HOPELESS * best->seconds : INFINITY,
+                                &trial.seconds, err);
         if (!status && visit)
             visit(user, &trial);
-        if (!status && (i == 0 || trial.seconds < best->seconds))
+        if (status || trial.wrong)
+            continue;
+        if (!any || trial.seconds < best->seconds)
             *best = trial;
-        if (!status && (*least == 0.0 || trial.seconds < *least))
+        if (*least == 0.0 || trial.seconds < *least)
             *least = trial.seconds;
+        any = true;
     }
+    if (!status && count > 1 && !any)
+        best->shape = rf_matmul_plain(f, subject->key.rows);
     if (!status && cpu)
         note_losers(f, subject, seconds, best->seconds);
     if (count == 1)
@@ -527,11 +669,16 @@ static enum rf_status sweep_format(struct rf_forward *f, const struct subject *s
 {
     struct rf_matmul_shape shapes[RF_MATMUL_ALL];
     struct contender all[RF_MATMUL_ALL], finalists[SWEEP_FINALISTS + 1];
-    uint32_t count = rf_matmul_all(f, subject->key.format, subject->key.rows, shapes), finalist_count = 1;
+    uint32_t shape_count = rf_matmul_all(f, subject->key.format, subject->key.rows, shapes);
+    uint32_t count = 0, finalist_count = 1;
     enum rf_status status = prepare(f, subject->key.rows, err);
-    for (uint32_t i = 0; !status && i < count; i++) {
-        all[i].shape = shapes[i];
-        status = time_trial(f, subject, shapes[i], INFINITY, &all[i].seconds, err);
+    for (uint32_t i = 0; !status && i < shape_count; i++) {
+        bool wrong;
+        status = check_shape(f, subject, shapes[i], &wrong, err);
+        if (status || wrong)
+            continue;
+        all[count].shape = shapes[i];
+        status = time_trial(f, subject, shapes[i], INFINITY, &all[count++].seconds, err);
     }
     if (status)
         return status;

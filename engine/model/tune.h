@@ -1,7 +1,9 @@
 /* Choice of matmul shapes by trial: when a row bucket is recorded for the first time, each candidate makes
  * the same product with the model's own weights, and the fastest is kept for that device, format and bucket.
  * The choices stand in a text file beside the pipeline cache, named by device, driver and shaders, so that a
- * device is tried once. A trial that fails or is switched off leaves rf_matmul_default.
+ * device is tried once. RF_MATMUL_COOPMAT2 has run on no driver yet: it may only be chosen when the products
+ * that it makes with the model's weights are right, so that a driver's fault costs speed and not truth. A
+ * trial that fails or is switched off leaves rf_matmul_default.
  *
  * Products that can be split over k are tried once more, each by itself and together with a norm that adds the
  * partials up, so that what a split costs is in its time. */
@@ -21,6 +23,7 @@ struct rf_trial {
     struct rf_matmul_shape shape;
     double seconds; /* of one product: the least of several */
     bool chosen, from_file;
+    bool wrong; /* not taken, nor timed: its product is not the plain kernel's, or the driver refuses it */
 };
 typedef void (*rf_trial_fn)(void *user, const struct rf_trial *trial);
 enum rf_status rf_tune_bucket(struct rf_forward *forward, uint32_t bucket, rf_trial_fn visit, void *user,
@@ -28,7 +31,7 @@ enum rf_status rf_tune_bucket(struct rf_forward *forward, uint32_t bucket, rf_tr
 /* How good the bucket's choices are: every legal shape of a product (rf_matmul_all) against the one that
  * rf_tune_bucket took, for every format. The best few are timed again in turns with the choice, so that a
  * stall does not decide. */
-struct rf_sweep {
+struct rf_sweep { /* shapes whose products are wrong are left out */
     enum rf_weight_format format;
     uint32_t rows, k, columns;
     uint32_t shape_count; /* tried */

@@ -1,5 +1,6 @@
 /* attention and attention_reduce: causal in buffer order, over committed rows and the row's own segment. */
 #include "engine/model/coopmat.h"
+#include "engine/model/matmul.h"
 #include "engine/selftest/fixtures.h"
 #include "engine/selftest/int8_rows.h"
 
@@ -8,6 +9,7 @@ enum layout {
     LAYOUT_VERIFY,   /* one segment right behind the committed rows */
     LAYOUT_PLAN,     /* one segment in scratch */
     LAYOUT_COMPLETE, /* segments of 4 rows in scratch, each for itself */
+    LAYOUT_LATER,    /* one segment in scratch, whose first 3 rows are an earlier forward's */
     LAYOUT_MIXED     /* rows of three sequences with different caches in turn; one sequence has none */
 };
 
@@ -43,7 +45,7 @@ static uint32_t key_row(const struct rf_row *row, uint32_t i)
 
 static const char *layout_name(enum layout layout)
 {
-    static const char *const names[] = {"verify", "plan", "complete", "mixed"};
+    static const char *const names[] = {"verify", "plan", "complete", "later", "mixed"};
     return names[layout];
 }
 
@@ -60,7 +62,7 @@ static void lay_rows(struct attention_case *a, uint32_t *last)
             .seq = seq,
             .ctx_rows = cache,
             .seg_first = s->layout == LAYOUT_COMPLETE ? scratch + i / 4 * 4 : scratch,
-            .kv_row = scratch + i,
+            .kv_row = scratch + i + (s->layout == LAYOUT_LATER ? 3 : 0),
         };
         if (last[seq] < a->rows[m].kv_row + 1)
             last[seq] = a->rows[m].kv_row + 1;
@@ -276,10 +278,11 @@ static bool choose_kernel(const struct rf_suite *suite, const struct attention_s
     while (group > 8) /* as the engine deals the heads of a group out to workgroups */
         group = (group + 1) / 2;
     *groups = (ratio + group - 1) / group;
-    *id = (struct rf_kernel_id){.shader = names[s->kind][s->act == RF_NUMBER_F16],
-                                .spec_count = s->kind == KIND_WIDE ? 3 : 2,
-                                .specs = {group, s->head_dim, caps.subgroup_size}};
-    return s->kind != KIND_WIDE || caps.wide;
+    *id = (struct rf_kernel_id){
+        .shader = names[s->kind][s->act == RF_NUMBER_F16],
+        .spec_count = s->kind == KIND_WIDE ? 4 : 2,
+        .specs = {group, s->head_dim, caps.subgroup_size, rf_wide_attention_rows(group, s->rows)}};
+    return s->kind != KIND_WIDE || caps.wide_attention;
 }
 
 static void run_attention(struct rf_suite *suite, struct attention_shape s)
@@ -427,7 +430,7 @@ static void run_act(struct rf_suite *suite, enum rf_number act, enum kernel_kind
             struct attention_shape s = all_heads[(turn + turn / kinds) % kinds];
             s.act = act;
             s.kind = kind;
-            s.layout = (enum layout)(turn % 4);
+            s.layout = (enum layout)(turn % (LAYOUT_MIXED + 1));
             s.rows = all_rows[r];
             s.cache = all_caches[k];
             run_attention(suite, s);

@@ -24,7 +24,7 @@ static void expect_columns(struct rf_case *c, const struct rf_product *p, size_t
         }
     c->floors[0] = p->term_rms * (residual ? (double)p->scale : 1.0);
     /* A copy of weights that were made f16 is not exact. */
-    bool rounded = p->kind == RF_PRODUCT_COOPMAT && p->data != RF_DATA_EXACT && p->weights != RF_WEIGHT_F16;
+    bool rounded = rf_product_rounds_weights(p) && p->data != RF_DATA_EXACT;
     bool random = p->data == RF_DATA_RANDOM || p->data == RF_DATA_ROUNDED;
     c->tolerance = random || residual || rounded ? rf_product_tolerance(p) : 0.0;
 }
@@ -228,6 +228,18 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
     }
 }
 
+/* Weights that make themselves f16 must saturate. */
+static void run_huge(struct rf_suite *suite, struct rf_product p)
+{
+    if (p.weights != RF_WEIGHT_BF16 && p.weights != RF_WEIGHT_F32)
+        return;
+    p.data = RF_DATA_HUGE;
+    p.rows = 9;
+    p.k = 24;
+    p.columns = 65;
+    run_product(suite, p);
+}
+
 /* Workgroups of every size that the engine chooses. Quick: one with weights of each format. */
 static void run_store_coopmat(struct rf_suite *suite, struct rf_product p, uint32_t turn)
 {
@@ -241,14 +253,28 @@ static void run_store_coopmat(struct rf_suite *suite, struct rf_product p, uint3
         rf_product_set_coopmat(suite, &p, shapes[i].rows, shapes[i].columns);
         run_store_rows(suite, p, turn += 5);
     }
-    if (p.weights != RF_WEIGHT_BF16 && p.weights != RF_WEIGHT_F32)
-        return;
     rf_product_set_coopmat(suite, &p, shapes[0].rows, shapes[0].columns);
-    p.data = RF_DATA_HUGE;
-    p.rows = 9;
-    p.k = 24;
-    p.columns = 65;
-    run_product(suite, p);
+    run_huge(suite, p);
+}
+
+static void run_store_coopmat2(struct rf_suite *suite, struct rf_product p, uint32_t turn)
+{
+    static const uint32_t rows[] = {64, 16, 32, 128, 256};
+    const struct rf_workgroup_matrices *matrices = &rf_gpu_get_caps(suite->h->gpu)->workgroup_matrices;
+    bool first = true;
+    p.epilogue = RF_EPILOGUE_STORE;
+    if (!rf_product_runs(suite, RF_PRODUCT_COOPMAT2, p.act))
+        return;
+    for (uint32_t i = 0; i < matrices->count; i++)
+        for (uint32_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+            if (!(suite->thorough || first) ||
+                !rf_product_set_coopmat2(suite, &p, rows[r], matrices->list[i].invocations))
+                continue;
+            first = false;
+            run_store_rows(suite, p, turn += 5);
+        }
+    rf_product_set_kind(suite, &p, RF_PRODUCT_COOPMAT2);
+    run_huge(suite, p);
 }
 
 /* The other epilogues differ behind the sums only: one pipeline of each kind. Quick: with one weight format.
@@ -260,7 +286,7 @@ static void run_epilogues(struct rf_suite *suite, struct rf_product p, uint32_t 
     static const uint32_t swiglu_columns[] = {8, 24, 136, 520};
     bool few = p.kind == RF_PRODUCT_FEW;
     rf_product_set_kind(suite, &p, p.kind);
-    if (p.kind != RF_PRODUCT_COOPMAT)
+    if (p.kind != RF_PRODUCT_COOPMAT && p.kind != RF_PRODUCT_COOPMAT2)
         p.rows_at_once = suite->thorough ? (p.kind == RF_PRODUCT_MANY ? 2 : 4) : 1;
     for (uint32_t i = 0; i < (suite->thorough ? 3u : 1u); i++) {
         p.rows = few ? all_rows[(turn + i) % FEW_ROW_COUNT] : all_rows[(turn + 3 * i) % ROW_COUNT];
@@ -397,6 +423,7 @@ void rf_selftest_matmul(struct rf_suite *suite)
             struct rf_product p = {.act = (enum rf_number)act, .weights = (enum rf_weight_format)weights};
             run_store(suite, p, turn);
             run_store_coopmat(suite, p, turn);
+            run_store_coopmat2(suite, p, turn);
             for (int kind = 0; kind < RF_PRODUCT_KINDS; kind++) {
                 p.kind = (enum rf_product_kind)kind;
                 run_splits(suite, p, turn);

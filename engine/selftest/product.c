@@ -19,6 +19,8 @@ bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind, en
         return rf_int8_runs(suite) && act == RF_NUMBER_F16;
     if (kind == RF_PRODUCT_COOPMAT)
         return rf_coopmat_built() && caps->coopmat && act == RF_NUMBER_F16;
+    if (kind == RF_PRODUCT_COOPMAT2)
+        return rf_coopmat2_built(caps) && caps->coopmat2_matmul && act == RF_NUMBER_F16;
     return kind != RF_PRODUCT_WIDE || caps->wide;
 }
 
@@ -32,10 +34,31 @@ void rf_product_set_coopmat(const struct rf_suite *suite, struct rf_product *p, 
     p->local = rf_divide_up(columns, fragment->n) * caps->subgroup_size;
 }
 
+bool rf_product_set_coopmat2(const struct rf_suite *suite, struct rf_product *p, uint32_t rows,
+                             uint32_t local)
+{
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(suite->h->gpu);
+    struct rf_coopmat2_tiling tiling;
+    p->kind = RF_PRODUCT_COOPMAT2;
+    p->rows_at_once = rf_coopmat2_rows(caps, local, rows);
+    p->local = local;
+    return rf_coopmat2_divide(caps, local, p->rows_at_once, &tiling);
+}
+
+bool rf_product_rounds_weights(const struct rf_product *p)
+{
+    return (p->kind == RF_PRODUCT_COOPMAT || p->kind == RF_PRODUCT_COOPMAT2) && p->weights != RF_WEIGHT_F16;
+}
+
 void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enum rf_product_kind kind)
 {
     if (kind == RF_PRODUCT_COOPMAT) {
         rf_product_set_coopmat(suite, p, 32, RF_LOGIT_TILE);
+        return;
+    }
+    if (kind == RF_PRODUCT_COOPMAT2) {
+        rf_product_set_coopmat2(suite, p, 32,
+                                rf_gpu_get_caps(suite->h->gpu)->workgroup_matrices.list[0].invocations);
         return;
     }
     p->kind = kind;
@@ -72,8 +95,11 @@ struct rf_kernel_id rf_product_kernel(const struct rf_suite *suite, const struct
         {NAMES("matmul_few", ""), NAMES("matmul_few", "_act16")},
         {NAMES("matmul_wide", ""), NAMES("matmul_wide", "_act16")},
         {{NULL}, NAMES("matmul_coopmat", "_act16")},
+        {{NULL}, NAMES("matmul_coopmat2", "_act16")},
     };
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(suite->h->gpu);
     struct rf_coopmat_tiling tiling;
+    struct rf_coopmat2_tiling workgroup;
     struct rf_kernel_id id = {
         .shader = names[p->kind][p->act == RF_NUMBER_F16][p->weights],
         .spec_count = p->kind == RF_PRODUCT_FEW ? 4 : 3,
@@ -83,10 +109,13 @@ struct rf_kernel_id rf_product_kernel(const struct rf_suite *suite, const struct
                   [RF_SPEC_LANE_COLUMNS] = p->lane_columns},
     };
     if (p->kind == RF_PRODUCT_COOPMAT &&
-        rf_coopmat_divide(rf_gpu_get_caps(suite->h->gpu), p->local, p->rows_at_once,
-                          p->epilogue == RF_EPILOGUE_REDUCE, &tiling)) {
+        rf_coopmat_divide(caps, p->local, p->rows_at_once, p->epilogue == RF_EPILOGUE_REDUCE, &tiling)) {
         rf_coopmat_specs(&tiling, id.specs + id.spec_count);
         id.spec_count += RF_COOPMAT_SPECS;
+    }
+    if (p->kind == RF_PRODUCT_COOPMAT2 && rf_coopmat2_divide(caps, p->local, p->rows_at_once, &workgroup)) {
+        rf_coopmat2_specs(&workgroup, id.specs + id.spec_count);
+        id.spec_count += RF_COOPMAT2_SPECS;
     }
     return id;
 }
@@ -272,7 +301,7 @@ struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product
 /* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE); matmul_wide: a
  * workgroup has a column for each invocation (64 columns with REDUCE) and all rows; matmul_few: subgroups
  * stride over the columns, so that any grid will do: the engine's gives each one step, every third case here
- * gives several; matmul_coopmat, matmul_int8: tiles of both. */
+ * gives several; matmul_coopmat, matmul_coopmat2, matmul_int8: tiles of both. */
 void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 {
     bool reduce = p->epilogue == RF_EPILOGUE_REDUCE;
@@ -280,6 +309,7 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
     uint32_t units = rf_divide_up(p->columns, reduce || shares ? RF_LOGIT_TILE : RF_COLUMNS);
     uint32_t subgroups = shares ? 1 : p->local / rf_gpu_get_caps(c->h->gpu)->subgroup_size;
     struct rf_coopmat_tiling tiling;
+    struct rf_coopmat2_tiling workgroup;
     uint32_t steps = (p->columns + p->k / 8) % 3 == 0 ? 3 : 1, z = rf_product_splits(p);
     if (p->kind == RF_PRODUCT_INT8)
         rf_case_set_groups(c, rf_divide_up(p->columns, p->local / 2), rf_divide_up(p->rows, p->rows_at_once),
@@ -290,6 +320,10 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
         if (rf_coopmat_divide(rf_gpu_get_caps(c->h->gpu), p->local, p->rows_at_once, reduce, &tiling))
             rf_case_set_groups(c, rf_divide_up(p->columns, tiling.columns),
                                rf_divide_up(p->rows, tiling.rows), z);
+    } else if (p->kind == RF_PRODUCT_COOPMAT2) {
+        if (rf_coopmat2_divide(rf_gpu_get_caps(c->h->gpu), p->local, p->rows_at_once, &workgroup))
+            rf_case_set_groups(c, rf_divide_up(p->columns, workgroup.columns),
+                               rf_divide_up(p->rows, workgroup.rows), z);
     } else if (p->kind == RF_PRODUCT_WIDE)
         rf_case_set_groups(c, rf_divide_up(p->columns, reduce ? RF_LOGIT_TILE : p->local), 1, 1);
     else
@@ -299,13 +333,13 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
 /* A sum of k terms rounds k times, by 2^-24 of a partial sum that grows like a random walk: the norm of the
  * error is about 0.3 sqrt(k) 2^-24 of the norm of the terms, plus the roundings of the products. Threefold
  * room. A quantized weight is itself rounded: scale times number, and a minimum taken off, which leaves a
- * number up to eight times smaller. COOPMAT makes weights f16, which costs 2e-4 in the norm, and how a matrix
- * unit adds is its own affair; a case with a single number may be five times off: 2^-10, half of what
- * quantized products may. Int8 inputs: sums of 16 or 32 are exact; beside what the inputs were before, 1e-2.
- * */
+ * number up to eight times smaller. COOPMAT and COOPMAT2 make weights f16, which costs 2e-4 in the norm,
+ * and how a matrix unit adds is its own affair; a case with a single number may be five times off: 2^-10,
+ * half of what quantized products may. Int8 inputs: sums of 16 or 32 are exact; beside what the inputs were
+ * before, 1e-2. */
 double rf_product_tolerance(const struct rf_product *p)
 {
-    if (p->kind == RF_PRODUCT_COOPMAT)
+    if (p->kind == RF_PRODUCT_COOPMAT || p->kind == RF_PRODUCT_COOPMAT2)
         return ldexp(1.0, -10);
     if (p->data == RF_DATA_ROUNDED)
         return 1e-2;

@@ -17,13 +17,14 @@ enum rf_product_data {
     RF_DATA_ROUNDED /* int8 inputs: about normal, and the product is of what they were before they were int8 */
 };
 
-/* Which shader: matmul, matmul_few, matmul_wide, matmul_coopmat; with int8 inputs, matmul_int8,
- * matmul_int8_few. */
+/* Which shader: matmul, matmul_few, matmul_wide, matmul_coopmat, matmul_coopmat2; with int8 inputs,
+ * matmul_int8, matmul_int8_few. */
 enum rf_product_kind {
     RF_PRODUCT_MANY,
     RF_PRODUCT_FEW,
     RF_PRODUCT_WIDE,
     RF_PRODUCT_COOPMAT,
+    RF_PRODUCT_COOPMAT2,
     RF_PRODUCT_KINDS, /* those whose inputs are numbers */
     RF_PRODUCT_INT8 = RF_PRODUCT_KINDS,
     RF_PRODUCT_INT8_FEW
@@ -34,7 +35,7 @@ struct rf_product {
     enum rf_product_kind kind;
     enum rf_number act;
     enum rf_weight_format weights;
-    uint32_t epilogue, local, rows_at_once; /* COOPMAT, INT8: rows of a workgroup */
+    uint32_t epilogue, local, rows_at_once; /* COOPMAT, COOPMAT2, INT8: rows of a workgroup */
     uint32_t lane_columns;                  /* FEW */
     uint32_t splits;                        /* PARTIAL: of k, which must be divisible so; 0 is 1 */
     /* The shape: M rows, buffers with room for ldx (x) and ldy (partials, quads) rows or of ldy columns (y).
@@ -59,6 +60,12 @@ void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enu
 /* COOPMAT with workgroups of at least so many rows and of so many columns. */
 void rf_product_set_coopmat(const struct rf_suite *suite, struct rf_product *p, uint32_t rows,
                             uint32_t columns);
+/* COOPMAT2 with workgroups of at least so many rows, by one that the device has for so many invocations. False when it
+ * has none. */
+bool rf_product_set_coopmat2(const struct rf_suite *suite, struct rf_product *p, uint32_t rows,
+                             uint32_t local);
+/* Whether weights become f16 on the way. */
+bool rf_product_rounds_weights(const struct rf_product *p);
 struct rf_kernel_id rf_product_kernel(const struct rf_suite *suite, const struct rf_product *p);
 /* "rows=.. k=.. columns=.. ..." */
 const char *rf_product_shape(const struct rf_product *p, char *text, size_t size);

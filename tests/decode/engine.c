@@ -27,7 +27,10 @@ void engine_open(struct engine *e)
         desc.precision = RF_PRECISION_INT8;
     desc.no_tune = getenv("RF_TEST_NO_TUNE") != NULL; /* trials cost a slow compiler minutes */
     require_ok(rf_context_create(&e->context,
-                                 &(struct rf_context_desc){.debug_checks = true, .log = log_line}, err));
+                                 &(struct rf_context_desc){.shader_dir = getenv("RF_TEST_SHADERS"),
+                                                           .debug_checks = true,
+                                                           .log = log_line},
+                                 err));
     struct rf_device_info info;
     rf_context_device(e->context, &info);
     if (desc.precision != RF_PRECISION_F32 && !info.has_fp16) {

@@ -13,6 +13,7 @@ struct engine {
 
 /* Fails the test on an error; exits with 77 (skipped) when RF_PRECISION is f16 or int8 and the device has no
  * fp16 tier. RF_TEST_WEIGHTS: the type that weights get while they are loaded; int8 wants a quantized one.
+ * RF_TEST_SHADERS: a folder of shaders that stand in the place of the library's.
  * Debug checks on: red zones after every submission, the hazard checker over every command buffer. */
 void engine_open(struct engine *e);
 /* Destroys both and fails when a red zone, a hazard or the validation layer complained. */

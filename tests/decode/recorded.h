@@ -1,5 +1,5 @@
-/* What is recorded, call by call: the recording functions in a device's table are replaced by ones that note what they
- * were given. */
+/* What is recorded, call by call: the recording functions in a device's table are replaced by ones that
+ * note what they were given. */
 #ifndef RF_TESTS_DECODE_RECORDED_H
 #define RF_TESTS_DECODE_RECORDED_H
 
@@ -38,11 +38,11 @@ uint32_t recorded_count(const struct listing *list, enum call call);
 bool recorded_same(const struct recording *a, const struct recording *b);
 /* How many recordings of `a` do not stand in `b`; those that do are crossed out there. */
 uint32_t recorded_cross_out(const struct listing *a, const struct listing *b, bool *crossed);
-/* Takes out what a profile adds: resets, timestamps, and copies into the two buffers `to` with the barrier before each.
- * Returns how many copies there were. */
+/* Takes out what a profile adds: resets, timestamps, and copies into the two buffers `to` with the barrier
+ * before each. Returns how many copies there were. */
 uint32_t recorded_strip(struct listing *list, const VkBuffer to[2]);
-/* A marked forward has a recording of its own as a submission's second, with dispatch sizes of its own: where they lie
- * is made relative. */
+/* A marked forward has a recording of its own as a submission's second, with dispatch sizes of its own:
+ * where they lie is made relative. */
 void recorded_forget_places(struct listing *list);
 
 #endif

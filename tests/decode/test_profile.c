@@ -1,7 +1,8 @@
-/* The profiler's core. Off means off: what is recorded is compared call by call with what a model records that was
- * never profiled. And records: times in their order, dispatches and groups, phases and rounds, several sessions in one
- * submission, cut forwards, devices without timestamps or a clock that can be read beside the host's. On thin layers
- * with random weights and bars that some slots and tokens miss, so that rounds have all their passes. */
+/* The profiler's core. Off means off: what is recorded is compared call by call with what a model records
+ * that was never profiled. And records: times in their order, dispatches and groups, phases and rounds,
+ * several sessions in one submission, cut forwards, devices without timestamps or a clock that can be read
+ * beside the host's. On thin layers with random weights and bars that some slots and tokens miss, so that
+ * rounds have all their passes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,8 +20,8 @@ enum { TOKENS = 24, SLOT = 4, BLOCK = 12, PROMPT = 12, LAYERS = 3, VOCAB = 256 }
 
 static const char shape[] = "qwen3-0.6b,layers=3,hidden=64,heads=2,kv_heads=1,head_dim=32,ffn=64,vocab=256,"
                             "context=512";
-/* What calibrated clocks may be off beyond the deviation that the driver states, which says nothing of when in a
- * call its own clock is read. */
+/* What calibrated clocks may be off beyond the deviation that the driver states, which says nothing of when
+ * in a call its own clock is read. */
 static const double CLOCK_SLACK = 5e-6;
 
 static struct engine thin;
@@ -354,8 +355,8 @@ static struct outcome plain_response(const struct engine *e, enum rf_decode deco
 
 /* ---- Off means off ---------------------------------------------------------------------------------- */
 
-/* Also: a session that was made before profiling began has its kv_commit recorded anew, and again without marks
- * when it is over. */
+/* Also: a session that was made before profiling began has its kv_commit recorded anew, and again without
+ * marks when it is over. */
 static void nothing_is_left_of_it(void **state)
 {
     (void)state;
@@ -592,8 +593,8 @@ static void sequential_decoding_has_records(void **state)
     rf_session_destroy(session);
 }
 
-/* Commits stand behind the forwards in the order of the sessions that end a COMPLETE turn, and each has as many
- * rows as its session committed; those of turns that others follow have none. */
+/* Commits stand behind the forwards in the order of the sessions that end a COMPLETE turn, and each has as
+ * many rows as its session committed; those of turns that others follow have none. */
 static uint32_t check_commits(const struct rf_profile_record *r)
 {
     uint32_t commits = 0, at = 0, wanted[RF_MAX_PIECES];

@@ -23,6 +23,7 @@ static void test_list(void **state)
         bool int8 = infos[i].has_int8_dot && infos[i].has_fp16;
         const char *tiers = int8 ? "int8, fp16, portable" : infos[i].has_fp16 ? "fp16, portable" : "portable";
         const char *have = infos[i].tiers;
+        have += infos[i].has_coopmat2_matmul && strncmp(have, "coopmat2Matmul, ", 16) == 0 ? 16 : 0;
         have += infos[i].has_coopmat2 && strncmp(have, "coopmat2, ", 10) == 0 ? 10 : 0;
         have += infos[i].has_coopmat && strncmp(have, "coopmat, ", 9) == 0 ? 9 : 0;
         assert_string_equal(have, tiers);
@@ -280,6 +281,112 @@ static void test_no_driver(void **state)
     assert_message(&err, "no Vulkan loader (libvulkan.so.1)");
 }
 
+#ifdef VK_NV_cooperative_matrix2
+/* What a driver with all of VK_NV_cooperative_matrix2 says, over what the real one says. */
+static PFN_vkGetPhysicalDeviceFeatures2 real_features;
+static PFN_vkGetPhysicalDeviceProperties2 real_properties;
+static VkBool32 block_loads;
+
+static void *find_struct(void *chain, VkStructureType type)
+{
+    VkBaseOutStructure *at = chain;
+    while (at && at->sType != type)
+        at = at->pNext;
+    return at;
+}
+
+static VKAPI_ATTR void VKAPI_CALL say_features(VkPhysicalDevice physical, VkPhysicalDeviceFeatures2 *features)
+{
+    real_features(physical, features);
+    VkPhysicalDeviceCooperativeMatrix2FeaturesNV *have =
+        find_struct(features, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV);
+    if (!have)
+        return;
+    have->cooperativeMatrixWorkgroupScope = have->cooperativeMatrixFlexibleDimensions = VK_TRUE;
+    have->cooperativeMatrixTensorAddressing = VK_TRUE;
+    have->cooperativeMatrixBlockLoads = block_loads;
+}
+
+static VKAPI_ATTR void VKAPI_CALL say_properties(VkPhysicalDevice physical,
+                                                 VkPhysicalDeviceProperties2 *properties)
+{
+    real_properties(physical, properties);
+    VkPhysicalDeviceCooperativeMatrix2PropertiesNV *limits =
+        find_struct(properties, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV);
+    if (!limits)
+        return;
+    limits->cooperativeMatrixWorkgroupScopeMaxWorkgroupSize = 512;
+    limits->cooperativeMatrixFlexibleDimensionsMaxDimension = 1024;
+    limits->cooperativeMatrixWorkgroupScopeReservedSharedMemory = 8192;
+}
+
+/* Two that fit among those with other types, scopes and rules. */
+static VKAPI_ATTR VkResult VKAPI_CALL say_matrices(VkPhysicalDevice physical, uint32_t *count,
+                                                   VkCooperativeMatrixFlexibleDimensionsPropertiesNV *list)
+{
+    enum { F16 = VK_COMPONENT_TYPE_FLOAT16_KHR, F32 = VK_COMPONENT_TYPE_FLOAT32_KHR };
+    static const struct {
+        uint32_t m, n, k, factors, sums, saturating, scope, invocations;
+    } all[] = {{16, 16, 16, F16, F32, 0, VK_SCOPE_SUBGROUP_KHR, 0},
+               {16, 16, 16, F16, F16, 0, VK_SCOPE_WORKGROUP_KHR, 128},
+               {32, 16, 32, F16, F32, 0, VK_SCOPE_WORKGROUP_KHR, 128},
+               {32, 32, 32, VK_COMPONENT_TYPE_SINT8_KHR, VK_COMPONENT_TYPE_SINT32_KHR, 1, VK_SCOPE_WORKGROUP_KHR, 256},
+               {32, 32, 16, F16, F32, 0, VK_SCOPE_WORKGROUP_KHR, 256},
+               {0, 16, 16, F16, F32, 0, VK_SCOPE_WORKGROUP_KHR, 64}};
+    (void)physical;
+    for (uint32_t i = 0; list && i < *count && i < 6; i++) {
+        list[i].MGranularity = all[i].m;
+        list[i].NGranularity = all[i].n;
+        list[i].KGranularity = all[i].k;
+        list[i].AType = list[i].BType = (VkComponentTypeKHR)all[i].factors;
+        list[i].CType = list[i].ResultType = (VkComponentTypeKHR)all[i].sums;
+        list[i].saturatingAccumulation = all[i].saturating;
+        list[i].scope = (VkScopeKHR)all[i].scope;
+        list[i].workgroupInvocations = all[i].invocations;
+    }
+    *count = 6;
+    return VK_SUCCESS;
+}
+
+static void test_workgroup_matrices(void **state)
+{
+    (void)state;
+    struct rf_gpu *gpu = test_gpu(NULL, NULL);
+    struct rf_instance instance = gpu->instance;
+    const bool coopmat2 = rf_gpu_get_caps(gpu)->coopmat2;
+    struct rf_probe probe;
+    struct rf_mask mask = {0};
+    struct rf_error err;
+    real_features = instance.get_features2;
+    real_properties = instance.get_properties2;
+    instance.get_features2 = say_features;
+    instance.get_properties2 = say_properties;
+    instance.get_workgroup_matrices = say_matrices;
+    block_loads = VK_TRUE;
+    rf_probe_device(&probe, &instance, gpu->probe.physical, 0, &mask);
+    const struct rf_workgroup_matrices *have = &probe.caps.workgroup_matrices;
+    assert_int_equal(probe.caps.coopmat2_matmul, coopmat2);
+    assert_int_equal(probe.info.has_coopmat2_matmul, coopmat2);
+    if (coopmat2) {
+        const struct rf_workgroup_matrix want[] = {{128, 32, 16, 32}, {256, 32, 32, 16}};
+        assert_int_equal(have->count, 2);
+        assert_memory_equal(have->list, want, sizeof want);
+        assert_int_equal(have->max_invocations, 512);
+        assert_int_equal(have->max_dimension, 1024);
+        assert_int_equal(have->reserved_bytes, 8192);
+    }
+    assert_rf_ok(rf_mask_parse(&mask, "coopmat2Matmul", &err));
+    rf_probe_device(&probe, &instance, gpu->probe.physical, 0, &mask);
+    assert_true(!probe.caps.coopmat2_matmul && have->count == 0 && probe.caps.coopmat2 == coopmat2);
+    assert_null(strstr(probe.info.tiers, "coopmat2Matmul"));
+    mask = (struct rf_mask){0};
+    block_loads = VK_FALSE; /* one feature is missing */
+    rf_probe_device(&probe, &instance, gpu->probe.physical, 0, &mask);
+    assert_true(!probe.caps.coopmat2_matmul && have->count == 0);
+    rf_gpu_destroy(gpu);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +401,9 @@ int main(void)
         cmocka_unit_test(test_numbers_and_names),
         cmocka_unit_test(test_subgroup_sizes),
         cmocka_unit_test(test_fail_within),
+#ifdef VK_NV_cooperative_matrix2
+        cmocka_unit_test(test_workgroup_matrices),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

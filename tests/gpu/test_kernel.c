@@ -137,6 +137,9 @@ static void test_builtin(void **state)
             continue;
         if (info.cooperative_matrix2 && !rf_gpu_get_caps(gpu)->coopmat2)
             continue;
+        assert_int_equal(info.tensor_addressing, strstr(blob->name, "matmul_coopmat2") != NULL);
+        if (info.tensor_addressing && !rf_gpu_get_caps(gpu)->coopmat2_matmul)
+            continue;
         assert_int_equal(info.dot_product, strstr(blob->name, "_int8") && !strstr(blob->name, "norm") &&
                                                !strstr(blob->name, "attention"));
         if (info.dot_product && !rf_gpu_get_caps(gpu)->dot_product)

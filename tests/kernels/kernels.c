@@ -1,6 +1,6 @@
 /* Runs rf_selftest on the device at hand, prints the worst case of each kernel, and fails as rf_selftest
  * does, on a complaint of the validation layer or the red zones, and when a shader of the library is neither
- * run nor known to be tested elsewhere. kernels [--quick] [--seed N] [--kernel NAME]... [--verbose] */
+ * run nor known to be tested elsewhere. kernels [--quick] [--seed N] [--kernel NAME]... [--shaders FOLDER] [--verbose] */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,7 +84,9 @@ static bool is_out_of_reach(const char *shader, const struct rf_device_info *inf
     bool int8 = caps->dot_product && caps->fp16;
     bool wide = strcmp(info->type, "cpu") == 0 && (info->subgroup_size == 8 || info->subgroup_size == 16);
     return (!info->has_fp16 && strstr(shader, "_act16")) || (!wide && strstr(shader, "_wide")) ||
-           (!info->has_coopmat && strstr(shader, "_coopmat")) || (!int8 && strstr(shader, "_int8"));
+           (!caps->wide_attention && strstr(shader, "attention_wide")) ||
+           (!info->has_coopmat && strstr(shader, "_coopmat")) ||
+           (!info->has_coopmat2_matmul && strstr(shader, "matmul_coopmat2")) || (!int8 && strstr(shader, "_int8"));
 }
 
 static unsigned count_missing(struct tally *tally, const struct rf_device_info *info,
@@ -151,7 +153,7 @@ int main(int argc, char **argv)
 {
     struct rf_selftest_desc desc = {.thorough = true};
     static struct tally tally;
-    const char *names[MAX_NAMES];
+    const char *names[MAX_NAMES], *shaders = NULL;
     unsigned name_count = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--quick") == 0)
@@ -162,8 +164,10 @@ int main(int argc, char **argv)
             desc.seed = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--kernel") == 0 && i + 1 < argc && name_count < MAX_NAMES)
             names[name_count++] = argv[++i];
+        else if (strcmp(argv[i], "--shaders") == 0 && i + 1 < argc)
+            shaders = argv[++i];
         else {
-            fprintf(stderr, "usage: kernels [--quick] [--seed N] [--kernel NAME]... [--verbose]\n");
+            fprintf(stderr, "usage: kernels [--quick] [--seed N] [--kernel NAME]... [--shaders FOLDER] [--verbose]\n");
             return 2;
         }
     }
@@ -171,7 +175,8 @@ int main(int argc, char **argv)
     struct rf_error err = {0};
     /* The layer leaks, so sanitizer builds run without it; the test's environment tells. */
     struct rf_context_desc context_desc = {
-        .cache_dir = "", .debug_checks = true, .validation = getenv("RF_VALIDATION_LOG"), .log = print_line};
+        .cache_dir = "", .shader_dir = shaders, .debug_checks = true, .validation = getenv("RF_VALIDATION_LOG"),
+        .log = print_line};
     enum rf_status status = rf_context_create(&context, &context_desc, &err);
     if (status != RF_OK) {
         printf("%s\n", err.message);

@@ -47,7 +47,10 @@ static int find_fault(const struct fault *fault)
     }
     fclose(shader);
     snprintf(folder, sizeof folder, "%s/%s", RF_PLANTED_DIR, fault->name);
-    const struct rf_context_desc desc = {.cache_dir = "", .shader_dir = folder};
+    /* Planted in emulations, which any device with fp16 runs. */
+    bool emulated = strstr(fault->shader, "matmul_coopmat2") != NULL;
+    const struct rf_context_desc desc = {
+        .cache_dir = "", .shader_dir = folder, .disable = emulated ? "coopmat2Units" : NULL};
     const struct rf_selftest_desc selftest = {.kernel = fault->shader, .seed = 11};
     enum rf_status status = rf_context_create(&context, &desc, &err);
     if (status != RF_OK) {
@@ -57,7 +60,9 @@ static int find_fault(const struct fault *fault)
     struct rf_device_info info;
     rf_context_device(context, &info);
     if ((!info.has_fp16 && strstr(fault->shader, "_act16")) ||
-        (!info.has_coopmat && strstr(fault->shader, "coopmat")) ||
+        (!info.has_coopmat && !emulated && strstr(fault->shader, "coopmat")) ||
+        (strstr(fault->shader, "attention_wide") &&
+         !rf_gpu_get_caps(rf_context_gpu(context))->wide_attention) ||
         (strstr(fault->shader, "_int8") &&
          !(info.has_fp16 && rf_gpu_get_caps(rf_context_gpu(context))->dot_product))) {
         printf("%-26s %-18s not run on this device\n", fault->name, fault->shader);

@@ -26,6 +26,10 @@ plant(NAME attention_ignores_segments SHADER attention SOURCE attention.comp FIL
     FROM "row.seg_first + (t - row.ctx_rows)" TO "t" REASON "")
 plant(NAME attention_reads_one_head SHADER attention SOURCE attention.comp
     FROM "push.layer * push.kv_heads + kv_head" TO "push.layer * push.kv_heads" REASON "")
+plant(NAME wide_attention_looks_ahead SHADER attention_wide SOURCE attention_wide.comp
+    FROM "float weight = seen ?" TO "float weight = true ?" REASON "")
+plant(NAME wide_attention_forgets_a_tile SHADER attention_wide SOURCE attention_wide.comp
+    FROM "&& follows(max(m, 1) - 1, m)" TO "" REASON "mixed")
 plant(NAME reduce_misses_a_split SHADER attention_reduce SOURCE attention_reduce.comp
     FROM "s < splits" TO "s < max(splits, 2u) - 1" REASON "y +")
 plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE matmul_sums.glsl
@@ -70,7 +74,7 @@ if(RF_COOPMAT_SHADERS)
         DEFINES WEIGHT_Q4_0=1 ACT_F16=1
         FROM "+ r0 * FRAGMENT_M + row % GROUP_ROWS" TO "+ r0 * FRAGMENT_M + (row ^ 1) % GROUP_ROWS" REASON "y +")
     plant(NAME coopmat_writes_every_row SHADER matmul_coopmat_f16_act16 SOURCE matmul_coopmat.comp
-        DEFINES WEIGHT_F16=1 ACT_F16=1
+        FILE matmul_staged.glsl DEFINES WEIGHT_F16=1 ACT_F16=1
         FROM "m < count && column_first" TO "m < 4096 && column_first" REASON "writes what it does not declare")
 endif()
 plant(NAME ties_take_the_highest SHADER matmul_bf16 SOURCE matmul.comp FILE matmul_sums.glsl DEFINES WEIGHT_BF16=1
@@ -171,3 +175,33 @@ if(RF_COOPMAT_SHADERS)
         DEFINES WEIGHT_F16=1 ACT_F16=1
         FROM "first = octet_first(), end" TO "first = octet_first() + OCTETS, end" REASON "splits=")
 endif()
+
+# The emulation of matmul_coopmat2: addressing, tails, decode functions and epilogues.
+foreach(fault IN ITEMS
+        "swaps_view~f16~matmul_coopmat2.comp~VIEW_3(1, 0, 2) rows_first = createTensorViewNV(3, false, 1, 0, 2)~VIEW_3(0, 1, 2) rows_first = createTensorViewNV(3, false, 0, 1, 2)~"
+        "ignores_ldx~f16~matmul_coopmat2.comp~4 * push.ldx, 4, 1~4 * count, 4, 1~"
+        "reads_past_k~f16~matmul_coopmat2.comp~push.k / 4, count, 4~push.k, count, 4~"
+        "clamps_nothing~f16~coopmat2_emulation.glsl~e.inside && at < t.dimension[i]~true~"
+        "drops_last_block~bf16~matmul_coopmat2.comp~(push.columns + RF_COLUMNS - 1) / RF_COLUMNS~push.columns / RF_COLUMNS~"
+        "swaps_block~q4_0~matmul_coopmat2.comp~coordinates[1], inside[1], inside[0]~coordinates[1], inside[0], inside[1]~"
+        "overflows~f32~matmul_coopmat2.comp~value = clamp(value, -65504.0, 65504.0)~value = value~huge"
+        "skips_a_step~q4_k~matmul_coopmat2.comp~uint o = octet_first()~uint o = octet_first() + TILE_K / 8~"
+        "stages_too_few~q6_k~matmul_coopmat2.comp~row < first + STAGED_ROWS~row + 1 < first + STAGED_ROWS~"
+        "shifts_rounds~q4_k~matmul_coopmat2.comp~row_first + first + row, group~row_first + row, group~"
+        "split_never_ends~q8_0~matmul_coopmat2.comp~uint end = octet_end()~uint end = push.k / 8~splits="
+        "reads_one_column~q8_0~matmul_coopmat2.comp~u = w.x[at][column / 2]~u = w.x[at][0]~"
+        "q4_0_swaps_nibbles~q4_0~weights.glsl~(j % 4 * 8 + j / 4 * 4) & 15u) * s.a - s.b~(j % 4 * 8 + (1 - j / 4) * 4) & 15u) * s.a - s.b~"
+        "q6_k_loses_high_bits~q6_k~weights.glsl~float(low | high << 4)~float(low | (high & 1u) << 4)~"
+        "bf16_swaps_halves~bf16~weights.glsl~j % 2 == 0 ? u << 16 : u & 0xffff0000u~j % 2 == 1 ? u << 16 : u & 0xffff0000u~"
+        "reduces_half_a_tile~bf16~matmul_staged.glsl~g < RF_LOGIT_TILE / RF_COLUMNS &&~g < RF_LOGIT_TILE / RF_COLUMNS / 2 &&~partials")
+    string(REPLACE "~" ";" fault "${fault}")
+    list(GET fault 0 name)
+    list(GET fault 1 weight)
+    list(GET fault 2 file)
+    list(GET fault 3 from)
+    list(GET fault 4 to)
+    list(GET fault 5 reason)
+    string(TOUPPER "WEIGHT_${weight}=1" define)
+    plant(NAME coopmat2_${name} SHADER matmul_coopmat2_${weight}_act16 SOURCE matmul_coopmat2.comp FILE ${file}
+        DEFINES ${define} ACT_F16=1 EMULATE=1 FROM "${from}" TO "${to}" REASON "${reason}")
+endforeach()

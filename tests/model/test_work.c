@@ -1,7 +1,7 @@
-/* What a profile says that dispatches move and compute, against a second count from shapes alone: every op, weight
- * format and precision, rows and contexts of all regimes, splits over k, mixed matrices. Figures must be equal to the
- * byte. First over plans, which need no kernel; then over records of real steps, whose rows the test lays out itself
- * from the rules of decoding. */
+/* What a profile says that dispatches move and compute, against a second count from shapes alone: every op,
+ * weight format and precision, rows and contexts of all regimes, splits over k, mixed matrices. Figures
+ * must be equal to the byte. First over plans, which need no kernel; then over records of real steps, whose
+ * rows the test lays out itself from the rules of decoding. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -129,7 +129,7 @@ static const struct spec_set spec_sets[] = {
     { "attention", 2, { 4, 128 } },
     { "attention", 2, { 8, 64 } },
     { "attention", 2, { 8, 128 } },
-    { "attention_wide", 3, { 2, 128, 64 } }, /* for CPUs too */
+    { "attention_wide", 4, { 2, 128, 16, 4 } }, /* for CPUs too */
     { "attention_reduce", 0, { 0 } },
     { "bench_read", 2, { 0, 256 } },
     { "bench_math", 2, { 0, 256 } },
@@ -414,6 +414,8 @@ static int check_shader(const struct chip *chip, const struct rf_shader_blob *bl
         fprintf(table, "| %s | needs cooperative matrices | | | | | | | |\n", blob->name);
     if (family_length(blob->name, "attention_coopmat"))
         return runs ? check_coopmat_attention(chip, blob, table) : 0;
+    if (info.tensor_addressing)
+        return 0;
     if (family_length(blob->name, "matmul_coopmat"))
         return runs ? check_coopmat(chip, blob, table) : 0;
     for (int i = 0; i < SET_COUNT; i++)

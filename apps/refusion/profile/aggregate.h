@@ -18,6 +18,10 @@ struct profile_sum {
     double free_total;    /* free-running: groups of several are shared out by their serialised times */
     double floor_seconds; /* at the measured ceilings; 0: unknown */
     double *run_totals;   /* [serial runs] */
+    /* Each dispatch at its shortest in all serialised runs, summed: what is left of the time when whatever
+     * disturbed single runs is taken away. And the same of the even and of the odd runs alone, which tells how far
+     * that can be believed. 0: fewer than two runs, or their dispatches differ. */
+    double settled, halves[2];
 };
 
 struct profile_sums {

@@ -1,10 +1,11 @@
 /* profile --compare OLD NEW: what got faster or slower.
  *
- * A kernel's figure is its time a call, one for each serialised run of a file. It changed when the two files'
- * runs do not overlap and their medians differ by more than the limit. Machines have good and bad days, so
- * kernels are first set beside what happened to all of them: the median of their ratios, which one kernel's
- * change does not move, is divided out and told on a line of its own; --absolute does without. Kernels below
- * LEAST_SHARE of the time are left out of both. */
+ * A kernel's figure is its *settled* time a call: each dispatch at its shortest in all serialised runs of a file
+ * (aggregate.h). It changed when the two files' figures differ by more than the limit, and so do those of the even
+ * and of the odd runs alone. Machines have good and bad days, so kernels are first set beside what happened to all
+ * of them: the median of their ratios, which one kernel's change does not move, is divided out and told on a line of
+ * its own; --absolute does without. Kernels below LEAST_SHARE of the time are left out of both.
+ */
 #include "apps/refusion/input.h"
 #include "apps/refusion/profile/profile_json.h"
 #include "apps/refusion/program.h"
@@ -17,8 +18,8 @@ enum { DEFAULT_LIMIT = 10, LEAST_RUNS = 2 };
 static const double LEAST_SHARE = 0.005;
 
 struct kernel_times {
-    const char *op, *shader, *phase;          /* of the JSON tree */
-    double calls, share, median, least, most; /* seconds a call */
+    const char *op, *shader, *phase;           /* of the JSON tree */
+    double calls, share, settled, least, most; /* seconds a call; least and most: of the halves */
 };
 
 struct side {
@@ -68,48 +69,38 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static double middle(const double *sorted, uint32_t count)
-{
-    return count % 2 ? sorted[count / 2] : 0.5 * (sorted[count / 2 - 1] + sorted[count / 2]);
-}
-
 static enum rf_status read_kernel(struct side *side, const cJSON *entry, struct rf_error *err)
 {
     struct kernel_times *k = &side->kernels[side->count];
     const cJSON *calls = cJSON_GetObjectItemCaseSensitive(entry, "calls");
     const cJSON *share = cJSON_GetObjectItemCaseSensitive(entry, "share");
     const cJSON *runs = cJSON_GetObjectItemCaseSensitive(entry, "run_totals");
+    const cJSON *settled = cJSON_GetObjectItemCaseSensitive(entry, "settled");
+    const cJSON *halves = cJSON_GetObjectItemCaseSensitive(entry, "settled_halves");
     const char *names[] = {"op", "shader", "phase"}, **texts[] = {&k->op, &k->shader, &k->phase};
     for (int i = 0; i < 3; i++) {
         *texts[i] = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, names[i]));
         if (!*texts[i])
             return damaged(side, names[i], "a text in every entry of \"shaders\"", err);
     }
-    uint32_t count = cJSON_IsArray(runs) ? (uint32_t)cJSON_GetArraySize(runs) : 0, n = 0;
     if (!cJSON_IsNumber(calls) || calls->valuedouble < 1.0 || !cJSON_IsNumber(share))
         return damaged(side, "calls", "a number of at least 1 beside a share", err);
-    double *values = calloc(count + 1, sizeof *values);
-    if (!values)
-        return rf_fail(err, RF_ERROR_HOST_MEMORY, "--compare: %s: no host memory", side->path);
-    const cJSON *value;
-    bool numbers = count >= LEAST_RUNS;
-    cJSON_ArrayForEach(value, runs)
-    {
-        numbers = numbers && cJSON_IsNumber(value) && value->valuedouble >= 0.0;
-        values[n++] = value->valuedouble / calls->valuedouble;
-    }
-    if (numbers) {
-        qsort(values, count, sizeof *values, by_value);
-        k->median = middle(values, count);
-        k->least = values[0];
-        k->most = values[count - 1];
-        k->calls = calls->valuedouble;
-        k->share = share->valuedouble;
-        side->runs = count;
-        side->count++;
-    }
-    free(values);
-    return numbers ? RF_OK : damaged(side, "run_totals", "the times of at least 2 runs", err);
+    side->runs = cJSON_IsArray(runs) ? (uint32_t)cJSON_GetArraySize(runs) : 0;
+    if (side->runs < LEAST_RUNS)
+        return damaged(side, "run_totals", "the times of at least 2 runs (--runs)", err);
+    const cJSON *even = cJSON_GetArrayItem(halves, 0), *odd = cJSON_GetArrayItem(halves, 1);
+    if (!cJSON_IsNumber(settled) || settled->valuedouble < 0.0 || !cJSON_IsNumber(even) ||
+        !cJSON_IsNumber(odd))
+        return damaged(side, "settled",
+                       "times of runs that made the same dispatches, as greedy decoding does", err);
+    bool ascending = even->valuedouble <= odd->valuedouble;
+    k->calls = calls->valuedouble;
+    k->share = share->valuedouble;
+    k->settled = settled->valuedouble / k->calls;
+    k->least = (ascending ? even : odd)->valuedouble / k->calls;
+    k->most = (ascending ? odd : even)->valuedouble / k->calls;
+    side->count++;
+    return RF_OK;
 }
 
 static enum rf_status open_side(struct side *side, const char *path, struct rf_error *err)
@@ -163,7 +154,7 @@ static const struct kernel_times *find(const struct side *side, const struct ker
 
 static bool counts(const struct kernel_times *a, const struct kernel_times *b)
 {
-    return a && b && a->median > 0.0 && b->median > 0.0 &&
+    return a && b && a->settled > 0.0 && b->settled > 0.0 &&
            (a->share >= LEAST_SHARE || b->share >= LEAST_SHARE);
 }
 
@@ -175,11 +166,11 @@ static double common_ratio(const struct side *old, const struct side *new)
     for (uint32_t i = 0; ratios && i < old->count; i++) {
         const struct kernel_times *a = &old->kernels[i], *b = find(new, a);
         if (counts(a, b))
-            ratios[n++] = b->median / a->median;
+            ratios[n++] = b->settled / a->settled;
     }
     if (n) {
         qsort(ratios, n, sizeof *ratios, by_value);
-        ratio = middle(ratios, n);
+        ratio = n % 2 ? ratios[n / 2] : 0.5 * (ratios[n / 2 - 1] + ratios[n / 2]);
     }
     free(ratios);
     return ratio;
@@ -213,18 +204,21 @@ struct verdict {
 
 static void judge(struct verdict *v, const struct kernel_times *a, const struct kernel_times *b)
 {
-    double ratio = b->median / a->median / v->common;
-    bool slower = ratio > 1.0 + v->limit && b->least / v->common > a->most;
-    bool faster = ratio < 1.0 / (1.0 + v->limit) && b->most / v->common < a->least;
+    double ratio = b->settled / a->settled / v->common, least = b->least / v->common,
+           most = b->most / v->common;
+    bool slower = ratio > 1.0 + v->limit && least > a->most * (1.0 + v->limit);
+    bool faster = ratio < 1.0 / (1.0 + v->limit) && most * (1.0 + v->limit) < a->least;
     v->compared++;
     v->slower += slower;
     v->faster += faster;
     if (!slower && !faster)
         return;
-    printf("%-7s %-26s %-30s %-9s %10.1f %10.1f us %+7.1f%%  (runs %.1f to %.1f, then %.1f to %.1f)\n",
-           slower ? "slower" : "faster", a->op, a->shader, a->phase, a->median * 1e6,
-           b->median / v->common * 1e6, 100.0 * (ratio - 1.0), a->least * 1e6, a->most * 1e6,
-           b->least / v->common * 1e6, b->most / v->common * 1e6);
+    printf("%-7s %-26s %-30s %-9s %10.1f %10.1f us %+7.1f%%  (half of the runs each: %.1f and %.1f, then "
+           "%.1f and "
+           "%.1f)\n",
+           slower ? "slower" : "faster", a->op, a->shader, a->phase, a->settled * 1e6,
+           b->settled / v->common * 1e6, 100.0 * (ratio - 1.0), a->least * 1e6, a->most * 1e6, least * 1e6,
+           most * 1e6);
 }
 
 static void compare(struct verdict *v, const struct side *old, const struct side *new)
@@ -232,14 +226,14 @@ static void compare(struct verdict *v, const struct side *old, const struct side
     for (uint32_t i = 0; i < old->count; i++) {
         const struct kernel_times *a = &old->kernels[i], *b = find(new, a);
         if (!b && a->share >= LEAST_SHARE)
-            printf("gone    %-26s %-30s %-9s %10.1f us\n", a->op, a->shader, a->phase, a->median * 1e6);
+            printf("gone    %-26s %-30s %-9s %10.1f us\n", a->op, a->shader, a->phase, a->settled * 1e6);
         if (counts(a, b))
             judge(v, a, b);
     }
     for (uint32_t i = 0; i < new->count; i++)
         if (!find(old, &new->kernels[i]) && new->kernels[i].share >= LEAST_SHARE)
             printf("new     %-26s %-30s %-9s %10.1f us\n", new->kernels[i].op, new->kernels[i].shader,
-                   new->kernels[i].phase, new->kernels[i].median * 1e6);
+                   new->kernels[i].phase, new->kernels[i].settled * 1e6);
 }
 
 int profile_compare(const struct settings *settings)

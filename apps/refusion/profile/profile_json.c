@@ -127,6 +127,11 @@ static void add_figures(cJSON *json, const struct profile_sums *sums, const stru
     add_rate(json, "tflops", profile_tflops(s));
     if (s->floor_seconds > 0.0)
         add_rate(json, "percent_of_floor", profile_percent_of_floor(s));
+    if (s->settled > 0.0) {
+        add_seconds(json, "settled", s->settled);
+        const double halves[] = {round(s->halves[0] * 1e9) * 1e-9, round(s->halves[1] * 1e9) * 1e-9};
+        cJSON_AddItemToObject(json, "settled_halves", cJSON_CreateDoubleArray(halves, 2));
+    }
     cJSON *runs = cJSON_AddArrayToObject(json, "run_totals");
     for (uint32_t i = 0; i < sums->serial_runs; i++)
         cJSON_AddItemToArray(runs, cJSON_CreateNumber(round(s->run_totals[i] * 1e9) * 1e-9));
