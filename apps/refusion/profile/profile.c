@@ -96,8 +96,8 @@ static enum rf_status run_block(struct profiling *p, struct profile *kept, enum 
     return status;
 }
 
-/* Runs without profile, free-running and serialised ones, built-in and replaced ones take turns, so that a machine that slows down
- * slows all of them. */
+/* Runs without profile, free-running and serialised ones, built-in and replaced ones take turns, so that a
+ * machine that slows down slows all of them. */
 static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *modes, uint32_t mode_count,
                               struct rf_error *err)
 {
