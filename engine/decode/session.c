@@ -13,7 +13,8 @@ enum { DEFAULT_RESPONSE = 512 };
 static void free_memory(struct rf_session *s)
 {
     struct rf_session_memory *m = &s->memory;
-    rf_cmd_destroy(m->commit);
+    if (s->has_seq)
+        rf_forward_drop_commit(s->model->forward, s->seq);
     rf_arena_destroy(m->device);
     rf_arena_destroy(m->upload);
     rf_arena_destroy(m->readback);
@@ -84,16 +85,7 @@ static void write_page_table(struct rf_session *s)
 
 enum rf_status rf_session_commit(struct rf_session *s, struct rf_cmd **cmd, struct rf_error *err)
 {
-    struct rf_session_memory *m = &s->memory;
-    enum rf_marking marking = rf_forward_marking(s->model->forward);
-    enum rf_status status = RF_OK;
-    if (!m->commit || m->commit_marking != marking) {
-        rf_cmd_destroy(m->commit);
-        status = rf_forward_record_commit(s->model->forward, s->seq, m->state, &m->commit, err);
-        m->commit_marking = marking;
-    }
-    *cmd = m->commit;
-    return status;
+    return rf_forward_commit(s->model->forward, s->seq, s->memory.state, cmd, err);
 }
 
 /* Room for `rows` pending rows, results and slots. Keeps what the session has when it is enough. */
@@ -236,7 +228,9 @@ void rf_session_destroy(rf_session *s)
         return;
     if (s->pages)
         release_pages(s, 0);
+    pthread_mutex_lock(&s->model->mutex); /* the forward holds a command buffer over the memory */
     free_memory(s);
+    pthread_mutex_unlock(&s->model->mutex);
     if (s->has_seq)
         rf_model_return_seq(s->model, s->seq);
     rf_text_stream_free(&s->text);

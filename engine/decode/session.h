@@ -28,8 +28,6 @@ struct rf_session_memory {
     struct rf_arena *device, *upload, *readback;
     struct rf_span pages, rows, results, slots, state, chosen, tokens, tagged, status;
     uint32_t row_capacity; /* of every array but pages */
-    struct rf_cmd *commit;
-    enum rf_marking commit_marking;
 };
 
 struct rf_session {
@@ -91,7 +89,7 @@ struct rf_session {
 /* Page table entries for virtual rows [first, end), each page writable by this session alone. */
 enum rf_status rf_session_cover(struct rf_session *s, uint32_t first, uint32_t end, struct rf_error *err);
 
-/* Its commit command buffer with the marks that the forward has now. */
+/* Its kv_commit, as the forward records now. */
 enum rf_status rf_session_commit(struct rf_session *s, struct rf_cmd **cmd, struct rf_error *err);
 
 /* ---- round.c: plan-and-infill ----------------------------------------------------------------------- */

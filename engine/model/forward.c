@@ -130,6 +130,12 @@ static void drop_recordings(struct forward_variant *variant)
     variant->gather[0] = variant->gather[1] = NULL;
 }
 
+void rf_forward_drop_commit(struct rf_forward *f, uint32_t seq)
+{
+    rf_cmd_destroy(f->commits[seq]);
+    f->commits[seq] = NULL;
+}
+
 static void drop_all(struct rf_forward *f)
 {
     for (uint32_t b = 0; b < FORWARD_BUCKETS; b++) {
@@ -140,6 +146,8 @@ static void drop_all(struct rf_forward *f)
         rf_cmd_destroy(f->slots[i]);
         f->slots[i] = NULL;
     }
+    for (uint32_t seq = 0; seq < RF_MAX_SEQS; seq++)
+        rf_forward_drop_commit(f, seq);
 }
 
 void rf_forward_destroy(struct rf_forward *f)
@@ -519,8 +527,8 @@ enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which,
     return status;
 }
 
-enum rf_status rf_forward_record_commit(struct rf_forward *f, uint32_t seq, struct rf_span state,
-                                        struct rf_cmd **cmd, struct rf_error *err)
+static enum rf_status record_commit(struct rf_forward *f, uint32_t seq, struct rf_span state,
+                                    struct rf_cmd **cmd, struct rf_error *err)
 {
     const struct forward_spans *s = &f->spans;
     struct rf_kernel *kernel;
@@ -550,6 +558,14 @@ enum rf_status rf_forward_record_commit(struct rf_forward *f, uint32_t seq, stru
         rf_cmd_destroy(*cmd);
         *cmd = NULL;
     }
+    return status;
+}
+
+enum rf_status rf_forward_commit(struct rf_forward *f, uint32_t seq, struct rf_span state,
+                                 struct rf_cmd **cmd, struct rf_error *err)
+{
+    enum rf_status status = f->commits[seq] ? RF_OK : record_commit(f, seq, state, &f->commits[seq], err);
+    *cmd = f->commits[seq];
     return status;
 }
 

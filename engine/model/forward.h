@@ -76,8 +76,8 @@ enum rf_status rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_
 /* These forwards took `seconds` (above 0) together, from submit to the end of the wait. */
 void rf_forward_ran(const struct rf_forward_cmds *cmds, double seconds);
 
-/* From now on everything is recorded with these marks (engine/gpu/marks.h); what is recorded so far is dropped,
- * so nothing may be in flight. After a failure nothing is marked. */
+/* From now on everything is recorded with these marks (engine/gpu/marks.h); what is recorded so far is
+ * dropped, so nothing may be in flight. After a failure nothing is marked. */
 enum rf_status rf_forward_set_marking(struct rf_forward *forward, enum rf_marking marking,
                                       struct rf_error *err);
 enum rf_marking rf_forward_marking(const struct rf_forward *forward);
@@ -87,10 +87,11 @@ const struct rf_row *rf_forward_gathered(const struct rf_forward *forward, uint3
 enum rf_slot_shader { RF_SLOT_SELECT, RF_SLOT_FILL, RF_SLOT_ACCEPT, RF_SLOT_SHADERS };
 enum rf_status rf_forward_slots(struct rf_forward *forward, enum rf_slot_shader which, struct rf_cmd **cmd,
                                 struct rf_error *err);
-/* A command buffer of its own for each sequence, owned by the caller: its grid lies in the sequence's round
- * state. */
-enum rf_status rf_forward_record_commit(struct rf_forward *forward, uint32_t seq, struct rf_span state,
-                                        struct rf_cmd **cmd, struct rf_error *err);
+/* A command buffer of its own for each sequence, whose grid lies in its round state: recorded when first
+ * wanted, and dropped before that state goes. */
+enum rf_status rf_forward_commit(struct rf_forward *forward, uint32_t seq, struct rf_span state,
+                                 struct rf_cmd **cmd, struct rf_error *err);
+void rf_forward_drop_commit(struct rf_forward *forward, uint32_t seq);
 /* f32 [RF_LOGIT_ROWS][vocab]; by output. */
 struct rf_span rf_forward_logits(const struct rf_forward *forward);
 /* Kernels of a model: which of its dispatches each of them makes. */

@@ -53,7 +53,7 @@ struct rf_forward {
     struct rf_arena *device, *upload;
     struct forward_spans spans;
     struct forward_variant variants[FORWARD_BUCKETS][RF_FORWARD_VARIANTS];
-    struct rf_cmd *slots[RF_SLOT_SHADERS];
+    struct rf_cmd *slots[RF_SLOT_SHADERS], *commits[RF_MAX_SEQS];
 };
 
 /* x = norm(h), h [row][hidden]; `splits` more than 1: of h increased by so many partials of split_partials. */

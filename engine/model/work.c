@@ -35,7 +35,8 @@ static uint64_t union_of(const struct rf_key_run *runs, uint32_t count)
     return keys;
 }
 
-void rf_load_count(struct rf_load *load, const struct rf_row *rows, uint32_t count, struct rf_key_run *scratch)
+void rf_load_count(struct rf_load *load, const struct rf_row *rows, uint32_t count,
+                   struct rf_key_run *scratch)
 {
     uint32_t runs = 0;
     *load = (struct rf_load){.rows = count};
@@ -78,6 +79,8 @@ struct rf_work_done rf_work_of(const struct rf_work_terms *terms, const struct r
     uint64_t rows = terms->by_outputs  ? load->outputs
                     : terms->long_only ? load->rows - load->short_rows
                                        : load->rows;
+    if (rows == 0) /* its size is zero workgroups, so that not even weights are read */
+        return (struct rf_work_done){0};
     return (struct rf_work_done){rows, value(&terms->read, load), value(&terms->written, load),
                                  value(&terms->operations, load)};
 }
@@ -179,8 +182,8 @@ struct rf_work_terms rf_work_attention_reduce(const struct rf_forward *f, bool i
 }
 
 /* What the epilogue writes of a row's `columns` sums, and reads of what was there. */
-static void add_epilogue(const struct rf_forward *f, uint32_t epilogue, uint32_t columns, struct rf_terms *read,
-                         struct rf_terms *written)
+static void add_epilogue(const struct rf_forward *f, uint32_t epilogue, uint32_t columns,
+                         struct rf_terms *read, struct rf_terms *written)
 {
     switch (epilogue) {
     case RF_EPILOGUE_RESIDUAL:
@@ -207,7 +210,8 @@ struct rf_work_terms rf_work_matmul(const struct rf_forward *f, const struct rf_
 {
     bool head = call->epilogue == RF_EPILOGUE_REDUCE || call->epilogue == RF_EPILOGUE_LOGITS;
     bool int8 = rf_int8_takes(f, chunk->format);
-    uint64_t x = activation_bytes(f, call->matrix->k, int8), products = 2ull * chunk->columns * call->matrix->k;
+    uint64_t x = activation_bytes(f, call->matrix->k, int8),
+             products = 2ull * chunk->columns * call->matrix->k;
     struct rf_work_terms terms = {.read = {.fixed = rf_chunk_bytes(chunk)}, .by_outputs = head};
     if (head) {
         terms.read.output = x;

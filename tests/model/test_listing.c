@@ -97,8 +97,7 @@ static void record_all(struct opened *o, uint32_t flags)
     for (int i = 0; i < RF_SLOT_SHADERS; i++)
         check_ok(rf_forward_slots(forward, (enum rf_slot_shader)i, &cmd, &err), &err);
     check_ok(rf_arena_alloc(arena, &state, sizeof(struct rf_round_state), "round state", &err), &err);
-    check_ok(rf_forward_record_commit(forward, 0, state, &cmd, &err), &err);
-    rf_cmd_destroy(cmd);
+    check_ok(rf_forward_commit(forward, 0, state, &cmd, &err), &err);
     rf_arena_destroy(arena);
 }
 

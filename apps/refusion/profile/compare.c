@@ -90,7 +90,7 @@ static enum rf_status read_kernel(struct side *side, const cJSON *entry, struct 
         return damaged(side, "run_totals", "the times of at least 2 runs (--runs)", err);
     const cJSON *even = cJSON_GetArrayItem(halves, 0), *odd = cJSON_GetArrayItem(halves, 1);
     if (!cJSON_IsNumber(settled) || settled->valuedouble < 0.0 || !cJSON_IsNumber(even) ||
-        !cJSON_IsNumber(odd))
+        !cJSON_IsNumber(odd) || even->valuedouble < 0.0 || odd->valuedouble < 0.0)
         return damaged(side, "settled",
                        "times of runs that made the same dispatches, as greedy decoding does", err);
     bool ascending = even->valuedouble <= odd->valuedouble;

@@ -96,8 +96,8 @@ static enum rf_status run_block(struct profiling *p, struct profile *kept, enum 
     return status;
 }
 
-/* Runs without profile, free-running and serialised ones, built-in and replaced ones take turns, so that a machine that slows down
- * slows all of them. */
+/* Runs without profile, free-running and serialised ones, built-in and replaced ones take turns, so that a
+ * machine that slows down slows all of them. */
 static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *modes, uint32_t mode_count,
                               struct rf_error *err)
 {
@@ -257,6 +257,18 @@ static enum rf_status check_pairs(const struct settings *s, struct rf_error *err
     return RF_OK;
 }
 
+/* Of --compare, which measures nothing, and without it. */
+static enum rf_status check_comparison(const struct settings *s, struct rf_error *err)
+{
+    const char *beside = s->json ? "json" : s->csv ? "csv" : s->timeline ? "timeline" : NULL;
+    const char *alone = s->limit.given ? "limit" : s->absolute ? "absolute" : NULL;
+    if (s->compare && beside)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "--compare: found it beside --%s, wanted one of them", beside);
+    if (!s->compare && alone)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "--%s: found it without --compare, wanted both", alone);
+    return RF_OK;
+}
+
 /* What could not be written would be found out after minutes of measuring. */
 static enum rf_status check_output(const char *option, const char *path, struct rf_error *err)
 {
@@ -305,6 +317,8 @@ int command_profile(const struct settings *settings)
     struct profiling p = {.settings = settings};
     if (settings->static_only || settings->disassemble || settings->amd)
         return profile_static(settings);
+    if (check_comparison(settings, &err))
+        return complain_error(&err);
     if (settings->compare)
         return profile_compare(settings);
     if (settings->text) {

@@ -190,8 +190,8 @@ static double round_time(const struct profile_report *r, const struct profile_ru
     return at;
 }
 
-/* What became of each position: planned in rounds, committed or dropped in one. Positions are asynchronous
- * slices, one line each. */
+/* What became of each position: planned in rounds, committed or dropped in one. Each position is
+ * a track of its own. */
 static void slot_slices(struct writer *w, const struct profile_report *r, const struct profile_run *run)
 {
     for (size_t i = 0; i < run->event_count; i++) {
