@@ -11,28 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Options that would have no effect beside one another are refused. */
 static enum rf_status check_pairs(const struct settings *s, struct rf_error *err)
 {
-    const struct {
-        bool both;
-        const char *one, *other;
-    } pairs[] = {
-        {s->tokens && s->prompt, "tokens", "prompt"},
-        {s->tokens && s->system, "tokens", "system"},
-        {s->tokens && s->raw, "tokens", "raw"},
-        {s->tokens && s->no_thinking, "tokens", "no-thinking"},
-        {s->raw && s->system, "raw", "system"},
-        {s->raw && s->no_thinking, "raw", "no-thinking"},
-        {s->json && s->stream == STREAM_DENOISE, "json", "stream denoise"},
-    };
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        if (!pairs[i].both)
-            continue;
-        return rf_fail(err, RF_ERROR_ARGUMENT, "--%s: found it beside --%s, wanted one of them", pairs[i].one,
-                       pairs[i].other);
-    }
-    return RF_OK;
+    const struct option_pair pairs[] = {{s->json && s->stream == STREAM_DENOISE, "json", "stream denoise"}};
+    enum rf_status status = prompt_check(s, err);
+    return status ? status : refuse_pairs(pairs, sizeof pairs / sizeof *pairs, err);
 }
 
 /* Everything after the response: the end of standard output, the object, the times. */

@@ -7,6 +7,25 @@
 static const char sample_question[] =
     "Write a Python function sum_odd(nums) that sums the odd numbers in a list.";
 
+enum rf_status refuse_pairs(const struct option_pair *pairs, size_t count, struct rf_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (pairs[i].both)
+            return rf_fail(err, RF_ERROR_ARGUMENT, "--%s: found it beside --%s, wanted one of them",
+                           pairs[i].one, pairs[i].other);
+    return RF_OK;
+}
+
+enum rf_status prompt_check(const struct settings *s, struct rf_error *err)
+{
+    const struct option_pair pairs[] = {
+        {s->tokens && s->prompt, "tokens", "prompt"}, {s->tokens && s->system, "tokens", "system"},
+        {s->tokens && s->raw, "tokens", "raw"},       {s->tokens && s->no_thinking, "tokens", "no-thinking"},
+        {s->raw && s->system, "raw", "system"},       {s->raw && s->no_thinking, "raw", "no-thinking"},
+    };
+    return refuse_pairs(pairs, sizeof pairs / sizeof *pairs, err);
+}
+
 enum rf_status prompt_read(struct prompt *prompt, const struct settings *settings, struct rf_error *err)
 {
     *prompt = (struct prompt){0};

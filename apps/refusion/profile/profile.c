@@ -231,27 +231,19 @@ static enum rf_status make_prompt(struct profiling *p, struct rf_error *err)
 
 static enum rf_status check_pairs(const struct settings *s, struct rf_error *err)
 {
-    const struct {
-        bool both;
-        const char *one, *other;
-    } pairs[] = {
+    const struct option_pair pairs[] = {
         {s->synthetic && s->model, "synthetic", "model"},
         {s->synthetic && s->prompt, "synthetic", "prompt"},
         {s->synthetic && s->system, "synthetic", "system"},
         {s->synthetic && s->raw, "synthetic", "raw"},
         {s->tokens && s->prompt_tokens.given, "tokens", "prompt-tokens"},
-        {s->tokens && s->prompt, "tokens", "prompt"},
-        {s->tokens && s->system, "tokens", "system"},
-        {s->tokens && s->raw, "tokens", "raw"},
-        {s->tokens && s->no_thinking, "tokens", "no-thinking"},
-        {s->raw && s->system, "raw", "system"},
-        {s->raw && s->no_thinking, "raw", "no-thinking"},
         {s->json && s->csv, "json", "csv"},
     };
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
-        if (pairs[i].both)
-            return rf_fail(err, RF_ERROR_ARGUMENT, "--%s: found it beside --%s, wanted one of them",
-                           pairs[i].one, pairs[i].other);
+    enum rf_status status = prompt_check(s, err);
+    if (!status)
+        status = refuse_pairs(pairs, sizeof pairs / sizeof *pairs, err);
+    if (status)
+        return status;
     if (s->prompt_tokens.given && !s->synthetic)
         return rf_fail(err, RF_ERROR_ARGUMENT, "--prompt-tokens: found it without --synthetic, wanted both");
     return RF_OK;
