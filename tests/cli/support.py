@@ -59,7 +59,8 @@ class ProgramTest(unittest.TestCase):
 def main():
     """A missing driver skips the whole file: exit status 77."""
     if DRIVER:
-        probe = subprocess.run([os.path.join(ROOT, "scripts", "with-driver.sh"), DRIVER, "true"], check=False)
+        probe = subprocess.run([os.path.join(ROOT, "scripts", "with-driver.sh"), DRIVER, PROGRAM, "--version"],
+                               stdout=subprocess.DEVNULL, check=False)
         if probe.returncode == 77:
             raise SystemExit(77)
     unittest.main(module="__main__")
