@@ -225,10 +225,20 @@ static enum rf_status take_source(const char *dir, const char *file, struct rf_e
 
 /* ---- The folder ------------------------------------------------------------------------------------- */
 
+static bool is_folder(const char *dir, const char *file)
+{
+    char path[PATH_MAX];
+    struct stat info;
+    return snprintf(path, sizeof path, "%s/%s", dir, file) < (int)sizeof path && stat(path, &info) == 0 &&
+           S_ISDIR(info.st_mode);
+}
+
+/* Folders may hold what is included. */
 static enum rf_status take(const char *dir, const char *file, bool copied, struct rf_error *err)
 {
     size_t stem;
-    if (file[0] == '.' || ends_with(file, ".glsl", &stem) || ends_with(file, ".h", &stem))
+    if (file[0] == '.' || is_folder(dir, file) || ends_with(file, ".glsl", &stem) ||
+        ends_with(file, ".h", &stem))
         return RF_OK;
     if (ends_with(file, ".spv", &stem))
         return take_spirv(dir, file, stem, copied, err);

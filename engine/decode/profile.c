@@ -8,7 +8,7 @@
 struct rf_profiling {
     struct rf_profile_session sessions[RF_MAX_PIECES];
     uint32_t committed[RF_MAX_PIECES], produced[RF_MAX_PIECES]; /* rows, tokens before the submission */
-    uint64_t recorded;                 /* command buffers before it */
+    uint64_t recorded;                                          /* command buffers before it */
     struct rf_profile_dispatch *dispatches;
     uint32_t dispatch_count;
     uint64_t *ticks; /* of one command buffer */
@@ -25,8 +25,8 @@ const char *rf_profile_phase_name(enum rf_profile_phase phase)
     return (unsigned)phase < RF_PHASES ? names[phase] : "unknown";
 }
 
-enum rf_status rf_model_profile(rf_model *model, enum rf_profile_mode mode, rf_profile_fn on_record, void *user,
-                                struct rf_error *err)
+enum rf_status rf_model_profile(rf_model *model, enum rf_profile_mode mode, rf_profile_fn on_record,
+                                void *user, struct rf_error *err)
 {
     static const enum rf_marking markings[] = {[RF_PROFILE_OFF] = RF_MARK_NOTHING,
                                                [RF_PROFILE_FREE] = RF_MARK_GROUPS,
@@ -39,8 +39,8 @@ enum rf_status rf_model_profile(rf_model *model, enum rf_profile_mode mode, rf_p
     rf_gpu_get_info(model->gpu, &info);
     if (markings[mode] && rf_gpu_get_caps(model->gpu)->timestamp_period <= 0.0f)
         return rf_fail(err, RF_ERROR_UNSUPPORTED,
-                       "device %u (%s) has no timestamps: a profile can only have times of the host", info.index,
-                       info.name);
+                       "device %u (%s) has no timestamps: a profile can only have times of the host",
+                       info.index, info.name);
     pthread_mutex_lock(&model->mutex);
     enum rf_status status = RF_OK;
     if (rf_forward_marking(model->forward) != markings[mode])
@@ -68,7 +68,8 @@ static enum rf_profile_phase phase_of(const struct rf_session *s)
     }
 }
 
-enum rf_status rf_profiling_begin(struct rf_profiling **out, const struct submission *sub, struct rf_error *err)
+enum rf_status rf_profiling_begin(struct rf_profiling **out, const struct submission *sub,
+                                  struct rf_error *err)
 {
     *out = NULL;
     if (sub->model->profile_mode == RF_PROFILE_OFF)
@@ -105,7 +106,8 @@ void rf_profiling_free(struct rf_profiling *p)
 /* ---- After ------------------------------------------------------------------------------------------ */
 
 /* Room for everything that the submission's command buffers hold. */
-static enum rf_status reserve(struct rf_profiling *p, const struct rf_forward_cmds *cmds, struct rf_error *err)
+static enum rf_status reserve(struct rf_profiling *p, const struct rf_forward_cmds *cmds,
+                              struct rf_error *err)
 {
     uint32_t dispatches = 0, groups = 0;
     for (size_t i = 0; i < cmds->count; i++) {
@@ -120,7 +122,8 @@ static enum rf_status reserve(struct rf_profiling *p, const struct rf_forward_cm
     p->ticks = malloc((groups + 1) * sizeof *p->ticks);
     p->runs = malloc(2 * RF_MAX_ROWS * sizeof *p->runs);
     if (!p->dispatches || !p->ticks || !p->runs)
-        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a profile of %u dispatches", dispatches);
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a profile of %u dispatches",
+                       dispatches);
     return RF_OK;
 }
 

@@ -265,17 +265,16 @@ static enum rf_status check_sessions(rf_session *const *sessions, size_t count, 
 }
 
 /* For tools: a step is what they capture at a time. */
-static enum rf_status begin_frame(struct rf_model *model, rf_session *const *sessions, size_t count,
-                                  struct rf_error *err)
+static uint64_t begin_frame(struct rf_model *model, rf_session *const *sessions, size_t count)
 {
     char label[64];
     if (!rf_gpu_labelled(model->gpu))
-        return RF_OK;
+        return 0;
     if (count == 1)
         snprintf(label, sizeof label, "round %u", sessions[0]->stats.rounds);
     else
         snprintf(label, sizeof label, "step of %zu sessions", count);
-    return rf_gpu_begin_frame(model->gpu, label, err);
+    return rf_gpu_begin_frame(model->gpu, label);
 }
 
 enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struct rf_error *err)
@@ -289,7 +288,7 @@ enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struc
         sessions[i]->event_count = 0;
         sessions[i]->failure.status = RF_OK;
     }
-    status = begin_frame(model, sessions, count, err);
+    const uint64_t frame = begin_frame(model, sessions, count);
     bool any = true;
     while (!status && any) {
         pthread_mutex_lock(&model->mutex); /* other threads' sessions take turns between submissions */
@@ -297,7 +296,7 @@ enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struc
         pthread_mutex_unlock(&model->mutex);
     }
     if (status != RF_ERROR_DEVICE_LOST) {
-        enum rf_status ended = rf_gpu_end_frame(model->gpu, status ? NULL : err);
+        enum rf_status ended = rf_gpu_end_frame(model->gpu, frame, status ? NULL : err);
         status = status ? status : ended;
     }
     for (size_t i = 0; !status && i < count; i++) {

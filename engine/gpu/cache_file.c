@@ -13,13 +13,16 @@
 bool rf_cache_path(const struct rf_gpu *gpu, const char *kind, const char *extension,
                    char path[RF_CACHE_PATH])
 {
-    char uuid[2 * VK_UUID_SIZE + 1];
+    char uuid[2 * VK_UUID_SIZE + 1], masked[20] = "";
     if (!gpu->cache_dir)
         return false;
     for (unsigned i = 0; i < VK_UUID_SIZE; ++i)
         snprintf(uuid + 2 * i, 3, "%02x", gpu->probe.device_uuid[i]);
-    int length = snprintf(path, RF_CACHE_PATH, "%s/%s-%s-%08x-%.16s.%s", gpu->cache_dir, kind, uuid,
-                          gpu->probe.properties.driverVersion, rf_shader_hash, extension);
+    /* Shapes that were the best of what was left are not the best of everything. */
+    if (gpu->masked && strcmp(kind, "tuned") == 0)
+        snprintf(masked, sizeof masked, "-%llx", (unsigned long long)gpu->masked);
+    int length = snprintf(path, RF_CACHE_PATH, "%s/%s-%s-%08x-%.16s%s.%s", gpu->cache_dir, kind, uuid,
+                          gpu->probe.properties.driverVersion, rf_shader_hash, masked, extension);
     return length > 0 && length < RF_CACHE_PATH;
 }
 

@@ -508,14 +508,17 @@ static enum rf_status check_run(const struct rf_gpu *gpu, struct rf_cmd *const *
     return RF_OK;
 }
 
-/* Those of the submission before may still run: they stay until there are more than two submissions'. */
+/* Those of submissions before may still run: the last 2 * RF_FLIGHT command buffers are kept. */
 static void note_flight(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count)
 {
     struct rf_faults *faults = &gpu->faults;
     _Static_assert((int)RF_FLIGHT == (int)RF_SUBMIT_BUFFERS, "a submission's command buffers");
     pthread_mutex_lock(&gpu->queue_mutex);
-    if (faults->flight_count + count > 2 * RF_FLIGHT)
-        faults->flight_count = 0;
+    if (faults->flight_count + count > 2 * RF_FLIGHT) {
+        const size_t dropped = faults->flight_count + count - 2 * RF_FLIGHT;
+        faults->flight_count -= (uint32_t)dropped;
+        memmove(faults->flight, faults->flight + dropped, faults->flight_count * sizeof faults->flight[0]);
+    }
     for (size_t i = 0; i < count; ++i) {
         rf_crumbs_clear(cmds[i]->crumbs);
         faults->flight[faults->flight_count].crumbs = cmds[i]->crumbs;

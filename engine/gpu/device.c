@@ -366,6 +366,7 @@ static enum rf_status open_device(struct rf_gpu *gpu, const struct rf_gpu_desc *
     enum rf_status status = rf_mask_parse(&mask, desc->disable, err);
     if (status)
         return status;
+    gpu->masked = mask.bits;
     if ((status = open_instance(&gpu->instance, &mask, desc->validation, gpu->labels.wanted, &gpu->sink,
                                 err)) != RF_OK)
         return status;

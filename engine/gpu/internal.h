@@ -44,6 +44,7 @@ struct rf_gpu {
     struct rf_log_sink sink;
     struct rf_instance instance;
     struct rf_probe probe;
+    uint64_t masked; /* capabilities that are not to be used */
     VkDevice device;
     struct rf_device_table vk;
     struct rf_labels labels;

@@ -62,6 +62,11 @@ VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel)
     return kernel->pipeline;
 }
 
+bool rf_gpu_replaces_shaders(const struct rf_gpu *gpu)
+{
+    return gpu->shader_dir != NULL;
+}
+
 void rf_kernels_builtin_only(struct rf_gpu *gpu, bool only)
 {
     pthread_mutex_lock(&gpu->kernel_mutex);

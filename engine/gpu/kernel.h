@@ -23,6 +23,7 @@ struct rf_kernel; /* lives as long as its gpu */
  * many. */
 enum rf_status rf_kernels_get(struct rf_gpu *gpu, const struct rf_kernel_id *ids, size_t count,
                               struct rf_kernel **out, struct rf_error *err);
+bool rf_gpu_replaces_shaders(const struct rf_gpu *gpu); /* rf_gpu_desc.shader_dir is set */
 /* Whether rf_kernels_get gives built-in shaders from now on even where shader_dir has a replacement. Kernels that
  * it gave before stay what they are. */
 void rf_kernels_builtin_only(struct rf_gpu *gpu, bool only);

@@ -68,49 +68,48 @@ static void insert(struct rf_gpu *gpu, const char *text)
 
 /* AmdFrameBegin and AmdFrameEnd are what the Radeon GPU Profiler takes for a frame where nothing is presented,
  * capture-marker what makes RenderDoc capture. */
-enum rf_status rf_gpu_begin_frame(struct rf_gpu *gpu, const char *label, struct rf_error *err)
+uint64_t rf_gpu_begin_frame(struct rf_gpu *gpu, const char *label)
 {
     struct rf_labels *labels = &gpu->labels;
-    (void)err;
     if (!labels->wanted)
-        return RF_OK;
+        return 0;
     const VkDebugUtilsLabelEXT info = label_info(label);
     pthread_mutex_lock(&gpu->queue_mutex);
-    labels->frame++;
-    if (labels->frame == labels->capture_frame)
+    const uint64_t frame = ++labels->frame;
+    if (frame == labels->capture_frame)
         insert(gpu, "capture-marker,begin_capture");
     insert(gpu, "AmdFrameBegin");
     labels->queue_begin(gpu->queue, &info);
     pthread_mutex_unlock(&gpu->queue_mutex);
-    return RF_OK;
+    return frame;
 }
 
 /* An empty submission that says that the frame's work ends with it. */
-static VkResult submit_boundary(struct rf_gpu *gpu)
+static VkResult submit_boundary(struct rf_gpu *gpu, uint64_t frame)
 {
 #ifdef VK_EXT_frame_boundary
     VkFrameBoundaryEXT boundary = {.sType = VK_STRUCTURE_TYPE_FRAME_BOUNDARY_EXT,
                                    .flags = VK_FRAME_BOUNDARY_FRAME_END_BIT_EXT,
-                                   .frameID = gpu->labels.frame};
+                                   .frameID = frame};
     VkSubmitInfo2 submit = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2, .pNext = &boundary};
     if (gpu->probe.frame_boundary)
         return gpu->vk.vkQueueSubmit2(gpu->queue, 1, &submit, VK_NULL_HANDLE);
 #else
-    (void)gpu;
+    (void)gpu, (void)frame;
 #endif
     return VK_SUCCESS;
 }
 
-enum rf_status rf_gpu_end_frame(struct rf_gpu *gpu, struct rf_error *err)
+enum rf_status rf_gpu_end_frame(struct rf_gpu *gpu, uint64_t frame, struct rf_error *err)
 {
     struct rf_labels *labels = &gpu->labels;
     if (!labels->wanted)
         return RF_OK;
     pthread_mutex_lock(&gpu->queue_mutex);
-    VkResult result = submit_boundary(gpu);
+    VkResult result = submit_boundary(gpu, frame);
     labels->queue_end(gpu->queue);
     insert(gpu, "AmdFrameEnd");
-    if (labels->frame == labels->capture_frame)
+    if (frame == labels->capture_frame)
         insert(gpu, "capture-marker,end_capture");
     pthread_mutex_unlock(&gpu->queue_mutex);
     return result == VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkQueueSubmit2");

@@ -10,7 +10,7 @@ bool rf_gpu_labelled(const struct rf_gpu *gpu);
 /* A frame is what tools capture at a time: a step of one session or of several. What is submitted until its end
  * belongs to it; frames do not nest, and those of threads that step at the same time overlap. RF_OK, or the failure of the submission that carries the boundary
  * (VK_EXT_frame_boundary). */
-enum rf_status rf_gpu_begin_frame(struct rf_gpu *gpu, const char *label, struct rf_error *err);
-enum rf_status rf_gpu_end_frame(struct rf_gpu *gpu, struct rf_error *err);
+uint64_t rf_gpu_begin_frame(struct rf_gpu *gpu, const char *label); /* its number, from 1 */
+enum rf_status rf_gpu_end_frame(struct rf_gpu *gpu, uint64_t frame, struct rf_error *err);
 
 #endif

@@ -212,8 +212,8 @@ static enum rf_status begin_cmd(const struct rf_forward *f, struct rf_cmd **cmd,
     return status;
 }
 
-static enum rf_status record_gather(struct rf_forward *f, struct forward_variant *variant, uint32_t pass,
-                                    struct rf_error *err)
+static enum rf_status record_gather(struct rf_forward *f, struct forward_variant *variant, uint32_t bucket,
+                                    uint32_t pass, struct rf_error *err)
 {
     const struct forward_spans *s = &f->spans;
     struct rf_kernel *kernel;
@@ -251,7 +251,8 @@ static enum rf_status record_gather(struct rf_forward *f, struct forward_variant
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     /* Slot shaders lay rows that the host never sees, and what a dispatch has to do is counted from them. */
     if (!status && f->marking)
-        status = rf_cmd_copy(*cmd, f->gathered[pass], s->rows, s->rows.size, "profiler: rows", err);
+        status = rf_cmd_copy(*cmd, f->gathered[pass], s->rows, bucket * sizeof(struct rf_row),
+                             "profiler: rows", err);
     if (!status)
         status = rf_cmd_end(*cmd, err);
     return status;
@@ -377,7 +378,7 @@ static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *
         status = record_parts(f, variant, plan, err);
     for (uint32_t pass = 0; !status && pass < 2; pass++)
         if (!variant->gather[pass])
-            status = record_gather(f, variant, pass, err);
+            status = record_gather(f, variant, plan->bucket, pass, err);
     return status;
 }
 
@@ -611,6 +612,11 @@ enum rf_status rf_forward_set_marking(struct rf_forward *f, enum rf_marking mark
     }
     f->marking = marking;
     return RF_OK;
+}
+
+void rf_forward_drop_recordings(struct rf_forward *f)
+{
+    drop_all(f);
 }
 
 enum rf_marking rf_forward_marking(const struct rf_forward *f)

@@ -80,6 +80,9 @@ void rf_forward_ran(const struct rf_forward_cmds *cmds, double seconds);
  * dropped, so nothing may be in flight. After a failure nothing is marked. */
 enum rf_status rf_forward_set_marking(struct rf_forward *forward, enum rf_marking marking,
                                       struct rf_error *err);
+/* Everything is recorded anew when it is next wanted, with the kernels that rf_kernels_get then gives. Nothing may
+ * be in flight. */
+void rf_forward_drop_recordings(struct rf_forward *forward);
 enum rf_marking rf_forward_marking(const struct rf_forward *forward);
 /* Marked: the rows that the last submission gathered for pass 0 or 1 [RF_MAX_ROWS]. */
 const struct rf_row *rf_forward_gathered(const struct rf_forward *forward, uint32_t pass);

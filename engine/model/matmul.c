@@ -204,10 +204,12 @@ uint32_t rf_matmul_candidates(const struct rf_forward *f, enum rf_weight_format 
         add_shape(f, bucket, default_many(caps, bucket), shapes, &count);
     if (caps->cpu && caps->coopmat2_units) /* each trial costs a compilation, up to a second on SwiftShader */
         return count;
+    /* Those that are proved on hardware first: the list may be full before the others are. */
+    if (!caps->cpu)
+        add_coopmat(f, bucket, shapes, &count);
     add_coopmat2(f, bucket, shapes, &count);
     if (caps->cpu)
         return count;
-    add_coopmat(f, bucket, shapes, &count);
     for (uint32_t local = LOCAL; local <= MOST_LOCAL; local *= 2)
         add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_FEW, local, bucket, 1}, shapes, &count);
     for (uint32_t rows = 1; rows <= 4; rows *= 2)
@@ -439,8 +441,6 @@ bool rf_matmul_splits_legal(const struct rf_forward *f, uint32_t bucket, const s
     struct rf_split_load load = split_load(f, bucket, matrix, shape);
     if (shape.splits == 1)
         return true;
-    if (rf_int8_inputs(f, matrix).blocks)
-        return false;
     for (uint32_t c = 0; c < matrix->chunk_count; c++) {
         enum rf_weight_format format = matrix->chunks[c].format;
         if (matrix->chunks[c].columns % RF_COLUMNS ||

@@ -105,10 +105,10 @@ static bool find_line(const struct rf_forward *f, const struct rf_tune *tune, co
     int length = format_key(wanted, &subject->key);
     bool found = false;
     for (const char *at = tune->lines; at && *at; at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL) {
-        char kind[8];
+        char kind[16];
         unsigned local, rows, splits;
         if (strncmp(at, wanted, (size_t)length) != 0 ||
-            sscanf(at + length, " %7s local %u rows %u splits %u", kind, &local, &rows, &splits) != 4)
+            sscanf(at + length, " %15s local %u rows %u splits %u", kind, &local, &rows, &splits) != 4)
             continue;
         for (int i = 0; i < RF_MATMUL_KINDS; i++) {
             struct rf_matmul_shape have = {(enum rf_matmul_kind)i, local, rows, splits};
@@ -126,7 +126,8 @@ static void write_line(const struct rf_forward *f, struct rf_tune *tune, const s
                        struct rf_matmul_shape shape, double seconds)
 {
     char path[RF_CACHE_PATH], line[2 * LINE_ROOM];
-    if (!rf_cache_path(f->gpu, "tuned", "txt", path))
+    /* What was tried with replaced shaders is no choice for the built-in ones. */
+    if (rf_gpu_replaces_shaders(f->gpu) || !rf_cache_path(f->gpu, "tuned", "txt", path))
         return;
     free(tune->lines);
     tune->lines = NULL;

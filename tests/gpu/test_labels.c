@@ -84,9 +84,9 @@ static void run_frame(struct rf_gpu *gpu, const char *label)
     assert_rf_ok(rf_cmd_begin(&cmd, gpu, "forward", &err));
     assert_rf_ok(rf_cmd_dispatch(cmd, &dispatch, &err));
     assert_rf_ok(rf_cmd_end(cmd, &err));
-    assert_rf_ok(rf_gpu_begin_frame(gpu, label, &err));
+    const uint64_t frame = rf_gpu_begin_frame(gpu, label);
     assert_rf_ok(rf_gpu_submit(gpu, &cmd, 1, &ticket, &err));
-    assert_rf_ok(rf_gpu_end_frame(gpu, &err));
+    assert_rf_ok(rf_gpu_end_frame(gpu, frame, &err));
     assert_rf_ok(rf_gpu_wait(gpu, ticket, &err));
     rf_cmd_destroy(cmd);
     rf_arena_destroy(arena);

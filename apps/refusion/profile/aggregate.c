@@ -209,6 +209,7 @@ static enum rf_status settle(struct summing *s, struct rf_error *err)
         struct profile_sum *sum = find(s, &first[d], err);
         if (!sum)
             break;
+        sum->has_settled = true;
         sum->halves[0] += least[d][0];
         sum->halves[1] += least[d][1];
         sum->settled += least[d][0] < least[d][1] ? least[d][0] : least[d][1];

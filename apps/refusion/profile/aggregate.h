@@ -20,8 +20,9 @@ struct profile_sum {
     double *run_totals;   /* [serial runs] */
     /* Each dispatch at its shortest in all serialised runs, summed: what is left of the time when whatever
      * disturbed single runs is taken away. And the same of the even and of the odd runs alone, which tells how far
-     * that can be believed. 0: fewer than two runs, or their dispatches differ. */
+     * that can be believed. Not with fewer than two runs, nor where their dispatches differ. */
     double settled, halves[2];
+    bool has_settled;
 };
 
 struct profile_sums {

@@ -12,9 +12,11 @@
 #include "engine/context.h"
 #include "engine/gpu/command.h"
 #include "engine/gpu/kernel.h"
+#include "engine/model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { RUNS = 4, BLOCKS = 2, TRIES = 3, PROMPT_TOKENS = 128 };
 
@@ -26,6 +28,7 @@ struct profiling {
     rf_bench *bench;                 /* NULL: no ceilings */
     struct rf_bench_ceilings ceilings;
     uint32_t prompt_tokens;
+    bool takes_builtin; /* kernels, whatever --shader-dir has */
 };
 
 /* kept: NULL: nothing is. *recorded: steps recorded commands, which later runs replay. */
@@ -84,12 +87,24 @@ static enum rf_status warm_run(struct profiling *p, struct profile *kept, enum r
     return status;
 }
 
+/* To the built-in kernels, or to those that --shader-dir replaces: for whatever is recorded from now on, and that
+ * is everything. */
+static void choose_kernels(struct profiling *p, bool builtin)
+{
+    rf_model *model = p->engine.model;
+    if (p->takes_builtin == builtin)
+        return;
+    p->takes_builtin = builtin;
+    rf_kernels_builtin_only(model->gpu, builtin);
+    pthread_mutex_lock(&model->mutex);
+    rf_forward_drop_recordings(model->forward);
+    pthread_mutex_unlock(&model->mutex);
+}
+
 static enum rf_status run_block(struct profiling *p, struct profile *kept, enum rf_profile_mode mode,
                                 uint32_t runs, struct rf_error *err)
 {
-    /* By way of OFF, so that everything is recorded anew: with the kernels that are wanted now. */
-    rf_kernels_builtin_only(rf_context_gpu(p->engine.context), kept == &p->builtin);
-    rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);
+    choose_kernels(p, kept == &p->builtin);
     enum rf_status status = rf_model_profile(p->engine.model, mode, profile_on_record, kept, err);
     for (uint32_t i = 0; !status && i < runs; i++)
         status = warm_run(p, kept, mode, err);
@@ -119,12 +134,17 @@ static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *m
 
 static enum rf_status measure_modes(struct profiling *p, struct rf_error *err)
 {
+    if (p->settings->labels || p->settings->capture_round.given)
+        complain("warning: with labels each dispatch leaves a word in memory first, and that is in its time");
     static const enum rf_profile_mode all[] = {RF_PROFILE_OFF, RF_PROFILE_FREE, RF_PROFILE_SERIAL},
                                       host[] = {RF_PROFILE_OFF, RF_PROFILE_HOST};
     struct rf_error reason;
     if (rf_model_profile(p->engine.model, RF_PROFILE_FREE, profile_on_record, &p->profile, &reason) ==
         RF_ERROR_UNSUPPORTED) {
         complain("warning: %s", reason.message);
+        if (p->settings->shader_dir)
+            complain("warning: --shader-dir: replaced and built-in shaders cannot be told apart without "
+                     "timestamps");
         return measure(p, host, 2, err);
     }
     rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);
@@ -236,6 +256,8 @@ static enum rf_status check_pairs(const struct settings *s, struct rf_error *err
         {s->synthetic && s->prompt, "synthetic", "prompt"},
         {s->synthetic && s->system, "synthetic", "system"},
         {s->synthetic && s->raw, "synthetic", "raw"},
+        {s->synthetic && s->no_thinking, "synthetic", "no-thinking"},
+        {s->csv && s->shader_dir, "csv", "shader-dir"},
         {s->tokens && s->prompt_tokens.given, "tokens", "prompt-tokens"},
         {s->json && s->csv, "json", "csv"},
     };
@@ -252,11 +274,19 @@ static enum rf_status check_pairs(const struct settings *s, struct rf_error *err
 /* Of --compare, which measures nothing, and without it. */
 static enum rf_status check_comparison(const struct settings *s, struct rf_error *err)
 {
-    const char *beside = s->json ? "json" : s->csv ? "csv" : s->timeline ? "timeline" : NULL;
+    const struct option_pair pairs[] = {
+        {s->json, "compare", "json"},         {s->csv, "compare", "csv"},
+        {s->timeline, "compare", "timeline"}, {s->html, "compare", "html"},
+        {s->runs.given, "compare", "runs"},   {s->shader_dir, "compare", "shader-dir"},
+        {s->labels, "compare", "labels"},     {s->capture_round.given, "compare", "capture-round"},
+        {s->prompt, "compare", "prompt"},     {s->tokens, "compare", "tokens"},
+        {s->model, "compare", "model"},       {s->synthetic, "compare", "synthetic"},
+        {s->device, "compare", "device"},     {s->no_ceilings, "compare", "no-ceilings"},
+    };
     const char *alone = s->limit.given ? "limit" : s->absolute ? "absolute" : NULL;
-    if (s->compare && beside)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "--compare: found it beside --%s, wanted one of them", beside);
-    if (!s->compare && alone)
+    if (s->compare)
+        return refuse_pairs(pairs, sizeof pairs / sizeof *pairs, err);
+    if (alone)
         return rf_fail(err, RF_ERROR_ARGUMENT, "--%s: found it without --compare, wanted both", alone);
     return RF_OK;
 }
@@ -264,11 +294,14 @@ static enum rf_status check_comparison(const struct settings *s, struct rf_error
 /* What could not be written would be found out after minutes of measuring. */
 static enum rf_status check_output(const char *option, const char *path, struct rf_error *err)
 {
+    bool was_there = path && access(path, F_OK) == 0;
     FILE *file = path ? fopen(path, "a") : NULL;
     if (path && !file)
         return rf_fail(err, RF_ERROR_IO, "--%s: %s: cannot be written", option, path);
     if (file)
         fclose(file);
+    if (file && !was_there)
+        unlink(path); /* nothing is left of a run that fails */
     return RF_OK;
 }
 

@@ -1,5 +1,5 @@
 /* The profile as one JSON object, version PROFILE_JSON_VERSION: what --json prints, --compare reads and --html
- * draws. docs/profiling.md tells its fields. */
+ * draws. docs/profiling.md lists its parts. */
 #include "apps/refusion/profile/profile_json.h"
 #include "apps/refusion/bench_report.h"
 
@@ -127,7 +127,7 @@ static void add_figures(cJSON *json, const struct profile_sums *sums, const stru
     add_rate(json, "tflops", profile_tflops(s));
     if (s->floor_seconds > 0.0)
         add_rate(json, "percent_of_floor", profile_percent_of_floor(s));
-    if (s->settled > 0.0) {
+    if (s->has_settled) {
         add_seconds(json, "settled", s->settled);
         const double halves[] = {round(s->halves[0] * 1e9) * 1e-9, round(s->halves[1] * 1e9) * 1e-9};
         cJSON_AddItemToObject(json, "settled_halves", cJSON_CreateDoubleArray(halves, 2));

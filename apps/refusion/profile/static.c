@@ -528,6 +528,8 @@ static enum rf_status check_options(const struct settings *s, struct rf_error *e
         {s->capture_round.given, "capture-round"},
         {s->csv, "csv"},
         {s->runs.given, "runs"},
+        {s->limit.given, "limit"},
+        {s->absolute, "absolute"},
         {s->no_ceilings, "no-ceilings"},
         {s->prompt, "prompt"},
         {s->tokens, "tokens"},

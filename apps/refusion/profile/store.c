@@ -2,6 +2,7 @@
 
 #include "apps/refusion/engine_open.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,6 +81,8 @@ void profile_end_run(struct profile *profile, rf_session *session)
         run->submit += s->wait_begin - s->submit_begin;
         run->wait += s->read_begin - s->wait_begin;
         run->read += s->end - s->read_begin;
+        profile->calibrated = profile->calibrated && (s->calibrated || s->gpu_end <= s->gpu_begin);
+        profile->clock_error = fmax(profile->clock_error, s->clock_error);
     }
 }
 
@@ -182,10 +185,7 @@ static enum rf_status keep(struct profile *profile, const struct rf_profile_reco
     if (record->gpu_end > record->gpu_begin) {
         submission.gpu_begin = record->gpu_begin - origin;
         submission.gpu_end = record->gpu_end - origin;
-        profile->calibrated = profile->calibrated && record->calibrated;
     }
-    if (record->clock_error > profile->clock_error)
-        profile->clock_error = record->clock_error;
     RESERVE(profile->submissions, profile->submission_count, 1);
     enum rf_status status = keep_dispatches(profile, record, &submission, err);
     if (!status)

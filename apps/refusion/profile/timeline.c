@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,9 +55,11 @@ static void put_escaped(FILE *file, const char *text)
 /* Leaves the object open for args. */
 static void begin_slice(struct writer *w, int pid, const char *name, double begin, double end)
 {
+    /* Both ends in whole nanoseconds: rounded apart from its begin, a length could reach into the next slice. */
+    const long long from = llround(begin * 1e9), to = llround(end * 1e9), length = to > from ? to - from : 0;
     next(w);
-    fprintf(w->file, "{\"ph\":\"X\",\"pid\":%d,\"tid\":1,\"ts\":%.3f,\"dur\":%.3f,\"name\":\"", pid,
-            begin * 1e6, (end > begin ? end - begin : 0.0) * 1e6);
+    fprintf(w->file, "{\"ph\":\"X\",\"pid\":%d,\"tid\":1,\"ts\":%lld.%03lld,\"dur\":%lld.%03lld,\"name\":\"",
+            pid, from / 1000, from % 1000, length / 1000, length % 1000);
     put_escaped(w->file, name);
     fputs("\",\"args\":{", w->file);
 }
