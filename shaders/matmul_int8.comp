@@ -12,7 +12,8 @@
 // Rows past the last repeat it and are not written; columns past the chunk's are made from its last block or
 // its padding and are not written; k past the last repeats the last octets of w, times zero. A row's result
 // depends neither on its index nor on the other rows. Grid: (columns / (LOCAL / 2), rows / ROWS), both
-// rounded up; REDUCE and SWIGLU_INT8 need 64 columns.  -D: WEIGHT_Q..., ACT_F16, ACT_INT8
+// rounded up, (1 or splits with PARTIAL); REDUCE and SWIGLU_INT8 need 64 columns. Splits are whole steps.
+// -D: WEIGHT_Q..., ACT_F16, ACT_INT8
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -202,12 +203,12 @@ void main()
         acc[t] = vec4(0.0);
     }
 
-    load_parts(0, row_first, column_first, count);
-    put_parts(0, 0);
+    uint first = octet_first() / 4, end = octet_end() / 4, buffer_first = 0; // blocks of k
+    load_parts(first, row_first, column_first, count);
+    put_parts(first, buffer_first);
     barrier();
-    uint buffer_first = 0;
-    for (uint b = 0; b < push.k / 32; b += BLOCKS) {
-        bool more = b + BLOCKS < push.k / 32;
+    for (uint b = first; b < end; b += BLOCKS) {
+        bool more = b + BLOCKS < end;
         if (more) {
             load_parts(b + BLOCKS, row_first, column_first, count);
         }

@@ -4,8 +4,8 @@
 // weight is read once, a subgroup makes RF_COLUMNS columns of ROWS rows, its lanes stride over k in blocks
 // of 32, four columns a lane (even lanes the first), columns are strided over all subgroups of the grid, in
 // tiles of RF_LOGIT_TILE with REDUCE. With SWIGLU_INT8 the subgroups of a workgroup share such a tile, whose
-// products meet in shared memory, because all 32 of them have one scale. Grid: (any, any): rows are strided
-// over y in blocks of ROWS.  -D: WEIGHT_Q..., ACT_F16, ACT_INT8
+// products meet in shared memory, because all 32 of them have one scale. Grid: (any, any, 1 or splits with
+// PARTIAL): rows are strided over y in blocks of ROWS.  -D: WEIGHT_Q..., ACT_F16, ACT_INT8
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_buffer_reference : require
@@ -35,7 +35,7 @@ void multiply(out vec4 acc[MAX_ROWS], uint m[MAX_ROWS], uint n, uint lanes)
 #define CLEAR_ROW(R) acc[R] = vec4(0.0);
     FOR_ROWS(CLEAR_ROW)
     uint base = n / RF_COLUMNS * block_size(push.k), half_ = lane_id() % 2;
-    for (uint b = lane_id() / 2; b < push.k / 32; b += lanes / 2) {
+    for (uint b = octet_first() / 4 + lane_id() / 2; b < octet_end() / 4; b += lanes / 2) {
         int8_block w;
         [[unroll]] for (uint o = 0; o < 4; o++) {
             WORDS u[OCTET_WORDS];

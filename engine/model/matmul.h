@@ -86,7 +86,7 @@ enum rf_weight_format rf_split_format(const struct rf_matrix *matrix);
 /* The matrix' product with this shape as rf_split_default wants it: what an untuned device gets. */
 uint32_t rf_matmul_default_splits(const struct rf_forward *forward, uint32_t bucket,
                                   const struct rf_matrix *matrix, struct rf_matmul_shape shape);
-/* Whether every chunk can be split so; what has int8 inputs cannot. */
+/* Whether every chunk can be split so. */
 bool rf_matmul_splits_legal(const struct rf_forward *forward, uint32_t bucket, const struct rf_matrix *matrix,
                             struct rf_matmul_shape shape);
 /* Worth a trial, `whole` first: neighbours in splits, and other shapes of its kind with their default splits.

@@ -313,7 +313,7 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
     uint32_t steps = (p->columns + p->k / 8) % 3 == 0 ? 3 : 1, z = rf_product_splits(p);
     if (p->kind == RF_PRODUCT_INT8)
         rf_case_set_groups(c, rf_divide_up(p->columns, p->local / 2), rf_divide_up(p->rows, p->rows_at_once),
-                           1);
+                           z);
     else if (rf_product_is_few(p))
         rf_case_set_groups(c, rf_divide_up(units, steps * (subgroups ? subgroups : 1)), 1, z);
     else if (p->kind == RF_PRODUCT_COOPMAT) {

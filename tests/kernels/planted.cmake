@@ -162,6 +162,10 @@ plant(NAME splits_too_far_apart SHADER matmul_few_f32 SOURCE matmul_few.comp FIL
     DEFINES WEIGHT_F32=1
     FROM "gl_WorkGroupID.z * push.ldx + m" TO "gl_WorkGroupID.z * (push.ldx + 1) + m"
     REASON "writes what it does not declare")
+plant(NAME int8_split_begins_at_0 SHADER matmul_int8_q4_0 SOURCE matmul_int8.comp DEFINES WEIGHT_Q4_0=1 ${int8}
+    FROM "first = octet_first() / 4" TO "first = 0" REASON "splits=")
+plant(NAME int8_split_never_ends SHADER matmul_int8_few_q6_k SOURCE matmul_int8_few.comp DEFINES WEIGHT_Q6_K=1 ${int8}
+    FROM "b < octet_end() / 4" TO "b < push.k / 32" REASON "splits=")
 plant(NAME split_without_scale SHADER matmul_bf16_act16 SOURCE matmul.comp FILE matmul_sums.glsl
     DEFINES WEIGHT_BF16=1 ACT_F16=1
     FROM "push.scale * s.low" TO "s.low" REASON "partial")
