@@ -363,7 +363,7 @@ static void run_vocabulary(struct rf_suite *suite, struct rf_product p)
 
 /* Products with int8 inputs: every epilogue but REDUCE (logits.c), parts of k, every number of rows at once and
  * workgroup that the engine chooses, with Q8_0; the first INT8_MOST with the other formats. Quick: the
- * first. Then one beside what the inputs were before they were rounded. */
+ * first two. Then one beside what the inputs were before they were rounded. */
 enum { INT8_MOST = 3, INT8_COUNT = 9 };
 struct int8_case {
     uint32_t epilogue, rows, rows_at_once, local, columns, k, column_first, splits;
@@ -373,8 +373,8 @@ static void run_int8(struct rf_suite *suite, struct rf_product p)
 {
     static const struct int8_case cases[2][INT8_COUNT] = {
         {{RF_EPILOGUE_SWIGLU_INT8, 33, 16, 128, 128, 96, 0, 0},
-         {RF_EPILOGUE_STORE, 31, 32, 64, 513, 96, RF_COLUMN_PAD, 0},
          {RF_EPILOGUE_PARTIAL, 33, 32, 128, 136, 768, 0, 3},
+         {RF_EPILOGUE_STORE, 31, 32, 64, 513, 96, RF_COLUMN_PAD, 0},
          {RF_EPILOGUE_PARTIAL, 9, 16, 64, 64, 4064, RF_COLUMN_PAD, 7},
          {RF_EPILOGUE_STORE, 65, 64, 128, 65, 768, 0, 0},
          {RF_EPILOGUE_RESIDUAL, 127, 16, 256, 65, 4096, 0, 0},
@@ -382,8 +382,8 @@ static void run_int8(struct rf_suite *suite, struct rf_product p)
          {RF_EPILOGUE_LOGITS, 64, 32, 128, 7, 32, RF_COLUMN_PAD, 0},
          {RF_EPILOGUE_SWIGLU_INT8, 1, 32, 256, 320, 32, RF_COLUMN_PAD, 0}},
         {{RF_EPILOGUE_SWIGLU_INT8, 7, 8, 64, 128, 256, 0, 0},
-         {RF_EPILOGUE_STORE, 8, 4, 64, 513, 768, 0, 0},
          {RF_EPILOGUE_PARTIAL, 7, 4, 64, 136, 768, 0, 3},
+         {RF_EPILOGUE_STORE, 8, 4, 64, 513, 768, 0, 0},
          {RF_EPILOGUE_PARTIAL, 2, 2, 128, 64, 4064, RF_COLUMN_PAD, 7},
          {RF_EPILOGUE_STORE, 1, 1, 128, 65, 96, RF_COLUMN_PAD, 0},
          {RF_EPILOGUE_RESIDUAL, 2, 2, 64, 63, 4096, 0, 0},
@@ -392,7 +392,7 @@ static void run_int8(struct rf_suite *suite, struct rf_product p)
          {RF_EPILOGUE_SWIGLU_INT8, 2, 2, 256, 320, 32, RF_COLUMN_PAD, 0}},
     };
     uint32_t unit = rf_weights_unit(p.weights), most = p.weights == RF_WEIGHT_Q8_0 ? INT8_COUNT : INT8_MOST;
-    for (uint32_t i = 0; i < (suite->thorough ? most : 1u); i++) {
+    for (uint32_t i = 0; i < (suite->thorough ? most : 2u); i++) {
         const struct int8_case *now = &cases[p.kind == RF_PRODUCT_INT8_FEW][i];
         p.epilogue = now->epilogue;
         p.rows = now->rows;
