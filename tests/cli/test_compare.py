@@ -61,8 +61,11 @@ class Compare(FileTest):
         self.assertIn(f"{COUNTED} kernels of 3 and 3 runs compared, limit 10.0 %", result.stdout)
 
     def test_one_kernel_is_slower(self):
-        """Whichever of those that count; the others' median does not move with it."""
-        for i in range(COUNTED):
+        """Whichever of those that count; the others' median does not move with it. 20 % of the last one of them are
+        less than 1 % of the whole time, which is nothing."""
+        self.check_verdict(self.compare(made(), slowed(made(), 1.2, COUNTED - 1)), 0)
+        self.check_verdict(self.compare(made(), slowed(made(), 1.4, COUNTED - 1)), 1)
+        for i in range(COUNTED - 1):
             for options in ((), ("--absolute",)):
                 with self.subTest(i, options=options):
                     result = self.compare(made(), slowed(made(), 1.2, i), *options)
@@ -94,8 +97,19 @@ class Compare(FileTest):
         self.check_verdict(self.compare(made(), slowed(made(), 1.05, 0), "--limit", "2"), 1)
 
     def test_halves_that_overlap_tell_nothing(self):
-        wide = (1.0, 1.15)
+        wide = (1.0, 1.25)
         self.check_verdict(self.compare(made(wide), slowed(made(wide), 1.2, 0)), 0)
+
+    def test_what_all_kernels_do_raises_the_limit(self):
+        """Ratios of 1 +- 15 %: 20 % of one more are nothing then, twice as long is something."""
+        unlike = made()
+        for i in range(COUNTED):
+            unlike["shaders"][i]["settled"] *= 1.15 if i % 2 else 0.85
+            unlike["shaders"][i]["settled_halves"] = [unlike["shaders"][i]["settled"] * f for f in (1.0, 1.01)]
+        result = self.compare(made(), slowed(unlike, 1.2, 1))
+        self.check_verdict(result, 0)
+        self.assertNotIn("limit 10.0 %", result.stdout)
+        self.check_verdict(self.compare(made(), slowed(unlike, 2.5, 1)), 1)
 
     def test_calls_may_differ(self):
         """A kernel's figure is its time a call."""

@@ -1,21 +1,25 @@
 /* profile --compare OLD NEW: what got faster or slower.
  *
  * A kernel's figure is its *settled* time a call: each dispatch at its shortest in all serialised runs of a file
- * (aggregate.h). It changed when the two files' figures differ by more than the limit, and so do those of the even
- * and of the odd runs alone. Machines have good and bad days, so kernels are first set beside what happened to all
- * of them: the median of their ratios, which one kernel's change does not move, is divided out and told on a line of
- * its own; --absolute does without. Kernels below LEAST_SHARE of the time are left out of both.
+ * (aggregate.h). It changed when the two files' figures differ by more than the limit and more than kernels differ
+ * anyway (twice the median distance of their ratios from the common one, as a standard deviation), when the even and
+ * the odd runs alone say so too, and when the change is LEAST_CHANGE of the whole time. Machines have good and bad
+ * days, so kernels are first set beside what happened to all of them: the median of their ratios, which one kernel's
+ * change does not move, is divided out and told on a line of its own; --absolute does without. Kernels below
+ * LEAST_SHARE of the time are left out of both. docs/profiling.md has measured rates of false alarms.
  */
 #include "apps/refusion/input.h"
 #include "apps/refusion/profile/profile_json.h"
 #include "apps/refusion/program.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { DEFAULT_LIMIT = 10, LEAST_RUNS = 2 };
-static const double LEAST_SHARE = 0.005;
+static const double LEAST_SHARE = 0.005, LEAST_CHANGE = 0.01;
+static const double DEVIATIONS = 2.0, DEVIATION_OF_MEDIAN = 1.4826; /* of a normal distribution */
 
 struct kernel_times {
     const char *op, *shader, *phase;           /* of the JSON tree */
@@ -158,22 +162,33 @@ static bool counts(const struct kernel_times *a, const struct kernel_times *b)
            (a->share >= LEAST_SHARE || b->share >= LEAST_SHARE);
 }
 
-/* What happened to all kernels alike: the median of their ratios. 1 when they have none in common. */
-static double common_ratio(const struct side *old, const struct side *new)
+static double middle(double *values, uint32_t count)
 {
-    double *ratios = malloc((old->count + 1) * sizeof *ratios), ratio = 1.0;
+    qsort(values, count, sizeof *values, by_value);
+    return count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
+}
+
+/* What happened to all kernels alike, the median of their ratios (1 when they have none in common), and by how much
+ * single ones differ from it, as a factor's logarithm. */
+static void common_ratio(const struct side *old, const struct side *new, double *ratio, double *noise)
+{
+    double *logs = malloc((old->count + 1) * sizeof *logs);
     uint32_t n = 0;
-    for (uint32_t i = 0; ratios && i < old->count; i++) {
+    *ratio = 1.0;
+    *noise = 0.0;
+    for (uint32_t i = 0; logs && i < old->count; i++) {
         const struct kernel_times *a = &old->kernels[i], *b = find(new, a);
         if (counts(a, b))
-            ratios[n++] = b->settled / a->settled;
+            logs[n++] = log(b->settled / a->settled);
     }
     if (n) {
-        qsort(ratios, n, sizeof *ratios, by_value);
-        ratio = n % 2 ? ratios[n / 2] : 0.5 * (ratios[n / 2 - 1] + ratios[n / 2]);
+        double common = middle(logs, n);
+        for (uint32_t i = 0; i < n; i++)
+            logs[i] = fabs(logs[i] - common);
+        *ratio = exp(common);
+        *noise = DEVIATION_OF_MEDIAN * middle(logs, n);
     }
-    free(ratios);
-    return ratio;
+    free(logs);
 }
 
 static const char *text_of(const struct side *side, const char *object, const char *name)
@@ -199,6 +214,7 @@ static void warn_of_differences(const struct side *old, const struct side *new)
 
 struct verdict {
     double limit, common;
+    double total; /* settled seconds of the old file */
     uint32_t slower, faster, compared;
 };
 
@@ -206,8 +222,9 @@ static void judge(struct verdict *v, const struct kernel_times *a, const struct 
 {
     double ratio = b->settled / a->settled / v->common, least = b->least / v->common,
            most = b->most / v->common;
-    bool slower = ratio > 1.0 + v->limit && least > a->most * (1.0 + v->limit);
-    bool faster = ratio < 1.0 / (1.0 + v->limit) && most * (1.0 + v->limit) < a->least;
+    bool matters = fabs(b->settled / v->common - a->settled) * a->calls > LEAST_CHANGE * v->total;
+    bool slower = matters && ratio > 1.0 + v->limit && least > a->most;
+    bool faster = matters && ratio < 1.0 / (1.0 + v->limit) && most < a->least;
     v->compared++;
     v->slower += slower;
     v->faster += faster;
@@ -249,7 +266,14 @@ int profile_compare(const struct settings *settings)
         status = open_side(&new, settings->text, &err);
     struct verdict v = {.limit = 0.01 * (settings->limit.given ? settings->limit.value : DEFAULT_LIMIT)};
     if (!status) {
-        v.common = settings->absolute ? 1.0 : common_ratio(&old, &new);
+        double noise;
+        common_ratio(&old, &new, &v.common, &noise);
+        if (settings->absolute)
+            v.common = 1.0;
+        double anyway = exp(DEVIATIONS * noise) - 1.0;
+        v.limit = v.limit > anyway ? v.limit : anyway;
+        for (uint32_t i = 0; i < old.count; i++)
+            v.total += old.kernels[i].settled * old.kernels[i].calls;
         warn_of_differences(&old, &new);
         if (!settings->absolute)
             printf(
