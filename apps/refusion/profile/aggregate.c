@@ -283,7 +283,8 @@ static void average(struct profile_sums *sums, const rf_bench *bench)
             sum->floor_seconds = rf_bench_floor(bench, sum->read + sum->written, sum->operations);
         sums->total += sum->total;
     }
-    qsort(sums->items, sums->count, sizeof *sums->items, by_total);
+    if (sums->count) /* qsort takes no NULL, not even of nothing */
+        qsort(sums->items, sums->count, sizeof *sums->items, by_total);
 }
 
 enum rf_status profile_sum_up(struct profile_sums *out, const struct profile *profile, unsigned keys,
