@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Measures and checks refusion on one device: self-test of every kernel, golden parity, forwards, prompt and decoding
-at a real model's shape in several weight formats, a profile where the program has that, and the same forwards in torch
+at a real model's shape in several weight formats, a profile of one of them, and the same forwards in torch
 where there is one with CUDA. Each step has a share of the time that is left; one that runs out of it is reported as
 such and the rest goes on. Writes DEVICE-DATE.json and a Markdown table. Exit status: 0 all steps passed, 1 not all, 2
 usage.
@@ -27,6 +27,7 @@ VARIANTS = [
     ("nothing split over k", ("f16",), None, ["--disable", "splits"]),
     ("int8 inputs", ("q8_0", "q4_0", "q4_k"), "int8_dot", ["--precision", "int8"]),
 ]
+PROFILE_ROWS = 12  # kernels in the table
 KEPT_OUTPUT = 2000  # characters of a failed step's output
 
 
@@ -175,13 +176,12 @@ def measure_variants(report):
 
 
 def profile(report):
+    """Every dispatch of an answer behind a cached prompt, in the first weight format."""
     options = report.options
-    helps = subprocess.run(program(options, "profile", "--help"), capture_output=True, check=False)
-    if helps.returncode != 0:
-        report.skip("profile", "this program has no profile")
-        return
     shape = f"{options.shape},type={options.types.split(',')[0]}"
-    report.data["profile"], _ = report.run("profile", program(options, "profile", "--synthetic", shape), 0.5)
+    report.data["profile"] = report.run_json(
+        "profile", program(options, "profile", "--json", "--quiet", "--synthetic", shape, "--runs", "2",
+                           "--prompt-tokens", str(options.prefill), "--max-tokens", str(min(options.tokens, 128))), 0.5)
 
 
 def measure_torch(report):
@@ -268,11 +268,29 @@ def ceilings_line(data):
     return ["Ceilings: " + ", ".join(parts) + ".", ""]
 
 
+def profile_table(data):
+    """The kernels that take most of the device's time."""
+    found = data.get("profile")
+    if not found:
+        return []
+    lines = ["", f"Profile of {found['model']['name']}: free-running {1e3 * found['totals']['free_span']:.1f} ms, serialised "
+             f"{1e3 * found['totals']['serial_sum']:.1f} ms an answer.", "",
+             "| op | shader | phase | calls | rows | us a call | share | GB/s | TFLOP/s | of the floor |",
+             "| --- | --- | --- | --: | --: | --: | --: | --: | --: | --: |"]
+    for kernel in found["shaders"][:PROFILE_ROWS]:
+        lines.append(f"| {kernel['op']} | {kernel['shader']} | {kernel['phase']} | {kernel['calls']} | "
+                     f"{kernel['rows_mean']:.1f} | {1e6 * kernel['mean']:.1f} | {100 * kernel['share']:.1f} % | "
+                     f"{kernel['gb_per_second']:.1f} | {kernel['tflops']:.2f} | "
+                     f"{kernel.get('percent_of_floor', 0):.0f} % |")
+    return lines
+
+
 def markdown(data, options):
     lines = [f"# {data['device'].get('name', 'unknown device')}, {data['date']}", "",
              f"Driver {data['device'].get('driver', '?')}; shape {options.shape}; percentages are of the floor, the "
              "larger of bytes / read ceiling and operations / multiply ceiling.", ""]
     lines += ceilings_line(data) + forward_table(data) + variant_table(data) + [""] + decode_table(data)
+    lines += profile_table(data)
     lines += ["", "| step | result | s |", "| --- | --- | --: |"]
     lines += [f"| {step['name']} | {step['status']} | {step['seconds']} |" for step in data["steps"]]
     return "\n".join(lines) + "\n"

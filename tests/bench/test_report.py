@@ -43,6 +43,10 @@ def main():
     rows = [line for line in table.splitlines() if line.startswith("| 8 | 16 |")]
     assert len(rows) == 1 and f"{data['bench']['q8_0']['forward'][1]['ms']:.3f} (" in rows[0], table
 
+    assert steps["profile"] == "passed" and data["profile"]["shaders"], steps
+    first = data["profile"]["shaders"][0]
+    assert f"| {first['op']} | {first['shader']} | {first['phase']} | {first['calls']} |" in table, table
+
     # lavapipe has matrix units, but no fast dot products.
     assert list(data["variants"]) == ["f16, without coopmat2", "f16, attention without matrix units",
                                       "f16, without matrix units", "f16, nothing split over k"], data["variants"]
