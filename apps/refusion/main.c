@@ -112,6 +112,15 @@ int complain_error(const struct rf_error *err)
     return exit_status(err->status);
 }
 
+enum rf_status refuse_pairs(const struct option_pair *pairs, size_t count, struct rf_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (pairs[i].both)
+            return rf_fail(err, RF_ERROR_ARGUMENT, "--%s: found it beside --%s, wanted one of them",
+                           pairs[i].one, pairs[i].other);
+    return RF_OK;
+}
+
 static void print_program_help(FILE *file)
 {
     fprintf(file,

@@ -19,6 +19,14 @@ int complain_error(const struct rf_error *err);
 /* The exit status for a library status, without a message. */
 int exit_status(enum rf_status status);
 
+/* Two options of which one would have no effect beside the other. */
+struct option_pair {
+    bool both;
+    const char *one, *other;
+};
+/* RF_ERROR_ARGUMENT for the first pair that was given. */
+enum rf_status refuse_pairs(const struct option_pair *pairs, size_t count, struct rf_error *err);
+
 int command_generate(const struct settings *settings);
 int command_chat(const struct settings *settings);
 int command_tokenize(const struct settings *settings);

@@ -1,20 +1,13 @@
 #include "apps/refusion/prompt.h"
 
+#include "apps/refusion/program.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 /* A question that the tiny model answers well. */
 static const char sample_question[] =
     "Write a Python function sum_odd(nums) that sums the odd numbers in a list.";
-
-enum rf_status refuse_pairs(const struct option_pair *pairs, size_t count, struct rf_error *err)
-{
-    for (size_t i = 0; i < count; i++)
-        if (pairs[i].both)
-            return rf_fail(err, RF_ERROR_ARGUMENT, "--%s: found it beside --%s, wanted one of them",
-                           pairs[i].one, pairs[i].other);
-    return RF_OK;
-}
 
 enum rf_status prompt_check(const struct settings *s, struct rf_error *err)
 {

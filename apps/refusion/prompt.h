@@ -12,13 +12,6 @@ struct prompt {
     size_t length;
 };
 
-/* Two options of which one would have no effect beside the other. */
-struct option_pair {
-    bool both;
-    const char *one, *other;
-};
-/* RF_ERROR_ARGUMENT for the first pair that was given. */
-enum rf_status refuse_pairs(const struct option_pair *pairs, size_t count, struct rf_error *err);
 /* The pairs among the options that say what is asked. */
 enum rf_status prompt_check(const struct settings *settings, struct rf_error *err);
 /* To be freed after a failure too. */

@@ -23,7 +23,7 @@ static enum rf_status keep_commit(struct response *response, const struct rf_eve
     return RF_OK;
 }
 
-static const char *event_name(enum rf_event_kind kind)
+const char *event_name(enum rf_event_kind kind)
 {
     switch (kind) {
     case RF_EVENT_PLANNED:

@@ -23,6 +23,7 @@ struct response {
     size_t printed; /* bytes of text */
 };
 
+const char *event_name(enum rf_event_kind kind); /* "planned", "committed", "dropped", "finished" */
 /* Steps until the response is finished. Ctrl-C gives RF_ERROR_CANCELLED. */
 enum rf_status respond(struct response *response, rf_session *session, struct rf_error *err);
 void response_free(struct response *response);

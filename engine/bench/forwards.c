@@ -31,11 +31,8 @@ static double larger(double a, double b)
 static uint64_t matrix_bytes(const struct rf_matrix *matrix)
 {
     uint64_t bytes = 0;
-    for (uint32_t c = 0; c < matrix->chunk_count; c++) {
-        const struct rf_chunk *chunk = &matrix->chunks[c];
-        uint64_t padded = ((uint64_t)chunk->columns + RF_COLUMN_PAD - 1) / RF_COLUMN_PAD * RF_COLUMN_PAD;
-        bytes += chunk->span.size / padded * chunk->columns;
-    }
+    for (uint32_t c = 0; c < matrix->chunk_count; c++)
+        bytes += rf_chunk_bytes(&matrix->chunks[c]);
     return bytes;
 }
 

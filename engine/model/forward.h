@@ -84,7 +84,7 @@ enum rf_status rf_forward_set_marking(struct rf_forward *forward, enum rf_markin
  * be in flight. */
 void rf_forward_drop_recordings(struct rf_forward *forward);
 enum rf_marking rf_forward_marking(const struct rf_forward *forward);
-/* Marked: the rows that the last submission gathered for pass 0 or 1 [RF_MAX_ROWS]. */
+/* Marked: the rows that the last submission gathered for pass 0 or 1; as many as it had are valid. */
 const struct rf_row *rf_forward_gathered(const struct rf_forward *forward, uint32_t pass);
 
 enum rf_slot_shader { RF_SLOT_SELECT, RF_SLOT_FILL, RF_SLOT_ACCEPT, RF_SLOT_SHADERS };

@@ -401,3 +401,9 @@ void rf_weights_free(struct rf_weights *weights)
     rf_arena_destroy(weights->arena);
     memset(weights, 0, sizeof *weights);
 }
+
+uint64_t rf_chunk_bytes(const struct rf_chunk *chunk)
+{
+    uint64_t padded = ((uint64_t)chunk->columns + RF_COLUMN_PAD - 1) / RF_COLUMN_PAD * RF_COLUMN_PAD;
+    return chunk->span.size / padded * chunk->columns;
+}

@@ -14,6 +14,9 @@ struct rf_chunk {
     enum rf_weight_format format;
 };
 
+/* Bytes of a chunk's weights, without its padding. */
+uint64_t rf_chunk_bytes(const struct rf_chunk *chunk);
+
 /* y = x W^T: one column for each output. Split into several chunks when larger than the device's largest
  * span, or when the tensors that it is fused from come in several formats. */
 struct rf_matrix {

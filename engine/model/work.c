@@ -44,7 +44,6 @@ void rf_load_count(struct rf_load *load, const struct rf_row *rows, uint32_t cou
         uint64_t keys = (uint64_t)rows[i].ctx_rows + rows[i].kv_row - rows[i].seg_first + 1;
         load->outputs += rows[i].result != RF_NONE;
         load->pairs += keys;
-        load->max_keys = keys > load->max_keys ? keys : load->max_keys;
         if (keys <= RF_SPLIT_KEYS)
             load->short_rows++;
         else
@@ -86,12 +85,6 @@ struct rf_work_done rf_work_of(const struct rf_work_terms *terms, const struct r
 }
 
 /* ---- Terms ------------------------------------------------------------------------------------------ */
-
-uint64_t rf_chunk_bytes(const struct rf_chunk *chunk)
-{
-    uint64_t padded = ((uint64_t)chunk->columns + RF_COLUMN_PAD - 1) / RF_COLUMN_PAD * RF_COLUMN_PAD;
-    return chunk->span.size / padded * chunk->columns;
-}
 
 /* Bytes of an activation of `k` numbers: int8 blocks of 32 have two f32 beside them. */
 static uint64_t activation_bytes(const struct rf_forward *f, uint32_t k, bool int8)

@@ -23,13 +23,13 @@ struct rf_load {
     uint64_t pairs;         /* keys of each row, summed */
     uint64_t short_rows;    /* rows that one split of attention covers */
     uint64_t parts;         /* splits of the other rows, summed */
-    uint64_t max_keys;      /* most keys of a row */
 };
 struct rf_key_run {
     uint32_t seq, first, end;
 };
 /* From the gathered rows; `scratch` has room for 2 * count runs. */
-void rf_load_count(struct rf_load *load, const struct rf_row *rows, uint32_t count, struct rf_key_run *scratch);
+void rf_load_count(struct rf_load *load, const struct rf_row *rows, uint32_t count,
+                   struct rf_key_run *scratch);
 
 /* fixed + row * rows + ...; of bytes or of operations. */
 struct rf_terms {
@@ -52,8 +52,8 @@ struct rf_work_done rf_work_of(const struct rf_work_terms *terms, const struct r
 
 /* What a recorded dispatch is, for whoever reads its marks (engine/gpu/marks.h). */
 struct rf_op_note {
-    const char *op; /* static */
-    int layer;      /* -1: none */
+    const char *op;   /* static */
+    int layer;        /* -1: none */
     bool begins_pass; /* the first dispatch of a forward */
     bool commits;     /* kv_commit: its rows are known when the session has read what was committed */
     struct rf_work_terms work;
@@ -71,8 +71,5 @@ struct rf_work_terms rf_work_matmul(const struct rf_forward *forward, const stru
 struct rf_work_terms rf_work_logits_reduce(const struct rf_forward *forward);
 struct rf_work_terms rf_work_slots(void); /* they read the results of the forward before them */
 struct rf_work_terms rf_work_kv_commit(const struct rf_forward *forward); /* rows: those committed */
-
-/* Of a chunk without its padding. */
-uint64_t rf_chunk_bytes(const struct rf_chunk *chunk);
 
 #endif

@@ -2,6 +2,7 @@
  * draws. docs/profiling.md lists its parts. */
 #include "apps/refusion/profile/profile_json.h"
 #include "apps/refusion/bench_report.h"
+#include "apps/refusion/respond.h"
 
 #include "engine/decode/settings.h"
 
@@ -222,13 +223,12 @@ static cJSON *costliest_json(const struct profile_report *r)
 static enum rf_status add_events(cJSON *object, const struct profile_report *r, const struct profile_run *run,
                                  struct rf_error *err)
 {
-    static const char *const kinds[] = {"planned", "committed", "dropped", "finished"};
     cJSON *array = cJSON_AddArrayToObject(object, "events");
     for (size_t i = 0; run && i < run->event_count; i++) {
         const struct profile_event *event = &run->events[i];
         cJSON *json = cJSON_CreateObject();
         cJSON_AddItemToArray(array, json);
-        cJSON_AddStringToObject(json, "kind", kinds[event->kind]);
+        cJSON_AddStringToObject(json, "kind", event_name(event->kind));
         add_count(json, "round", event->round);
         add_count(json, "position", event->position);
         add_count(json, "count", event->count);

@@ -517,43 +517,34 @@ static enum rf_status keep_shader(struct listing *l, const char *wanted, struct 
 static enum rf_status check_options(const struct settings *s, struct rf_error *err)
 {
     const char *mode = s->static_only ? "static" : s->disassemble ? "disassemble" : "amd";
-    const struct {
-        bool given;
-        const char *name;
-    } others[] = {
-        {s->compare, "compare"},
-        {s->timeline, "timeline"},
-        {s->html, "html"},
-        {s->labels, "labels"},
-        {s->capture_round.given, "capture-round"},
-        {s->csv, "csv"},
-        {s->runs.given, "runs"},
-        {s->limit.given, "limit"},
-        {s->absolute, "absolute"},
-        {s->no_ceilings, "no-ceilings"},
-        {s->prompt, "prompt"},
-        {s->tokens, "tokens"},
-        {s->system, "system"},
-        {s->raw, "raw"},
-        {s->prompt_tokens.given, "prompt-tokens"},
-        {s->static_only && s->disassemble, "disassemble"},
-        {s->disassemble && s->json, "json"},
+    const struct option_pair pairs[] = {
+        {s->compare, mode, "compare"},
+        {s->timeline, mode, "timeline"},
+        {s->html, mode, "html"},
+        {s->labels, mode, "labels"},
+        {s->capture_round.given, mode, "capture-round"},
+        {s->csv, mode, "csv"},
+        {s->runs.given, mode, "runs"},
+        {s->limit.given, mode, "limit"},
+        {s->absolute, mode, "absolute"},
+        {s->no_ceilings, mode, "no-ceilings"},
+        {s->prompt, mode, "prompt"},
+        {s->tokens, mode, "tokens"},
+        {s->system, mode, "system"},
+        {s->raw, mode, "raw"},
+        {s->prompt_tokens.given, mode, "prompt-tokens"},
+        {s->static_only && s->disassemble, mode, "disassemble"},
+        {s->disassemble && s->json, mode, "json"},
+        {s->amd && s->device, "amd", "device"},
+        {s->synthetic && s->model, "synthetic", "model"},
     };
     if (s->text)
         return rf_fail(err, RF_ERROR_ARGUMENT, "--%s: found the argument \"%.100s\", wanted only options",
                        mode, s->text);
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (others[i].given)
-            return rf_fail(err, RF_ERROR_ARGUMENT, "--%s: found it beside --%s, wanted one of them", mode,
-                           others[i].name);
     if (!s->static_only && !s->disassemble)
         return rf_fail(err, RF_ERROR_ARGUMENT,
                        "--amd: found it without --static or --disassemble, wanted one of them");
-    if (s->amd && s->device)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "--amd: found it beside --device, wanted one of them");
-    if (s->synthetic && s->model)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "--synthetic: found it beside --model, wanted one of them");
-    return RF_OK;
+    return refuse_pairs(pairs, sizeof pairs / sizeof *pairs, err);
 }
 
 /* The forwards that these settings would take. */
