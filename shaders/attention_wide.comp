@@ -49,8 +49,8 @@ layout(push_constant, scalar) uniform Push { rf_push_attention push; };
 layout(buffer_reference, scalar, buffer_reference_align = 8) readonly buffer KvQuads { ACT4 x[]; };
 
 const uint QUADS = HEAD_DIM / 4;
+const uint LINES = GROUP * ROWS; // at most
 const uint MOST_SUMS = 16; // registers for sums
-const uint MOST_LINES = 8;
 const uint STRIDE = RF_SPLIT_KEYS + 16; // of a line's weights; a vector of them may reach past the last key
 const uint TOP = STRIDE - 2, SUM = STRIDE - 1; // and what a line's softmax was made with
 #ifdef ACT_F16
@@ -60,7 +60,7 @@ const uint QUAD_BYTES = 16;
 #endif
 
 // [line][key of the split]: score, then exp(score - top).
-shared float weights[GROUP * ROWS * STRIDE];
+shared float weights[LINES * STRIDE];
 
 uint lane;
 bool is_lane[16], is_component[4]; // lane == j; lane % 4 == j
@@ -89,18 +89,11 @@ uint vector_quads()
     return lanes() / 4;
 }
 
-// Lines whose scores are made at a time, of `lines`.
-uint score_lines(const uint lines)
-{
-    return lines <= 4 ? lines : (lines + 1) / 2;
-}
+// Lines whose scores are made at a time.
+const uint SCORE_LINES = LINES <= 4 ? LINES : (LINES + 1) / 2;
 
 // Vectors of keys at a time; four of them are as many keys as there are lanes.
-uint score_vectors(const uint lines)
-{
-    uint most = MOST_SUMS / score_lines(lines);
-    return most >= 16 ? 16 : most >= 8 ? 8 : 4;
-}
+const uint SCORE_VECTORS = SCORE_LINES <= 1 ? 16 : SCORE_LINES <= 2 ? 8 : 4;
 
 // Quads of K a step, so that the loop's own work does not count.
 uint score_step()
@@ -108,16 +101,16 @@ uint score_step()
     return HEAD_DIM % 32 == 0 ? 8 : 2;
 }
 
+// Keys of V a step.
+const uint VALUE_STEP = 8;
+
 // Two lines share a load of V, which a core has twice as many of as of multiplications; more lines would make
 // more broadcasts.
-uint value_lines(const uint lines)
-{
-    return min(lines, 2);
-}
+const uint VALUE_LINES = LINES < 2 ? 1 : 2;
 
-uint value_vectors(const uint lines)
+uint value_vectors()
 {
-    return min(MOST_SUMS / value_lines(lines), (HEAD_DIM + lanes() - 1) / lanes());
+    return min(MOST_SUMS / VALUE_LINES, (HEAD_DIM + lanes() - 1) / lanes());
 }
 
 // A run of keys: `count` of them from key t on, in virtual rows from `page_row` of the page at `kv` on.
@@ -129,7 +122,7 @@ struct run {
 // Rows m, m + 1, ... of a segment: row `m + i` sees i keys more than the first.
 struct tile {
     rf_row row; // the first
-    uint m, rows;
+    uint m, rows, lines;
     uint first, end; // keys of the split, those of the last row
     uint k_first;    // quads of the kv head in a page
     uint head_first, heads;
@@ -214,15 +207,14 @@ float add_fours(float a, float b, float c, float d)
 
 // score[l][v]: over the lane's dimensions, of line `first_line + l` and key `v * vector_quads() + lane / 4`
 // from key i of the run on. Lanes past the run read the rows behind it, or what is behind the page's K.
-void multiply_keys(tile t, run r, uint i, const uint lines, uint first_line, out float score[MOST_SUMS])
+void multiply_keys(tile t, run r, uint i, uint first_line, out float score[MOST_SUMS])
 {
-    const uint count = score_lines(lines), vectors = score_vectors(lines);
-    uint64_t q_at[MOST_LINES];
+    uint64_t q_at[SCORE_LINES];
     [[unroll]] for (uint s = 0; s < MOST_SUMS; s++) {
         score[s] = 0.0;
     }
-    [[unroll]] for (uint l = 0; l < count; l++) {
-        uint line = min(first_line + l, lines - 1);
+    [[unroll]] for (uint l = 0; l < SCORE_LINES; l++) {
+        uint line = min(first_line + l, t.lines - 1);
         uint q_row = (t.m + line_row(t, line)) * (push.heads + 2 * push.kv_heads);
         q_at[l] = qkv_address + uint64_t((q_row + line_head(t, line)) * QUADS) * 16;
     }
@@ -230,14 +222,14 @@ void multiply_keys(tile t, run r, uint i, const uint lines, uint first_line, out
     for (uint d = 0; d < QUADS; d += score_step()) {
         uint64_t k_from = k_at + uint64_t(d) * (RF_PAGE_ROWS * QUAD_BYTES), q_from = uint64_t(d) * 16;
         [[unroll]] for (uint u = 0; u < score_step(); u++) {
-            float q[MOST_LINES];
-            [[unroll]] for (uint l = 0; l < count; l++) {
+            float q[SCORE_LINES];
+            [[unroll]] for (uint l = 0; l < SCORE_LINES; l++) {
                 q[l] = load_query(q_at[l] + q_from, u);
             }
-            [[unroll]] for (uint v = 0; v < vectors; v++) {
+            [[unroll]] for (uint v = 0; v < SCORE_VECTORS; v++) {
                 float k = load_keys(k_from, u * RF_PAGE_ROWS + v * vector_quads());
-                [[unroll]] for (uint l = 0; l < count; l++) {
-                    score[l * vectors + v] += q[l] * k;
+                [[unroll]] for (uint l = 0; l < SCORE_LINES; l++) {
+                    score[l * SCORE_VECTORS + v] += q[l] * k;
                 }
             }
         }
@@ -246,23 +238,21 @@ void multiply_keys(tile t, run r, uint i, const uint lines, uint first_line, out
 
 // Scores of a block of keys from key i of the run on to weights[..][at + i..]; top[line]: the lane's largest
 // of the keys that the line's row sees.
-void score_block(tile t, run r, uint i, uint at, const uint lines, uint first_line,
-                 inout float top[MOST_LINES])
+void score_block(tile t, run r, uint i, uint at, uint first_line, inout float top[LINES])
 {
-    const uint count = score_lines(lines), vectors = score_vectors(lines);
     float score[MOST_SUMS];
-    multiply_keys(t, r, i, lines, first_line, score);
+    multiply_keys(t, r, i, first_line, score);
     uint first_keys = row_keys(t.row) - t.first;
-    [[unroll]] for (uint l = 0; l < count; l++) {
-        uint line = min(first_line + l, lines - 1);
-        [[unroll]] for (uint v = 0; v < vectors; v += 4) {
-            uint s = l * vectors + v, key = i + (v + lane % 4) * vector_quads() + lane / 4;
+    [[unroll]] for (uint l = 0; l < SCORE_LINES; l++) {
+        uint line = min(first_line + l, t.lines - 1);
+        [[unroll]] for (uint v = 0; v < SCORE_VECTORS; v += 4) {
+            uint s = l * SCORE_VECTORS + v, key = i + (v + lane % 4) * vector_quads() + lane / 4;
             float sum = add_fours(score[s], score[s + 1], score[s + 2], score[s + 3]) * push.scale;
             if (key < r.count) {
                 weights[line * STRIDE + at + key] = sum;
                 bool seen = int(at + key) < int(first_keys) + int(line_row(t, line));
-                [[unroll]] for (uint first = 0; first < lines; first += count) {
-                    if (first + l < lines) {
+                [[unroll]] for (uint first = 0; first < LINES; first += SCORE_LINES) {
+                    if (first + l < LINES) {
                         float own = seen && first == first_line ? sum : LOWEST;
                         top[first + l] = max(top[first + l], own);
                     }
@@ -272,63 +262,62 @@ void score_block(tile t, run r, uint i, uint at, const uint lines, uint first_li
     }
 }
 
-void make_scores(tile t, const uint lines, inout float top[MOST_LINES])
+void make_scores(tile t)
 {
+    float top[LINES];
+    [[unroll]] for (uint line = 0; line < LINES; line++) {
+        top[line] = LOWEST;
+    }
     for (uint key = t.first; key < t.end;) {
         run r = find_run(t, key);
-        for (uint i = 0; i < r.count; i += score_vectors(lines) * vector_quads()) {
-            for (uint first_line = 0; first_line < lines; first_line += score_lines(lines)) {
-                score_block(t, r, i, key - t.first, lines, first_line, top);
+        for (uint i = 0; i < r.count; i += SCORE_VECTORS * vector_quads()) {
+            for (uint first_line = 0; first_line < t.lines; first_line += SCORE_LINES) {
+                score_block(t, r, i, key - t.first, first_line, top);
             }
         }
         key += r.count;
     }
+    [[unroll]] for (uint line = 0; line < LINES; line++) {
+        weights[line * STRIDE + TOP] = subgroupMax(top[line]);
+    }
 }
 
-// Scores become exp(score - top), and 0 behind the last key that a line's row sees.
-void make_weights(tile t, const uint lines, float top[MOST_LINES])
+// Scores become exp(score - top), and 0 behind the last key that a line's row sees. A line at a time: all of
+// them side by side made the machine code half as large again, which every start pays for (SPEED.md).
+void make_weights(tile t)
 {
     uint keys = t.end - t.first, first_keys = row_keys(t.row) - t.first;
-    float sum[MOST_LINES];
-    [[unroll]] for (uint line = 0; line < lines; line++) {
-        top[line] = subgroupMax(top[line]);
-        sum[line] = 0.0;
-    }
-    for (uint i = lane; i < keys; i += lanes()) {
-        [[unroll]] for (uint line = 0; line < lines; line++) {
-            bool seen = int(i) < int(first_keys) + int(line_row(t, line));
-            float weight = seen ? exp(weights[line * STRIDE + i] - top[line]) : 0.0;
-            weights[line * STRIDE + i] = weight;
-            sum[line] += weight;
+    for (uint line = 0; line < t.lines; line++) {
+        uint base = line * STRIDE;
+        int row_end = int(first_keys) + int(line_row(t, line));
+        float top = weights[line * STRIDE + TOP], sum = 0.0;
+        for (uint i = lane; i < keys; i += lanes()) {
+            bool seen = int(i) < row_end;
+            float weight = seen ? exp(weights[base + i] - top) : 0.0;
+            weights[base + i] = weight;
+            sum += weight;
         }
-    }
-    [[unroll]] for (uint line = 0; line < lines; line++) {
-        weights[line * STRIDE + TOP] = top[line];
-        weights[line * STRIDE + SUM] = subgroupAdd(sum[line]);
+        weights[line * STRIDE + SUM] = subgroupAdd(sum);
     }
 }
 
-// acc[l][v] += weight times value of the keys i.. of the run, one a lane.
-void add_values(tile t, run r, uint i, uint at, const uint lines, uint first_line, uint quad,
-                inout float acc[MOST_SUMS])
+// acc[l][v] += weight times value of VALUE_STEP keys from key i of the run on.
+void add_values(tile t, run r, uint i, uint at, uint first_line, uint quad, inout float acc[MOST_SUMS])
 {
-    const uint count = value_lines(lines), vectors = value_vectors(lines);
-    const bool past = HEAD_DIM % (vectors * lanes()) != 0;
-    float w[MOST_LINES], one[MOST_LINES];
-    [[unroll]] for (uint l = 0; l < count; l++) {
-        uint own = min(first_line + l, lines - 1) * STRIDE + min(at + i, RF_SPLIT_KEYS - 1) + lane;
-        w[l] = i + lane < r.count ? weights[own] : 0.0;
-    }
+    const bool past = HEAD_DIM % (value_vectors() * lanes()) != 0;
     uint64_t v_at = r.kv + uint64_t(t.k_first + (RF_PAGE_ROWS + r.page_row) * QUADS + quad) * QUAD_BYTES;
-    [[unroll]] for (uint j = 0; j < lanes(); j++) {
-        uint64_t row_at = v_at + uint64_t(min(i + j, r.count - 1)) * (QUADS * QUAD_BYTES);
-        [[unroll]] for (uint l = 0; l < count; l++) {
-            one[l] = subgroupBroadcast(w[l], j);
+    [[unroll]] for (uint j = 0; j < VALUE_STEP; j++) {
+        uint key = min(i + j, r.count - 1);
+        uint64_t row_at = v_at + uint64_t(key) * (QUADS * QUAD_BYTES);
+        float one[VALUE_LINES];
+        [[unroll]] for (uint l = 0; l < VALUE_LINES; l++) {
+            float weight = weights[min(first_line + l, t.lines - 1) * STRIDE + at + key];
+            one[l] = i + j < r.count ? weight : 0.0;
         }
-        [[unroll]] for (uint v = 0; v < vectors; v++) {
+        [[unroll]] for (uint v = 0; v < value_vectors(); v++) {
             float value = load_values(row_at, quad, v * vector_quads(), past);
-            [[unroll]] for (uint l = 0; l < count; l++) {
-                acc[l * vectors + v] += one[l] * value;
+            [[unroll]] for (uint l = 0; l < VALUE_LINES; l++) {
+                acc[l * value_vectors() + v] += one[l] * value;
             }
         }
     }
@@ -355,41 +344,36 @@ void write_number(tile t, uint line, uint d, float value)
 }
 
 // The lines from `first_line` on, from quad `quad` of their heads on.
-void make_values(tile t, const uint lines, uint first_line, uint quad)
+void make_values(tile t, uint first_line, uint quad)
 {
-    const uint count = value_lines(lines), vectors = value_vectors(lines);
     float acc[MOST_SUMS];
     [[unroll]] for (uint s = 0; s < MOST_SUMS; s++) {
         acc[s] = 0.0;
     }
     for (uint key = t.first; key < t.end;) {
         run r = find_run(t, key);
-        for (uint i = 0; i < r.count; i += lanes()) {
-            add_values(t, r, i, key - t.first, lines, first_line, quad, acc);
+        for (uint i = 0; i < r.count; i += VALUE_STEP) {
+            add_values(t, r, i, key - t.first, first_line, quad, acc);
         }
         key += r.count;
     }
-    [[unroll]] for (uint l = 0; l < count; l++) {
-        [[unroll]] for (uint v = 0; v < vectors; v++) {
+    [[unroll]] for (uint l = 0; l < VALUE_LINES; l++) {
+        [[unroll]] for (uint v = 0; v < value_vectors(); v++) {
             uint d = 4 * quad + v * lanes() + lane;
-            write_number(t, min(first_line + l, lines - 1), d, acc[l * vectors + v]);
+            write_number(t, min(first_line + l, t.lines - 1), d, acc[l * value_vectors() + v]);
         }
     }
 }
 
-void attend(tile t, const uint lines)
+void attend(tile t)
 {
-    float top[MOST_LINES];
-    [[unroll]] for (uint line = 0; line < lines; line++) {
-        top[line] = LOWEST;
-    }
-    make_scores(t, lines, top);
+    make_scores(t);
     subgroupMemoryBarrierShared();
-    make_weights(t, lines, top);
+    make_weights(t);
     subgroupMemoryBarrierShared();
-    for (uint quad = 0; quad < QUADS; quad += value_vectors(lines) * vector_quads()) {
-        for (uint first_line = 0; first_line < lines; first_line += value_lines(lines)) {
-            make_values(t, lines, first_line, quad);
+    for (uint quad = 0; quad < QUADS; quad += value_vectors() * vector_quads()) {
+        for (uint first_line = 0; first_line < t.lines; first_line += VALUE_LINES) {
+            make_values(t, first_line, quad);
         }
     }
 }
@@ -443,9 +427,6 @@ void main()
     t.head_first = kv_head * group + group_first;
     t.heads = min(GROUP, group - group_first);
     t.k_first = (push.layer * push.kv_heads + kv_head) * 2 * RF_PAGE_ROWS * QUADS;
-    if (ROWS > 1 && t.rows > 1) {
-        attend(t, ROWS * GROUP);
-    } else {
-        attend(t, GROUP);
-    }
+    t.lines = t.rows * GROUP;
+    attend(t);
 }
