@@ -69,6 +69,7 @@ enum rf_status context_open(rf_context **out, const struct settings *settings, s
         .validation = settings->validate,
         .debug_labels = settings->labels,
         .capture_step = settings->capture_round.given ? (uint32_t)settings->capture_round.value + 1 : 0,
+        .counters = settings->counters,
         .log = on_log,
     };
     enum rf_capture capture = settings->disassemble   ? RF_CAPTURE_ALL

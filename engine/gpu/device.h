@@ -72,6 +72,7 @@ struct rf_gpu_desc {
     uint32_t submission_ms;
     bool debug_checks, validation, debug_labels;
     uint32_t capture_step;
+    const char *counters;
     /* A device that compiles kernels to be looked at (capture.h), and nothing else: spans have sizes, but there
      * is no memory behind them, and nothing can be submitted. So it needs no hardware. Its pipelines are made
      * with other flags than those that run, so it neither reads nor writes their cache file. */

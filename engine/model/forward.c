@@ -201,12 +201,13 @@ static uint32_t bucket_of(uint32_t rows)
     return b;
 }
 
+/* most: dispatches and copies, where the forward is marked. */
 static enum rf_status begin_cmd(const struct rf_forward *f, struct rf_cmd **cmd, const char *label,
-                                const struct rf_op_note *notes, struct rf_error *err)
+                                const struct rf_op_note *notes, uint32_t most, struct rf_error *err)
 {
     enum rf_status status = rf_cmd_begin(cmd, f->gpu, label, err);
     if (!status)
-        status = rf_cmd_mark(*cmd, f->marking, err);
+        status = rf_cmd_mark(*cmd, f->marking, most, err);
     if (!status)
         rf_cmd_set_notes(*cmd, notes);
     return status;
@@ -246,7 +247,7 @@ static enum rf_status record_gather(struct rf_forward *f, struct forward_variant
     struct rf_cmd **cmd = &variant->gather[pass];
     variant->gather_note = (struct rf_op_note){
         .op = "rows gather", .layer = -1, .begins_pass = true, .work = rf_work_gather(variant->grid_count)};
-    status = begin_cmd(f, cmd, "gather", &variant->gather_note, err);
+    status = begin_cmd(f, cmd, "gather", &variant->gather_note, 2, err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     /* Slot shaders lay rows that the host never sees, and what a dispatch has to do is counted from them. */
@@ -321,7 +322,7 @@ static enum rf_status record_parts(struct rf_forward *f, struct forward_variant 
     if (!variant->parts)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u parts of a forward", wanted);
     struct rf_cmd **cmd = variant->parts;
-    enum rf_status status = begin_cmd(f, cmd, "forward", variant->notes, err);
+    enum rf_status status = begin_cmd(f, cmd, "forward", variant->notes, plan->op_count, err);
     variant->part_count = 1;
     for (uint32_t i = 0; !status && i < plan->op_count; i++) {
         struct forward_op *op = &plan->ops[i];
@@ -515,7 +516,7 @@ enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which,
         .access_count = 3,
         .accesses = {{s->seqs, RF_READ}, {s->active, RF_READ}, {s->sessions, RF_READ_WRITE}}};
     f->slot_notes[which] = (struct rf_op_note){.op = shader, .layer = -1, .work = rf_work_slots()};
-    status = begin_cmd(f, cmd, shader, &f->slot_notes[which], err);
+    status = begin_cmd(f, cmd, shader, &f->slot_notes[which], 1, err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     if (!status)
@@ -550,7 +551,7 @@ static enum rf_status record_commit(struct rf_forward *f, uint32_t seq, struct r
         .accesses = {{s->seqs, RF_READ}, {s->sessions, RF_READ}, {s->pages, RF_READ_WRITE}}};
     f->commit_note =
         (struct rf_op_note){.op = "kv_commit", .layer = -1, .commits = true, .work = rf_work_kv_commit(f)};
-    status = begin_cmd(f, cmd, "kv_commit", &f->commit_note, err);
+    status = begin_cmd(f, cmd, "kv_commit", &f->commit_note, 1, err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     if (!status)

@@ -4,6 +4,7 @@
 
 #include "apps/refusion/options.h"
 #include "apps/refusion/profile/aggregate.h"
+#include "engine/gpu/counters.h"
 
 #include <cjson/cJSON.h>
 
@@ -18,6 +19,7 @@ struct profile_report {
     struct rf_bench_ceilings ceilings;
     uint32_t prompt_tokens;
     struct profile_step off, free, serial; /* zero: not run */
+    const struct rf_counter *counters;     /* [profile.counter_count] */
 };
 
 /* Why the free-running span and the serialised sum differ, with this profile's figures. */
@@ -33,6 +35,21 @@ enum rf_status profile_print_csv(const struct profile_report *report, struct rf_
 /* profile_json.c. `trace`: with sampled dispatches of the first free run, as the page draws them. */
 enum rf_status profile_to_json(cJSON **out, const struct profile_report *report, bool trace,
                                struct rf_error *err);
+
+/* counters.c: what hardware counters told of a kernel (and layer), the mean over the dispatches of its calls. */
+struct profile_counted {
+    int kernel, layer, phase; /* as in struct profile_sum */
+    uint64_t calls;           /* of one run */
+    double seconds;           /* a call, while they were counted */
+    double *values;           /* [profile.counter_count]; a call's; of rates weighted with the calls' times */
+};
+/* In the order of seconds in all calls. */
+enum rf_status profile_count_up(struct profile_counted **out, uint32_t *count,
+                                const struct profile_report *report, unsigned keys, struct rf_error *err);
+void profile_counted_free(struct profile_counted *items, uint32_t count);
+enum rf_status profile_print_counters(const struct profile_report *report, struct rf_error *err);
+enum rf_status profile_counters_json(cJSON *object, const struct profile_report *report,
+                                     struct rf_error *err);
 
 /* timeline.c: Chrome's trace format. */
 enum rf_status profile_write_timeline(const struct profile_report *report, const char *path,

@@ -522,6 +522,7 @@ static enum rf_status check_options(const struct settings *s, struct rf_error *e
         {s->timeline, mode, "timeline"},
         {s->html, mode, "html"},
         {s->labels, mode, "labels"},
+        {s->counters, mode, "counters"},
         {s->capture_round.given, mode, "capture-round"},
         {s->csv, mode, "csv"},
         {s->runs.given, mode, "runs"},

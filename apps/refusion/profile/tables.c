@@ -73,7 +73,7 @@ static void print_head(const struct profile_report *r)
            "record ms", "submit ms", "wait ms", "read ms", "tokens", "rounds", "forwards", "tok/fwd");
     for (uint32_t i = 0; i < r->profile->run_count; i++) {
         const struct profile_run *run = &r->profile->runs[i];
-        static const char *const names[] = {"no profile", "free", "serialised", "host only"};
+        static const char *const names[] = {"no profile", "free", "serialised", "host only", "counters"};
         printf("%-12s %10.3f %10.3f %10.3f %10.3f %10.3f %10.3f %8u %7u %9" PRIu64 " %9.2f\n",
                names[run->mode], run->seconds * 1e3, run->span * 1e3, run->record * 1e3, run->submit * 1e3,
                run->wait * 1e3, run->read * 1e3, run->tokens, run->rounds, run->forwards,
@@ -190,6 +190,8 @@ enum rf_status profile_print_tables(const struct profile_report *r, struct rf_er
             status = print_sums(r, BY_PHASE, "phase", 12, err);
         if (!status)
             status = print_sums(r, BY_LAYER, "layer", 12, err);
+        if (!status)
+            status = profile_print_counters(r, err);
         if (!status)
             print_costliest(r);
     }
