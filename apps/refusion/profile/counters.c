@@ -1,12 +1,13 @@
 /* Hardware counters (--counters): those that the device has, and what they told of each kernel. */
-#include "apps/refusion/interrupt.h"
 #include "apps/refusion/json_out.h"
+#include "apps/refusion/profile/amd.h"
 #include "apps/refusion/profile/report.h"
 #include "apps/refusion/program.h"
 
 #include "engine/context.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,24 +74,26 @@ static void print_list(const struct rf_counter_list *list)
 static enum rf_status check_options(const struct settings *s, struct rf_error *err)
 {
     const struct option_pair pairs[] = {
-        {s->csv, "counters", "csv"},
-        {s->timeline, "counters", "timeline"},
-        {s->html, "counters", "html"},
-        {s->runs.given, "counters", "runs"},
-        {s->model, "counters", "model"},
-        {s->synthetic, "counters", "synthetic"},
-        {s->prompt, "counters", "prompt"},
-        {s->tokens, "counters", "tokens"},
-        {s->labels, "counters", "labels"},
-        {s->capture_round.given, "counters", "capture-round"},
-        {s->compare, "counters", "compare"},
-        {s->limit.given, "counters", "limit"},
-        {s->absolute, "counters", "absolute"},
-        {s->no_ceilings, "counters", "no-ceilings"},
-        {s->shader_dir, "counters", "shader-dir"},
+        {s->csv, "counters without a name", "csv"},
+        {s->timeline, "counters without a name", "timeline"},
+        {s->html, "counters without a name", "html"},
+        {s->runs.given, "counters without a name", "runs"},
+        {s->model, "counters without a name", "model"},
+        {s->synthetic, "counters without a name", "synthetic"},
+        {s->prompt, "counters without a name", "prompt"},
+        {s->tokens, "counters without a name", "tokens"},
+        {s->labels, "counters without a name", "labels"},
+        {s->capture_round.given, "counters without a name", "capture-round"},
+        {s->compare, "counters without a name", "compare"},
+        {s->limit.given, "counters without a name", "limit"},
+        {s->absolute, "counters without a name", "absolute"},
+        {s->no_ceilings, "counters without a name", "no-ceilings"},
+        {s->shader_dir, "counters without a name", "shader-dir"},
+        {s->static_only, "counters", "static"},
+        {s->disassemble, "counters", "disassemble"},
+        {s->amd && s->device, "amd", "device"},
     };
-    enum rf_status status = refuse_pairs(pairs, sizeof pairs / sizeof *pairs, err);
-    return status ? rf_fail_within(err, status, "without a name, which lists counters") : RF_OK;
+    return refuse_pairs(pairs, sizeof pairs / sizeof *pairs, err);
 }
 
 int profile_list_counters(const struct settings *settings)
@@ -98,8 +101,11 @@ int profile_list_counters(const struct settings *settings)
     struct rf_error err = {0};
     struct rf_counter_list list = {0};
     enum rf_status status = check_options(settings, &err);
+    if (!status && settings->amd)
+        status = amd_prepare(settings->amd, &err);
     if (!status)
-        status = rf_context_list_counters(&list, settings->device, settings->disable, &err);
+        status = rf_context_list_counters(&list, settings->amd ? "RADV" : settings->device, settings->disable,
+                                          &err);
     if (!status && settings->json)
         status = print_list_json(&list, &err);
     else if (!status)
@@ -200,6 +206,15 @@ void profile_counted_free(struct profile_counted *items, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         free(items[i].values);
     free(items);
+}
+
+const struct profile_counted *profile_find_counted(const struct profile_counted *items, uint32_t count,
+                                                   const struct profile_sum *sum)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (items[i].kernel == sum->kernel && items[i].layer == sum->layer && items[i].phase == sum->phase)
+            return &items[i];
+    return NULL;
 }
 
 static int column_width(const struct rf_counter *counter)

@@ -350,14 +350,15 @@ int command_profile(const struct settings *settings)
 {
     struct rf_error err = {0};
     struct profiling p = {.settings = settings};
+    bool lists = settings->counters && !settings->counters[0] && !settings->text;
+    if (lists)
+        return profile_list_counters(settings);
     if (settings->static_only || settings->disassemble || settings->amd)
         return profile_static(settings);
     if (check_comparison(settings, &err))
         return complain_error(&err);
     if (settings->compare)
         return profile_compare(settings);
-    if (settings->counters && !settings->counters[0] && !settings->text)
-        return profile_list_counters(settings);
     if (settings->text) {
         complain("profile: found the argument \"%s\", wanted none without --compare", settings->text);
         return STATUS_USAGE;

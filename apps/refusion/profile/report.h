@@ -46,7 +46,11 @@ struct profile_counted {
 /* In the order of seconds in all calls. */
 enum rf_status profile_count_up(struct profile_counted **out, uint32_t *count,
                                 const struct profile_report *report, unsigned keys, struct rf_error *err);
+/* NULL: it was not counted. */
+const struct profile_counted *profile_find_counted(const struct profile_counted *items, uint32_t count,
+                                                   const struct profile_sum *sum);
 void profile_counted_free(struct profile_counted *items, uint32_t count);
+/* Nothing where nothing was counted. */
 enum rf_status profile_print_counters(const struct profile_report *report, struct rf_error *err);
 enum rf_status profile_counters_json(cJSON *object, const struct profile_report *report,
                                      struct rf_error *err);
