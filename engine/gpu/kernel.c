@@ -38,6 +38,7 @@ struct batch {
     struct job *jobs;
     size_t count;
     atomic_size_t next;
+    bool (*stopped)(void); /* NULL: never */
 };
 
 const char *rf_kernel_name(const struct rf_kernel *kernel)
@@ -349,13 +350,28 @@ static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id
 
 /* ---- Batches ---------------------------------------------------------------------------------------- */
 
+static bool same_id(const struct rf_kernel *kernel, const struct rf_kernel_id *id)
+{
+    return kernel->subgroup_size == id->subgroup_size && kernel->spec_count == id->spec_count &&
+           memcmp(kernel->specs, id->specs, id->spec_count * sizeof id->specs[0]) == 0 &&
+           strcmp(kernel->name, id->shader) == 0;
+}
+
 static bool same_kernel(const struct rf_gpu *gpu, const struct rf_kernel *kernel,
                         const struct rf_kernel_id *id)
 {
-    return kernel->builtin == gpu->builtin_only && kernel->subgroup_size == id->subgroup_size &&
-           kernel->spec_count == id->spec_count &&
-           memcmp(kernel->specs, id->specs, id->spec_count * sizeof id->specs[0]) == 0 &&
-           strcmp(kernel->name, id->shader) == 0;
+    return kernel->builtin == gpu->builtin_only && same_id(kernel, id);
+}
+
+uint64_t rf_kernel_dispatches(struct rf_gpu *gpu, const struct rf_kernel_id *id)
+{
+    uint64_t count = 0;
+    pthread_mutex_lock(&gpu->kernel_mutex);
+    for (const struct rf_kernel *kernel = gpu->kernels; kernel; kernel = kernel->next)
+        if (same_id(kernel, id))
+            count += atomic_load(&kernel->dispatches);
+    pthread_mutex_unlock(&gpu->kernel_mutex);
+    return count;
 }
 
 static void *work(void *user)
@@ -366,7 +382,10 @@ static void *work(void *user)
         if (index >= batch->count)
             return NULL;
         struct job *job = &batch->jobs[index];
-        job->status = build_kernel(batch->gpu, job->id, job->kernel, &job->err);
+        if (batch->stopped && batch->stopped())
+            job->status = rf_fail(&job->err, RF_ERROR_CANCELLED, "interrupted while shaders were compiled");
+        else
+            job->status = build_kernel(batch->gpu, job->id, job->kernel, &job->err);
     }
 }
 
@@ -464,9 +483,15 @@ static enum rf_status keep_batch(struct batch *batch, enum rf_status status, str
 enum rf_status rf_kernels_get(struct rf_gpu *gpu, const struct rf_kernel_id *ids, size_t count,
                               struct rf_kernel **out, struct rf_error *err)
 {
+    return rf_kernels_get_until(gpu, ids, count, out, NULL, err);
+}
+
+enum rf_status rf_kernels_get_until(struct rf_gpu *gpu, const struct rf_kernel_id *ids, size_t count,
+                                    struct rf_kernel **out, bool (*stopped)(void), struct rf_error *err)
+{
     if (!count)
         return RF_OK;
-    struct batch batch = {.gpu = gpu, .jobs = calloc(count, sizeof *batch.jobs)};
+    struct batch batch = {.gpu = gpu, .jobs = calloc(count, sizeof *batch.jobs), .stopped = stopped};
     if (!batch.jobs)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for %zu kernels", count);
     pthread_mutex_lock(&gpu->kernel_mutex);

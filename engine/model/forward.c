@@ -666,21 +666,53 @@ static enum rf_status list_use(struct rf_kernel_list *list, const struct rf_kern
 
 _Static_assert(RF_ALL_BUCKETS == (1 << FORWARD_BUCKETS) - 1, "one bit a bucket");
 
+static enum rf_status list_forward(struct rf_forward *f, uint32_t bucket, uint32_t flags,
+                                   struct rf_kernel_list *list, struct rf_error *err)
+{
+    struct forward_plan plan;
+    enum rf_status status = make_plan(f, bucket, flags, &plan, err);
+    for (uint32_t i = 0; !status && i < plan.op_count; i++)
+        status = list_use(list, &plan.ops[i].kernel, plan.ops[i].note.op, 1u << bucket, err);
+    free(plan.ops);
+    return status;
+}
+
+/* Slot shaders and the commit. */
+static enum rf_status list_beside(struct rf_forward *f, bool only_run, struct rf_kernel_list *list,
+                                  struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    for (uint32_t i = 0; !status && i <= RF_SLOT_SHADERS; i++) {
+        const bool commit = i == RF_SLOT_SHADERS;
+        const struct rf_kernel_id id = {.shader = commit ? commit_shader(f) : slot_shaders[i]};
+        if (!only_run || rf_kernel_dispatches(f->gpu, &id))
+            status = list_use(list, &id, commit ? "kv_commit" : slot_shaders[i], 0, err);
+    }
+    return status;
+}
+
 enum rf_status rf_forward_list(struct rf_forward *f, uint32_t flags, struct rf_kernel_list *list,
                                struct rf_error *err)
 {
     enum rf_status status =
         list_use(list, &(struct rf_kernel_id){.shader = gather_shader}, "rows gather", RF_ALL_BUCKETS, err);
-    for (uint32_t b = 0; !status && b < FORWARD_BUCKETS; b++) {
-        struct forward_plan plan;
-        status = make_plan(f, b, flags, &plan, err);
-        for (uint32_t i = 0; !status && i < plan.op_count; i++)
-            status = list_use(list, &plan.ops[i].kernel, plan.ops[i].note.op, 1u << b, err);
-        free(plan.ops);
-    }
-    for (uint32_t i = 0; !status && i < RF_SLOT_SHADERS; i++)
-        status = list_use(list, &(struct rf_kernel_id){.shader = slot_shaders[i]}, slot_shaders[i], 0, err);
-    if (!status)
-        status = list_use(list, &(struct rf_kernel_id){.shader = commit_shader(f)}, "kv_commit", 0, err);
-    return status;
+    for (uint32_t b = 0; !status && b < FORWARD_BUCKETS; b++)
+        status = list_forward(f, b, flags, list, err);
+    return status ? status : list_beside(f, false, list, err);
+}
+
+enum rf_status rf_forward_list_recorded(struct rf_forward *f, struct rf_kernel_list *list,
+                                        struct rf_error *err)
+{
+    const struct rf_kernel_id gather = {.shader = gather_shader};
+    enum rf_status status = RF_OK;
+    for (uint32_t b = 0; !status && b < FORWARD_BUCKETS; b++)
+        for (uint32_t flags = 0; !status && flags < RF_FORWARD_VARIANTS; flags++) {
+            if (!f->variants[b][flags].cost) /* outlives its recording */
+                continue;
+            status = list_use(list, &gather, "rows gather", 1u << b, err);
+            if (!status)
+                status = list_forward(f, b, flags, list, err);
+        }
+    return status ? status : list_beside(f, true, list, err);
 }

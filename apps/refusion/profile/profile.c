@@ -231,12 +231,19 @@ static enum rf_status report(struct profiling *p, struct rf_error *err)
     report.counters = rf_gpu_counters(rf_context_gpu(p->engine.context), &(uint32_t){0});
     rf_context_device(p->engine.context, &report.device);
     rf_model_get_info(p->engine.model, &report.model);
+    /* A profile that took minutes is not lost for want of this. */
+    cJSON *pipelines = NULL;
+    struct rf_error reason;
+    if ((s->json || s->html) && profile_pipelines(&pipelines, s, &p->engine, &reason))
+        complain("warning: what the driver made of the pipelines is left out: %s", reason.message);
+    report.pipelines = pipelines;
     enum rf_status status = print(p, &report, err);
     fflush(stdout);
     if (!status && s->timeline)
         status = profile_write_timeline(&report, s->timeline, err);
     if (!status && s->html)
         status = write_page(p, &report, err);
+    cJSON_Delete(pipelines);
     return status;
 }
 

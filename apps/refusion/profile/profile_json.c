@@ -373,6 +373,8 @@ enum rf_status profile_to_json(cJSON **out, const struct profile_report *r, bool
         return status;
     }
     cJSON_AddItemToObject(object, "costliest", costliest_json(r));
+    cJSON_AddItemToObject(object, "pipelines",
+                          r->pipelines ? cJSON_Duplicate(r->pipelines, true) : cJSON_CreateArray());
     cJSON *submissions = cJSON_AddArrayToObject(object, "submissions");
     for (uint32_t i = 0; run && i < run->count; i++)
         cJSON_AddItemToArray(submissions, submission_json(&p->submissions[run->first + i], i, run->begin));

@@ -2,6 +2,7 @@
 #ifndef RF_APPS_PROFILE_REPORT_H
 #define RF_APPS_PROFILE_REPORT_H
 
+#include "apps/refusion/engine_open.h"
 #include "apps/refusion/options.h"
 #include "apps/refusion/profile/aggregate.h"
 #include "engine/gpu/counters.h"
@@ -20,6 +21,7 @@ struct profile_report {
     uint32_t prompt_tokens;
     struct profile_step off, free, serial; /* zero: not run */
     const struct rf_counter *counters;     /* [profile.counter_count] */
+    const cJSON *pipelines;                /* NULL: the device does not tell what it compiles */
 };
 
 /* Why the free-running span and the serialised sum differ, with this profile's figures. */
@@ -54,6 +56,11 @@ void profile_counted_free(struct profile_counted *items, uint32_t count);
 enum rf_status profile_print_counters(const struct profile_report *report, struct rf_error *err);
 enum rf_status profile_counters_json(cJSON *object, const struct profile_report *report,
                                      struct rf_error *err);
+
+/* static.c: what the driver's compiler made of the pipelines that have run, compiled once more on a device beside the
+ * engine's, whose pipelines and their cache stay as they are. *out is NULL where the device does not tell. */
+enum rf_status profile_pipelines(cJSON **out, const struct settings *settings, const struct engine *engine,
+                                 struct rf_error *err);
 
 /* timeline.c: Chrome's trace format. */
 enum rf_status profile_write_timeline(const struct profile_report *report, const char *path,
