@@ -37,10 +37,11 @@ enum rf_status rf_context_list_counters(struct rf_counter_list *out, const char 
 
 enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc *desc, struct rf_error *err)
 {
-    return rf_context_open(out, desc, RF_CAPTURE_NOTHING, err);
+    return rf_context_open(out, desc, RF_CAPTURE_NOTHING, NULL, 0, err);
 }
 
 enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *desc, enum rf_capture capture,
+                               const struct rf_shader_words *shaders, size_t shader_count,
                                struct rf_error *err)
 {
     static const struct rf_context_desc defaults;
@@ -59,6 +60,8 @@ enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *d
                               .debug_checks = desc->debug_checks,
                               .validation = desc->validation,
                               .capture = capture,
+                              .shaders = shaders,
+                              .shader_count = shader_count,
                               .debug_labels = desc->debug_labels,
                               .capture_step = desc->capture_step,
                               .counters = desc->counters,

@@ -440,6 +440,8 @@ enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc
     gpu->sink.user = desc->log_user;
     gpu->debug_checks = desc->debug_checks && !desc->capture;
     gpu->capture = desc->capture;
+    gpu->shaders = desc->shaders;
+    gpu->shader_count = desc->shader_count;
     gpu->labels.wanted = desc->debug_labels || desc->capture_step;
     gpu->labels.capture_frame = desc->capture_step;
     gpu->memory_limit = desc->memory_limit ? desc->memory_limit : UINT64_MAX;

@@ -60,6 +60,8 @@ struct rf_gpu {
     bool debug_checks;
     enum rf_capture capture;
     char *cache_dir, *shader_dir; /* NULL: none */
+    const struct rf_shader_words *shaders;
+    size_t shader_count;
 
     /* memory.c */
     uint64_t memory_limit; /* UINT64_MAX: none was set */
