@@ -115,7 +115,7 @@ class Compare(FileTest):
         result = self.compare(old, unlike)
         self.check_verdict(result, 0)
         limit = float(re.search(r"limit ([\d.]+) %", result.stdout).group(1))
-        self.assertAlmostEqual(limit, 100 * (math.exp(2.5 * 0.1) - 1), delta=5)
+        self.assertAlmostEqual(limit, 100 * (math.exp(3 * 0.1) - 1), delta=5)
         self.check_verdict(self.compare(old, slowed(unlike, 1.2, 12)), 0)
         self.check_verdict(self.compare(old, slowed(unlike, 2, 12)), 1)
 

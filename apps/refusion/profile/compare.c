@@ -20,7 +20,7 @@
 
 enum { DEFAULT_LIMIT = 10, LEAST_RUNS = 2 };
 static const double LEAST_SHARE = 0.005, LEAST_CHANGE = 0.01;
-static const double DEVIATIONS = 2.5, DEVIATION_OF_MEDIAN = 1.4826; /* of a normal distribution */
+static const double DEVIATIONS = 3.0, DEVIATION_OF_MEDIAN = 1.4826; /* of a normal distribution */
 
 struct kernel_times {
     const char *op, *shader, *phase;           /* of the JSON tree */
