@@ -19,8 +19,8 @@ enum { MOST_ARGUMENTS = 32, MOST_MESSAGE = 400 };
 
 enum { MOST_SHADERS = 4096 };
 
-/* Of this process, for the folder that was prepared. What is compiled is never in a file that has a name, so that nothing
- * stays behind whatever ends the program. */
+/* Of this process, for the folder that was prepared. What is compiled is never in a file that has a name, so that
+ * nothing stays behind whatever ends the program. */
 static const char *prepared;
 static bool replaced[MOST_SHADERS]; /* by index of rf_shader_blobs */
 static struct rf_shader_words compiled[MOST_SHADERS];

@@ -51,10 +51,14 @@ enum rf_status rf_model_profile(rf_model *model, enum rf_profile_mode mode, rf_p
                        "rf_model_profile: wanted counters, but rf_context_desc.counters named none");
     pthread_mutex_lock(&model->mutex);
     /* The lock comes before what is recorded under it and goes after it. */
+    const bool held = model->profile_mode == RF_PROFILE_COUNTERS;
     enum rf_status status = mode == RF_PROFILE_COUNTERS ? rf_gpu_hold_counters(model->gpu, true, err) : RF_OK;
+    const bool holds = mode == RF_PROFILE_COUNTERS && !status;
     if (!status && rf_forward_marking(model->forward) != markings[mode])
         status = rf_forward_set_marking(model->forward, markings[mode], err);
-    if (rf_forward_marking(model->forward) != RF_MARK_COUNTERS)
+    if (holds && status)
+        rf_gpu_hold_counters(model->gpu, false, NULL);
+    if (held)
         rf_gpu_hold_counters(model->gpu, false, NULL);
     model->profile_mode = status ? RF_PROFILE_OFF : mode;
     model->on_profile = on_record;

@@ -14,7 +14,7 @@ struct rf_counters {
     struct rf_counter chosen[MOST_COUNTERS];
     PFN_vkAcquireProfilingLockKHR acquire;
     PFN_vkReleaseProfilingLockKHR release;
-    bool held;
+    uint32_t holders; /* of the lock; guarded by queue_mutex */
 };
 
 /* ---- What there is ---------------------------------------------------------------------------------- */
@@ -249,29 +249,34 @@ const struct rf_counter *rf_gpu_counters(const struct rf_gpu *gpu, uint32_t *cou
     return gpu->counters ? gpu->counters->chosen : NULL;
 }
 
-enum rf_status rf_gpu_hold_counters(struct rf_gpu *gpu, bool hold, struct rf_error *err)
+static enum rf_status acquire(struct rf_gpu *gpu, struct rf_error *err)
 {
-    struct rf_counters *c = gpu->counters;
-    if (!c || c->held == hold)
-        return RF_OK;
-    if (!hold) {
-        c->release(gpu->device);
-        c->held = false;
-        return RF_OK;
-    }
     const VkAcquireProfilingLockInfoKHR info = {.sType = VK_STRUCTURE_TYPE_ACQUIRE_PROFILING_LOCK_INFO_KHR,
                                                 .timeout = LOCK_SECONDS * UINT64_C(1000000000)};
-    VkResult result = c->acquire(gpu->device, &info);
+    VkResult result = gpu->counters->acquire(gpu->device, &info);
     if (result == VK_TIMEOUT)
         return rf_fail(
             err, RF_ERROR_UNSUPPORTED,
             "counters: device %u (%s) did not grant its profiling lock within %d s: another program "
             "has it, or this user may not read counters",
             gpu->probe.info.index, gpu->probe.info.name, LOCK_SECONDS);
-    if (result != VK_SUCCESS)
-        return rf_vk_fail(err, result, "vkAcquireProfilingLockKHR");
-    c->held = true;
-    return RF_OK;
+    return result == VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkAcquireProfilingLockKHR");
+}
+
+enum rf_status rf_gpu_hold_counters(struct rf_gpu *gpu, bool hold, struct rf_error *err)
+{
+    struct rf_counters *c = gpu->counters;
+    enum rf_status status = RF_OK;
+    if (!c)
+        return RF_OK;
+    pthread_mutex_lock(&gpu->queue_mutex);
+    if (!hold && c->holders && --c->holders == 0)
+        c->release(gpu->device);
+    if (hold && c->holders == 0)
+        status = acquire(gpu, err);
+    c->holders += hold && !status;
+    pthread_mutex_unlock(&gpu->queue_mutex);
+    return status;
 }
 
 /* ---- Queries ---------------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
-/* Hardware counters, by VK_KHR_performance_query: those that the driver offers for the queue family that work runs on,
- * and those that were chosen when the device was made (rf_gpu_desc.counters), which command buffers marked with
- * RF_MARK_COUNTERS read for each of their dispatches. */
+/* Hardware counters, by VK_KHR_performance_query: those that the driver offers for the queue family that work runs
+ * on, and those that were chosen when the device was made (rf_gpu_desc.counters), which command buffers marked
+ * with RF_MARK_COUNTERS read for each of their dispatches. */
 #ifndef RF_GPU_COUNTERS_H
 #define RF_GPU_COUNTERS_H
 
@@ -30,9 +30,8 @@ enum rf_status rf_gpu_list_counters(struct rf_counter_list *out, const char *dev
                                     struct rf_error *err);
 /* In the order of rf_gpu_desc.counters; live as long as the device. NULL and 0: none were chosen. */
 const struct rf_counter *rf_gpu_counters(const struct rf_gpu *gpu, uint32_t *count);
-/* Takes or gives back the device's profiling lock, which is to be held while commands with counters are recorded and until
- * they have run. One that is held already, or not held, is left as it is. Waits a second for another process that
- * has it. Not thread-safe. */
+/* Takes or gives back the device's profiling lock, which is to be held while commands with counters are recorded and
+ * until they have run: it is given back as often as it was taken. Waits a second for another process that has it. */
 enum rf_status rf_gpu_hold_counters(struct rf_gpu *gpu, bool hold, struct rf_error *err);
 
 #endif

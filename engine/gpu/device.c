@@ -480,7 +480,6 @@ void rf_gpu_destroy(struct rf_gpu *gpu)
         return;
     if (gpu->device) {
         rf_submit_destroy(gpu);
-        rf_gpu_hold_counters(gpu, false, NULL);
         rf_transfer_destroy(gpu);
         rf_memory_destroy(gpu);
         rf_kernels_destroy(gpu);

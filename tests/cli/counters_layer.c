@@ -1,15 +1,16 @@
 /* A Vulkan layer that gives the device below it what no driver here has together with a machine to run on:
  *
- * - VK_KHR_performance_query, with counters whose values can be told beforehand: how many dispatches lie in a query, and
- *   its place in its pool. Each form of storage occurs.
+ * - VK_KHR_performance_query, with counters whose values can be told beforehand: how many dispatches lie in a
+ *   query, and its place in its pool. Each form of storage occurs.
  * - VK_KHR_pipeline_executable_properties, with two statistics.
  *
- * It is strict: whatever breaks a rule of VK_KHR_performance_query is told on stderr and ends the process. One instance and
- * one device with counters at a time. */
+ * It is strict: whatever breaks a rule of VK_KHR_performance_query is told on stderr and ends the process. One
+ * instance and one device with counters at a time. */
 #define VK_NO_PROTOTYPES
 #include <vulkan/vk_layer.h>
 #include <vulkan/vulkan.h>
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,8 +51,8 @@ struct device {
 #undef FIELD
 };
 
-/* The plain device, and the one beside it that only compiles. Commands go to either by the same functions, because both
- * are of one driver. */
+/* The plain device, and the one beside it that only compiles. Commands go to either by the same functions, because
+ * both are of one driver. */
 static struct device devices[4];
 
 struct pool {
@@ -201,6 +202,8 @@ static VkResult VKAPI_CALL acquire_lock(VkDevice device, const VkAcquireProfilin
     if (getenv("COUNTERS_LAYER_BUSY"))
         return info->timeout ? VK_TIMEOUT : VK_ERROR_INITIALIZATION_FAILED;
     locked = !getenv("COUNTERS_LAYER_FAULT"); /* as if it had not been taken */
+    if (getenv("COUNTERS_LAYER_INTERRUPT"))
+        raise(SIGINT);
     return VK_SUCCESS;
 }
 

@@ -206,6 +206,12 @@ class Refused(ProgramTest):
                          "did not grant its profiling lock within 1 s")
 
     @once
+    def test_an_interrupted_run_gives_the_lock_back(self):
+        """Ctrl-C comes when the lock is taken; the layer would tell of a device that is destroyed with it."""
+        result = profile("--counters", "Copies", *QUICK, *ROUNDS, env={"COUNTERS_LAYER_INTERRUPT": "1"})
+        self.check_fails(result, 130, "interrupted")
+
+    @once
     def test_the_layer_is_strict(self):
         """It would see a device that is made with counters and never reads them as well as any other fault: a broken rule
         is status 99, which nothing else here is."""
