@@ -28,12 +28,20 @@ enum rf_status rf_devices_list(struct rf_device_info **infos, size_t *count, str
     return rf_gpu_list(infos, count, from_environment("RF_DISABLE"), err);
 }
 
+enum rf_status rf_context_list_counters(struct rf_counter_list *out, const char *device, const char *disable,
+                                        struct rf_error *err)
+{
+    return rf_gpu_list_counters(out, device ? device : from_environment("RF_DEVICE"),
+                                disable ? disable : from_environment("RF_DISABLE"), err);
+}
+
 enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc *desc, struct rf_error *err)
 {
-    return rf_context_open(out, desc, RF_CAPTURE_NOTHING, err);
+    return rf_context_open(out, desc, RF_CAPTURE_NOTHING, NULL, 0, err);
 }
 
 enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *desc, enum rf_capture capture,
+                               const struct rf_shader_words *shaders, size_t shader_count,
                                struct rf_error *err)
 {
     static const struct rf_context_desc defaults;
@@ -52,8 +60,11 @@ enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *d
                               .debug_checks = desc->debug_checks,
                               .validation = desc->validation,
                               .capture = capture,
+                              .shaders = shaders,
+                              .shader_count = shader_count,
                               .debug_labels = desc->debug_labels,
                               .capture_step = desc->capture_step,
+                              .counters = desc->counters,
                               .log = desc->log,
                               .log_user = desc->log_user};
     if (!gpu.cache_dir && default_cache_dir(cache, sizeof cache))

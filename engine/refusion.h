@@ -128,6 +128,10 @@ struct rf_context_desc {
     /* Has RenderDoc capture this step of rf_session_step or rf_sessions_step, counted from 1 over the context;
      * implies debug_labels. 0: none. */
     uint32_t capture_step;
+    /* Hardware counters (VK_KHR_performance_query) for RF_PROFILE_COUNTERS, by their names or numbers as
+     * `refusion profile --counters` lists them, with commas between: at most 64 of the scope command that the
+     * device can count in one pass. NULL: none. RF_ERROR_UNSUPPORTED on a device that has no counters. */
+    const char *counters;
     rf_log_fn log; /* may be called from any thread that is inside a call; NULL: silence */
     void *log_user;
 };
@@ -349,7 +353,10 @@ enum rf_profile_mode {
     /* Serialised: a barrier before every dispatch, so that each has a time of its own; what ran side by side
      * does not, and the sum is at least that of a free-running step. */
     RF_PROFILE_SERIAL,
-    RF_PROFILE_HOST /* times of the host alone: all that there is on a device without timestamps */
+    RF_PROFILE_HOST, /* times of the host alone: all that there is on a device without timestamps */
+    /* Serialised, with a query of rf_context_desc.counters round each dispatch. The device's profiling lock is
+     * held, under which a driver may fix clocks. */
+    RF_PROFILE_COUNTERS
 };
 
 enum rf_profile_phase {
@@ -405,6 +412,10 @@ struct rf_profile_record {
     uint32_t session_count;
     const struct rf_profile_dispatch *dispatches; /* in the order of recording; none with RF_PROFILE_HOST */
     uint32_t dispatch_count;
+    /* [dispatch_count][counter_count], of the dispatches, in the order of rf_context_desc.counters; NULL: not
+     * RF_PROFILE_COUNTERS. */
+    const double *counters;
+    uint32_t counter_count;
 };
 /* Called by the thread that steps, after each submission, with the model's lock held: it must not call into the
  * model or its sessions. */
@@ -412,8 +423,9 @@ typedef void (*rf_profile_fn)(void *user, const struct rf_profile_record *record
 
 /* From the next submission of the model's sessions on. Commands are recorded anew, so the first submission of
  * each kind has to be left out where times matter (rf_profile_record.recorded). RF_PROFILE_OFF restores commands
- * without a timestamp. RF_ERROR_UNSUPPORTED for FREE and SERIAL on a device without timestamps. Thread-safe;
- * waits for the submission under way. */
+ * without a timestamp. RF_ERROR_UNSUPPORTED for FREE, SERIAL and COUNTERS on a device without timestamps,
+ * for COUNTERS also when the device does not grant its profiling lock. Thread-safe; waits for the submission
+ * under way. */
 RF_API enum rf_status rf_model_profile(rf_model *model, enum rf_profile_mode mode, rf_profile_fn on_record,
                                        void *user, struct rf_error *err);
 

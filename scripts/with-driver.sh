@@ -7,12 +7,13 @@
 #                  later need the Mesa of .deps/radv, or the system's if that has it
 #   default        whatever the Vulkan loader finds
 # With RF_VALIDATION_LOG=FILE the validation layer is loaded, with synchronization validation, and writes to FILE; if
-# it wrote anything, the exit status is 1. A driver that is not there is exit status 77: a skipped test for CTest.
+# it wrote anything, the exit status is 1. RF_LAYERS=FOLDER: VK_INSTANCE_LAYERS may name layers that lie there too.
+# A driver that is not there is exit status 77: a skipped test for CTest.
 set -euo pipefail
 root=$(readlink -f "$(dirname "${BASH_SOURCE[0]}")/..")
 new=$root/.deps/lavapipe-new
 
-[ $# -ge 2 ] || { sed -n '2,11s/^# //p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,12s/^# //p' "$0" >&2; exit 2; }
 driver=$1
 shift
 
@@ -65,7 +66,7 @@ if [ "$driver" != default ]; then
 fi
 [ "${driver#radv-}" = "$driver" ] || export RADV_FORCE_FAMILY=${driver#radv-}
 
-export VK_LAYER_PATH=$layers
+export VK_LAYER_PATH=$layers${RF_LAYERS:+:$RF_LAYERS}
 
 [ -n "${RF_VALIDATION_LOG-}" ] || exec "${launch[@]}" "$@"
 

@@ -54,27 +54,28 @@ static uint32_t submission_ms(const struct settings *settings)
 
 enum rf_status context_open(rf_context **out, const struct settings *settings, struct rf_error *err)
 {
-    const char *shader_dir = NULL;
-    enum rf_status status =
-        settings->shader_dir ? shader_dir_prepare(&shader_dir, settings->shader_dir, err) : RF_OK;
+    size_t shader_count;
+    enum rf_status status = settings->shader_dir ? shader_dir_prepare(settings->shader_dir, err) : RF_OK;
     if (status)
         return status;
     struct rf_context_desc desc = {
         .device = settings->device,
         .disable = settings->disable,
-        .shader_dir = shader_dir,
+        .shader_dir = settings->shader_dir,
         .memory_limit = settings->memory_limit.value,
         .submission_ms = submission_ms(settings),
         .debug_checks = settings->validate,
         .validation = settings->validate,
         .debug_labels = settings->labels,
         .capture_step = settings->capture_round.given ? (uint32_t)settings->capture_round.value + 1 : 0,
+        .counters = settings->counters,
         .log = on_log,
     };
     enum rf_capture capture = settings->disassemble   ? RF_CAPTURE_ALL
                               : settings->static_only ? RF_CAPTURE_STATISTICS
                                                       : RF_CAPTURE_NOTHING;
-    return rf_context_open(out, &desc, capture, err);
+    const struct rf_shader_words *shaders = shader_dir_compiled(&shader_count);
+    return rf_context_open(out, &desc, capture, shaders, shader_count, err);
 }
 
 static enum rf_status load_model(struct engine *engine, const struct settings *settings, struct rf_error *err)

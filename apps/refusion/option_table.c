@@ -569,6 +569,15 @@ const struct option option_table[] = {
      .value = "CHIP",
      .help = "with --static or --disassemble: for an AMD chip such as vega10, navi21 or navi31, without one, "
              "by Mesa's driver RADV; RF_RADV_ICD in the environment may name its .json file"},
+    {.name = "counters",
+     .type = OPTION_NAMES,
+     .commands = COMMAND_PROFILE,
+     .group = GROUP_TEST,
+     .offset = AT(counters),
+     .value = "NAME,...",
+     .help = "also count these in hardware for each dispatch, in serialised runs of their own "
+             "(VK_KHR_performance_query); without a name: measure nothing, list the counters that the "
+             "device has"},
     {.name = "kernel",
      .type = OPTION_TEXT,
      .commands = COMMAND_SELFTEST,

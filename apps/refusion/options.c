@@ -128,7 +128,7 @@ static bool set_number(const struct option *option, void *target, const char *te
 
 static bool set_text(const struct option *option, void *target, const char *text)
 {
-    if (option->type == OPTION_TEXT) {
+    if (option->type == OPTION_TEXT || option->type == OPTION_NAMES) {
         memcpy(target, &text, sizeof text);
         return true;
     }
@@ -147,7 +147,7 @@ static bool set_text(const struct option *option, void *target, const char *text
 
 static bool needs_value(const struct option *option)
 {
-    return option->type != OPTION_FLAG && option->type != OPTION_MODE;
+    return option->type != OPTION_FLAG && option->type != OPTION_MODE && option->type != OPTION_NAMES;
 }
 
 /* `value` is NULL where none was given. */
@@ -168,6 +168,8 @@ static bool apply(struct settings *settings, const struct option *option, const 
         return set_choice(option, 2, value, target);
     case OPTION_CHOICE:
         return set_choice(option, 0, value, target);
+    case OPTION_NAMES:
+        return set_text(option, target, value ? value : "");
     case OPTION_TEXT:
     case OPTION_TEXTS:
         return set_text(option, target, value);
@@ -220,6 +222,9 @@ static bool parse_option(struct settings *settings, const struct command_info *c
         }
         value = argv[++*index];
     }
+    /* Whatever is no option is its value. */
+    if (!value && option->type == OPTION_NAMES && *index + 1 < argc && argv[*index + 1][0] != '-')
+        value = argv[++*index];
     return apply(settings, option, value);
 }
 
@@ -306,6 +311,8 @@ static void print_option(FILE *file, const struct option *option)
         snprintf(letter, sizeof letter, "-%c, ", option->letter);
     if (option->type == OPTION_MODE) {
         snprintf(left, sizeof left, "  %s--%s[=%s]", letter, option->name, option->value);
+    } else if (option->type == OPTION_NAMES) {
+        snprintf(left, sizeof left, "  %s--%s [%s]", letter, option->name, option->value);
     } else {
         snprintf(left, sizeof left, "  %s--%s%s%s", letter, option->name, option->value ? " " : "",
                  option->value ? option->value : "");
@@ -361,6 +368,7 @@ static void print_given(FILE *file, const struct settings *settings, const struc
             fprintf(file, "  --%s %s\n", option->name, option->choices[choice]);
         break;
     }
+    case OPTION_NAMES:
     case OPTION_TEXT: {
         const char *text;
         memcpy(&text, target, sizeof text);

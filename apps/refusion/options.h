@@ -94,12 +94,14 @@ struct settings {
     struct opt_real limit;
     bool static_only; /* --static */
     const char *disassemble, *amd;
+    const char *counters; /* "": those that there are are listed */
 };
 
 enum option_type {
     OPTION_FLAG,   /* bool */
     OPTION_TEXT,   /* const char * */
     OPTION_TEXTS,  /* struct opt_texts */
+    OPTION_NAMES,  /* const char *; without a value "" */
     OPTION_UINT,   /* struct opt_uint */
     OPTION_SIZE,   /* struct opt_uint, bytes: 512M, 2G */
     OPTION_REAL,   /* struct opt_real */

@@ -4,7 +4,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -18,39 +17,14 @@ extern char **environ;
 
 enum { MOST_ARGUMENTS = 32, MOST_MESSAGE = 400 };
 
-/* Of this process: the folder with compiled and copied shaders, and which of them are replaced. */
-static char temporary[PATH_MAX];
-static bool replaced[4096]; /* by index of rf_shader_blobs */
+enum { MOST_SHADERS = 4096 };
 
-static void remove_temporary(void)
-{
-    DIR *dir = opendir(temporary);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        char path[PATH_MAX];
-        if (entry->d_name[0] != '.' &&
-            snprintf(path, sizeof path, "%s/%s", temporary, entry->d_name) < (int)sizeof path)
-            unlink(path);
-    }
-    if (dir)
-        closedir(dir);
-    rmdir(temporary);
-}
-
-static enum rf_status make_temporary(struct rf_error *err)
-{
-    const char *parent = getenv("TMPDIR");
-    if (temporary[0])
-        return RF_OK;
-    snprintf(temporary, sizeof temporary, "%s/refusion-shaders-XXXXXX",
-             parent && parent[0] ? parent : "/tmp");
-    if (!mkdtemp(temporary)) {
-        temporary[0] = 0;
-        return rf_fail(err, RF_ERROR_IO, "--shader-dir: no temporary folder for compiled shaders: %s",
-                       strerror(errno));
-    }
-    atexit(remove_temporary);
-    return RF_OK;
-}
+/* Of this process, for the folder that was prepared. What is compiled is never in a file that has a name, so that
+ * nothing stays behind whatever ends the program. */
+static const char *prepared;
+static bool replaced[MOST_SHADERS]; /* by index of rf_shader_blobs */
+static struct rf_shader_words compiled[MOST_SHADERS];
+static size_t compiled_count;
 
 static bool ends_with(const char *name, const char *ending, size_t *stem)
 {
@@ -88,39 +62,22 @@ static enum rf_status unknown(const char *dir, const char *file, bool sources, s
 
 /* ---- Files ------------------------------------------------------------------------------------------ */
 
-static enum rf_status copy_file(const char *from, const char *to, struct rf_error *err)
+static enum rf_status replace(size_t blob, const char *dir, const char *file, struct rf_error *err)
 {
-    FILE *in = fopen(from, "rb"), *out = in ? fopen(to, "wb") : NULL;
-    char bytes[65536];
-    size_t count;
-    bool good = in && out;
-    while (good && (count = fread(bytes, 1, sizeof bytes, in)) > 0)
-        good = fwrite(bytes, 1, count, out) == count;
-    good = good && !ferror(in);
-    if (in)
-        fclose(in);
-    if (out && fclose(out) != 0)
-        good = false;
-    return good ? RF_OK
-                : rf_fail(err, RF_ERROR_IO, "--shader-dir: %s: cannot be copied to %s: %s", from, to,
-                          strerror(errno));
+    if (replaced[blob])
+        return rf_fail(err, RF_ERROR_ARGUMENT,
+                       "--shader-dir: %s/%s: another file replaces %s already, wanted one of them", dir, file,
+                       rf_shader_blobs[blob].name);
+    replaced[blob] = true;
+    return RF_OK;
 }
 
-static enum rf_status take_spirv(const char *dir, const char *file, size_t stem, bool copied,
-                                 struct rf_error *err)
+static enum rf_status take_spirv(const char *dir, const char *file, size_t stem, struct rf_error *err)
 {
     for (size_t i = 0; i < rf_shader_blob_count; i++) {
         const char *name = rf_shader_blobs[i].name;
-        if (strlen(name) != stem || strncmp(name, file, stem) != 0)
-            continue;
-        char from[PATH_MAX], to[PATH_MAX];
-        replaced[i] = true;
-        if (!copied)
-            return RF_OK;
-        if (snprintf(from, sizeof from, "%s/%s", dir, file) >= (int)sizeof from ||
-            snprintf(to, sizeof to, "%s/%s", temporary, file) >= (int)sizeof to)
-            return rf_fail(err, RF_ERROR_ARGUMENT, "--shader-dir: the path is too long");
-        return copy_file(from, to, err);
+        if (strlen(name) == stem && strncmp(name, file, stem) == 0)
+            return replace(i, dir, file, err);
     }
     return unknown(dir, file, false, err);
 }
@@ -128,12 +85,12 @@ static enum rf_status take_spirv(const char *dir, const char *file, size_t stem,
 /* ---- Compiling -------------------------------------------------------------------------------------- */
 
 /* The first line of what a compiler said that tells an error, else its first line. */
-static void read_message(const char *path, char message[MOST_MESSAGE])
+static void read_message(FILE *file, char message[MOST_MESSAGE])
 {
-    FILE *file = fopen(path, "r");
     char line[MOST_MESSAGE];
     message[0] = 0;
-    while (file && fgets(line, sizeof line, file)) {
+    rewind(file);
+    while (fgets(line, sizeof line, file)) {
         line[strcspn(line, "\r\n")] = 0;
         bool tells = strncmp(line, "ERROR", 5) == 0;
         if (line[0] && (tells || !message[0]))
@@ -141,19 +98,19 @@ static void read_message(const char *path, char message[MOST_MESSAGE])
         if (tells)
             break;
     }
-    if (file)
-        fclose(file);
 }
 
 /* Runs a program found on the PATH, with what it says in a file. */
-static int run(char *const arguments[], const char *output)
+static int run(char *const arguments[], FILE *said)
 {
     posix_spawn_file_actions_t actions;
     pid_t child;
     int status = -1;
+    if (ftruncate(fileno(said), 0) != 0 || lseek(fileno(said), 0, SEEK_SET) != 0)
+        return -errno;
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, fileno(said), STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, fileno(said), STDERR_FILENO);
     int failed = posix_spawnp(&child, arguments[0], &actions, NULL, arguments, environ);
     posix_spawn_file_actions_destroy(&actions);
     if (failed)
@@ -163,6 +120,32 @@ static int run(char *const arguments[], const char *output)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
+/* Keeps what the compiler wrote. */
+static enum rf_status keep_words(FILE *file, const char *source, const struct rf_shader_blob *blob,
+                                 struct rf_error *err)
+{
+    struct stat info;
+    uint32_t *words = NULL;
+    char *origin = NULL;
+    size_t size = fstat(fileno(file), &info) == 0 ? (size_t)info.st_size : 0, length = strlen(source) + 128;
+    rewind(file);
+    if (!size || size % sizeof *words)
+        return rf_fail(err, RF_ERROR_FORMAT,
+                       "--shader-dir: %s, as %s: the compiler wrote %zu bytes, wanted SPIR-V", source,
+                       blob->name, size);
+    words = malloc(size);
+    origin = malloc(length);
+    if (!words || !origin || fread(words, 1, size, file) != size) {
+        free(words);
+        free(origin);
+        return rf_fail(err, RF_ERROR_IO, "--shader-dir: %s, as %s: the compiled shader cannot be read",
+                       source, blob->name);
+    }
+    snprintf(origin, length, "%s, as %s", source, blob->name);
+    compiled[compiled_count++] = (struct rf_shader_words){blob->name, origin, words, size / sizeof *words};
+    return RF_OK;
+}
+
 /* Where the files are that shaders include: beside the source that this was built from, else installed. */
 static const char *include_folder(void)
 {
@@ -170,16 +153,14 @@ static const char *include_folder(void)
     return stat(RF_SOURCE_DIR "/shaders/refs.glsl", &info) == 0 ? RF_SOURCE_DIR : RF_INSTALLED_SHADERS;
 }
 
-static enum rf_status compile(const char *dir, const char *file, const struct rf_shader_blob *blob,
-                              struct rf_error *err)
+static enum rf_status compile_to(FILE *output, FILE *said, const char *dir, const char *file,
+                                 const struct rf_shader_blob *blob, struct rf_error *err)
 {
     const char *compiler = getenv("RF_GLSLANG"), *base = include_folder();
-    char source[PATH_MAX], output[PATH_MAX], said[PATH_MAX], here[PATH_MAX + 2], root[PATH_MAX],
-        beside[PATH_MAX], defines[512];
-    if (snprintf(source, sizeof source, "%s/%s", dir, file) >= (int)sizeof source ||
-        snprintf(output, sizeof output, "%s/%s.spv", temporary, blob->name) >= (int)sizeof output ||
-        snprintf(said, sizeof said, "%s/said", temporary) >= (int)sizeof said)
+    char source[PATH_MAX], target[32], here[PATH_MAX + 2], root[PATH_MAX], beside[PATH_MAX], defines[512];
+    if (snprintf(source, sizeof source, "%s/%s", dir, file) >= (int)sizeof source)
         return rf_fail(err, RF_ERROR_ARGUMENT, "--shader-dir: the path is too long");
+    snprintf(target, sizeof target, "/dev/fd/%d", fileno(output));
     snprintf(here, sizeof here, "-I%s", dir);
     snprintf(root, sizeof root, "-I%s", base);
     snprintf(beside, sizeof beside, "-I%s/shaders", base);
@@ -187,7 +168,7 @@ static enum rf_status compile(const char *dir, const char *file, const struct rf
     char program[PATH_MAX];
     snprintf(program, sizeof program, "%s", compiler && compiler[0] ? compiler : "glslang");
     char *arguments[MOST_ARGUMENTS] = {program, "--quiet", "-V",   "-O", "--target-env", "vulkan1.3",
-                                       here,    root,      beside, "-o", output,         source};
+                                       here,    root,      beside, "-o", target,         source};
     size_t count = 12;
     for (char *part = strtok(defines, " "); part && count + 1 < MOST_ARGUMENTS; part = strtok(NULL, " "))
         arguments[count++] = part;
@@ -204,9 +185,25 @@ static enum rf_status compile(const char *dir, const char *file, const struct rf
             source, program, strerror(-status));
     char message[MOST_MESSAGE];
     read_message(said, message);
-    unlink(said);
-    return status ? rf_fail(err, RF_ERROR_FORMAT, "--shader-dir: %s, as %s: %s", source, blob->name, message)
-                  : RF_OK;
+    if (status)
+        return rf_fail(err, RF_ERROR_FORMAT, "--shader-dir: %s, as %s: %s", source, blob->name, message);
+    return keep_words(output, source, blob, err);
+}
+
+static enum rf_status compile(const char *dir, const char *file, const struct rf_shader_blob *blob,
+                              struct rf_error *err)
+{
+    FILE *output = tmpfile(), *said = tmpfile();
+    enum rf_status status =
+        output && said
+            ? compile_to(output, said, dir, file, blob, err)
+            : rf_fail(err, RF_ERROR_IO, "--shader-dir: no temporary file for a compiled shader: %s",
+                      strerror(errno));
+    if (output)
+        fclose(output);
+    if (said)
+        fclose(said);
+    return status;
 }
 
 static enum rf_status take_source(const char *dir, const char *file, struct rf_error *err)
@@ -215,10 +212,12 @@ static enum rf_status take_source(const char *dir, const char *file, struct rf_e
     for (size_t i = 0; i < rf_shader_blob_count; i++) {
         if (strcmp(rf_shader_blobs[i].source, file) != 0)
             continue;
-        enum rf_status status = compile(dir, file, &rf_shader_blobs[i], err);
+        enum rf_status status = replace(i, dir, file, err);
+        if (!status)
+            status = compile(dir, file, &rf_shader_blobs[i], err);
         if (status)
             return status;
-        found = replaced[i] = true;
+        found = true;
     }
     return found ? RF_OK : unknown(dir, file, true, err);
 }
@@ -234,14 +233,14 @@ static bool is_folder(const char *dir, const char *file)
 }
 
 /* Folders may hold what is included. */
-static enum rf_status take(const char *dir, const char *file, bool copied, struct rf_error *err)
+static enum rf_status take(const char *dir, const char *file, struct rf_error *err)
 {
     size_t stem;
     if (file[0] == '.' || is_folder(dir, file) || ends_with(file, ".glsl", &stem) ||
         ends_with(file, ".h", &stem))
         return RF_OK;
     if (ends_with(file, ".spv", &stem))
-        return take_spirv(dir, file, stem, copied, err);
+        return take_spirv(dir, file, stem, err);
     if (ends_with(file, ".comp", &stem))
         return take_source(dir, file, err);
     return rf_fail(err, RF_ERROR_ARGUMENT,
@@ -249,28 +248,20 @@ static enum rf_status take(const char *dir, const char *file, bool copied, struc
                    dir, file);
 }
 
-static bool has_sources(struct dirent **entries, int count)
-{
-    size_t stem;
-    for (int i = 0; i < count; i++)
-        if (ends_with(entries[i]->d_name, ".comp", &stem))
-            return true;
-    return false;
-}
-
-enum rf_status shader_dir_prepare(const char **folder, const char *dir, struct rf_error *err)
+enum rf_status shader_dir_prepare(const char *dir, struct rf_error *err)
 {
     struct dirent **entries;
+    bool any = false;
+    if (prepared && strcmp(prepared, dir) == 0)
+        return RF_OK;
     int count = scandir(dir, &entries, NULL, alphasort);
     if (count < 0)
         return rf_fail(err, RF_ERROR_IO,
                        "--shader-dir: found no folder \"%s\", wanted one that holds NAME.spv or SOURCE.comp",
                        dir);
-    bool compiled = has_sources(entries, count), any = false;
-    enum rf_status status = compiled ? make_temporary(err) : RF_OK;
-    memset(replaced, 0, sizeof replaced);
+    enum rf_status status = RF_OK;
     for (int i = 0; !status && i < count; i++)
-        status = take(dir, entries[i]->d_name, compiled, err);
+        status = take(dir, entries[i]->d_name, err);
     for (int i = 0; i < count; i++)
         free(entries[i]);
     free(entries);
@@ -279,8 +270,15 @@ enum rf_status shader_dir_prepare(const char **folder, const char *dir, struct r
     if (!status && !any)
         status = rf_fail(err, RF_ERROR_ARGUMENT,
                          "--shader-dir: found no shader in \"%s\", wanted NAME.spv or SOURCE.comp", dir);
-    *folder = compiled ? temporary : dir;
+    if (!status)
+        prepared = dir;
     return status;
+}
+
+const struct rf_shader_words *shader_dir_compiled(size_t *count)
+{
+    *count = compiled_count;
+    return compiled;
 }
 
 void shader_dir_visit(shader_name_fn visit, void *user)

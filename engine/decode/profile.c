@@ -11,7 +11,9 @@ struct rf_profiling {
     uint64_t recorded;                                          /* command buffers before it */
     struct rf_profile_dispatch *dispatches;
     uint32_t dispatch_count;
-    uint64_t *ticks; /* of one command buffer */
+    double *counters;       /* [dispatches][counter_count] */
+    uint32_t counter_count; /* 0: not with RF_PROFILE_COUNTERS */
+    uint64_t *ticks;        /* of one command buffer */
     struct rf_key_run *runs;
     struct rf_load loads[2];
     uint64_t first_tick, last_tick;
@@ -31,8 +33,10 @@ enum rf_status rf_model_profile(rf_model *model, enum rf_profile_mode mode, rf_p
     static const enum rf_marking markings[] = {[RF_PROFILE_OFF] = RF_MARK_NOTHING,
                                                [RF_PROFILE_FREE] = RF_MARK_GROUPS,
                                                [RF_PROFILE_SERIAL] = RF_MARK_DISPATCHES,
-                                               [RF_PROFILE_HOST] = RF_MARK_NOTHING};
-    if (!model || (unsigned)mode > RF_PROFILE_HOST || (mode != RF_PROFILE_OFF && !on_record))
+                                               [RF_PROFILE_HOST] = RF_MARK_NOTHING,
+                                               [RF_PROFILE_COUNTERS] = RF_MARK_COUNTERS};
+    uint32_t counters;
+    if (!model || (unsigned)mode > RF_PROFILE_COUNTERS || (mode != RF_PROFILE_OFF && !on_record))
         return rf_fail(err, RF_ERROR_ARGUMENT,
                        "rf_model_profile: wanted a model, a known mode and, unless that is off, a callback");
     struct rf_device_info info;
@@ -41,10 +45,21 @@ enum rf_status rf_model_profile(rf_model *model, enum rf_profile_mode mode, rf_p
         return rf_fail(err, RF_ERROR_UNSUPPORTED,
                        "device %u (%s) has no timestamps: a profile can only have times of the host",
                        info.index, info.name);
+    rf_gpu_counters(model->gpu, &counters);
+    if (mode == RF_PROFILE_COUNTERS && !counters)
+        return rf_fail(err, RF_ERROR_ARGUMENT,
+                       "rf_model_profile: wanted counters, but rf_context_desc.counters named none");
     pthread_mutex_lock(&model->mutex);
-    enum rf_status status = RF_OK;
-    if (rf_forward_marking(model->forward) != markings[mode])
+    /* The lock comes before what is recorded under it and goes after it. */
+    const bool held = model->profile_mode == RF_PROFILE_COUNTERS;
+    enum rf_status status = mode == RF_PROFILE_COUNTERS ? rf_gpu_hold_counters(model->gpu, true, err) : RF_OK;
+    const bool holds = mode == RF_PROFILE_COUNTERS && !status;
+    if (!status && rf_forward_marking(model->forward) != markings[mode])
         status = rf_forward_set_marking(model->forward, markings[mode], err);
+    if (holds && status)
+        rf_gpu_hold_counters(model->gpu, false, NULL);
+    if (held)
+        rf_gpu_hold_counters(model->gpu, false, NULL);
     model->profile_mode = status ? RF_PROFILE_OFF : mode;
     model->on_profile = on_record;
     model->profile_user = user;
@@ -98,6 +113,7 @@ void rf_profiling_free(struct rf_profiling *p)
     if (!p)
         return;
     free(p->dispatches);
+    free(p->counters);
     free(p->ticks);
     free(p->runs);
     free(p);
@@ -119,9 +135,10 @@ static enum rf_status reserve(struct rf_profiling *p, const struct rf_forward_cm
         groups = rf_cmd_group_count(cmds->items[i]) > groups ? rf_cmd_group_count(cmds->items[i]) : groups;
     }
     p->dispatches = calloc(dispatches + 1, sizeof *p->dispatches);
+    p->counters = p->counter_count ? calloc((dispatches + 1) * p->counter_count, sizeof *p->counters) : NULL;
     p->ticks = malloc((groups + 1) * sizeof *p->ticks);
     p->runs = malloc(2 * RF_MAX_ROWS * sizeof *p->runs);
-    if (!p->dispatches || !p->ticks || !p->runs)
+    if (!p->dispatches || !p->ticks || !p->runs || (p->counter_count && !p->counters))
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a profile of %u dispatches",
                        dispatches);
     return RF_OK;
@@ -171,6 +188,8 @@ static enum rf_status read_cmd(struct rf_profiling *p, const struct submission *
     if (!groups)
         return RF_OK;
     enum rf_status status = rf_cmd_read_marks(cmd, p->ticks, err);
+    if (!status && p->counters)
+        status = rf_cmd_read_counters(cmd, p->counters + (size_t)p->dispatch_count * p->counter_count, err);
     if (status)
         return status;
     if (p->groups == 0)
@@ -253,6 +272,8 @@ enum rf_status rf_profiling_report(struct rf_profiling *p, const struct submissi
                                        .session_count = sub->session_count};
     enum rf_status status = RF_OK;
     finish_sessions(p, sub);
+    if (model->profile_mode == RF_PROFILE_COUNTERS)
+        rf_gpu_counters(model->gpu, &p->counter_count);
     if (rf_forward_marking(model->forward))
         status = reserve(p, &sub->cmds, err);
     for (size_t i = 0; !status && p->ticks && i < sub->cmds.count; i++)
@@ -266,6 +287,8 @@ enum rf_status rf_profiling_report(struct rf_profiling *p, const struct submissi
         record.outputs[pass] = (uint32_t)p->loads[pass].outputs;
     record.dispatches = p->dispatches;
     record.dispatch_count = p->dispatch_count;
+    record.counters = p->counters;
+    record.counter_count = p->counter_count;
     model->on_profile(model->profile_user, &record);
     return RF_OK;
 }

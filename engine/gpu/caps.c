@@ -33,6 +33,7 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_UNIFIED_MEMORY] = "unifiedMemory",
     [RF_CAP_TIMESTAMPS] = "timestamps",
     [RF_CAP_CALIBRATED_TIMESTAMPS] = "calibratedTimestamps",
+    [RF_CAP_PERFORMANCE_QUERY] = "performanceQuery",
     [RF_CAP_PLAIN_MATMUL] = "plainMatmul",
     [RF_CAP_COOPMAT_ATTENTION] = "coopmatAttention",
     [RF_CAP_SPLITS] = "splits",
@@ -101,9 +102,9 @@ struct device_chain {
     VkPhysicalDeviceVulkan11Properties p11;
     VkPhysicalDeviceVulkan12Properties p12;
     VkPhysicalDeviceVulkan13Properties p13;
-    bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, ext_calibrated;
+    bool ext_coopmat, ext_coopmat2, ext_budget, ext_pipeline_properties, ext_calibrated, ext_counters;
     bool coopmat, coopmat2, coopmat2_matmul;
-    bool executable_info;
+    bool executable_info, counter_pools;
     bool ext_nv_cores, ext_amd_cores, ext_arm_cores;
     bool monotonic_clock; /* the device's clock can be read beside it */
     uint32_t cores;
@@ -193,8 +194,16 @@ static void query_chain(struct device_chain *chain, const struct rf_instance *in
         executable.pNext = chain->v13.pNext;
         chain->v13.pNext = &executable;
     }
+    VkPhysicalDevicePerformanceQueryFeaturesKHR counters = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR};
+    if (chain->ext_counters) {
+        counters.pNext = chain->v13.pNext;
+        chain->v13.pNext = &counters;
+    }
     instance->get_features2(physical, &chain->features);
     chain->executable_info = executable.pipelineExecutableInfo;
+    chain->counter_pools =
+        counters.performanceCounterQueryPools && instance->list_counters && instance->count_passes;
     chain->v13.pNext = NULL;
 #ifdef VK_KHR_cooperative_matrix
     chain->coopmat = chain->ext_coopmat && coopmat.cooperativeMatrix && supports_compute(instance, physical);
@@ -244,6 +253,8 @@ static void query_extensions(struct device_chain *chain, struct rf_probe *out,
             chain->ext_pipeline_properties = true;
         if (strcmp(name, "VK_EXT_calibrated_timestamps") == 0)
             chain->ext_calibrated = true;
+        if (strcmp(name, "VK_KHR_performance_query") == 0)
+            chain->ext_counters = true;
         if (strcmp(name, "VK_NV_shader_sm_builtins") == 0)
             chain->ext_nv_cores = true;
         if (strcmp(name, "VK_AMD_shader_core_properties") == 0)
@@ -472,6 +483,8 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
         caps->timestamp_period = 0.0f;
     out->calibrated_timestamps = !rf_masked(mask, RF_CAP_CALIBRATED_TIMESTAMPS) && chain->ext_calibrated &&
                                  caps->timestamp_period > 0.0f && chain->monotonic_clock;
+    out->performance_query =
+        !rf_masked(mask, RF_CAP_PERFORMANCE_QUERY) && chain->counter_pools && chain->v12.hostQueryReset;
     caps->cpu = out->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     caps->wide = !rf_masked(mask, RF_CAP_WIDE) && caps->cpu &&
                  (caps->subgroup_size == 8 || caps->subgroup_size == 16) &&

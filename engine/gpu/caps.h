@@ -35,6 +35,7 @@ enum rf_capability {
     RF_CAP_UNIFIED_MEMORY,
     RF_CAP_TIMESTAMPS,
     RF_CAP_CALIBRATED_TIMESTAMPS,
+    RF_CAP_PERFORMANCE_QUERY,
     RF_CAP_PLAIN_MATMUL,      /* only to be masked: coopmat wherever it can run */
     RF_CAP_COOPMAT_ATTENTION, /* only to be masked: attention without matrix units beside products with them */
     RF_CAP_SPLITS,            /* only to be masked: no product is split over k */
@@ -71,6 +72,7 @@ struct rf_probe {
     bool frame_boundary;        /* VK_EXT_frame_boundary */
     bool device_fault;          /* VK_EXT_device_fault */
     bool calibrated_timestamps; /* VK_EXT_calibrated_timestamps, with the host's monotonic clock */
+    bool performance_query;     /* VK_KHR_performance_query, and queries that the host resets */
 };
 
 /* Are the subgroups that kernels may run with neither too small nor too large? */

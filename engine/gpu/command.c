@@ -28,8 +28,9 @@ struct rf_cmd {
     VkCommandPool pool;
     VkCommandBuffer buffer;
     bool ended, trial;
-    struct rf_marks *marks;   /* NULL: not marked */
-    struct rf_crumbs *crumbs; /* NULL: no labels */
+    struct rf_marks *marks;     /* NULL: not marked */
+    struct rf_queries *queries; /* NULL: no hardware counters */
+    struct rf_crumbs *crumbs;   /* NULL: no labels */
     const void *notes;
     uint32_t dispatches, barriers;
     struct interval_list reads, writes; /* since the last barrier */
@@ -147,7 +148,7 @@ static enum rf_status order(struct rf_cmd *cmd, const char *label, const struct 
 {
     uint32_t marked;
     rf_marks_items(cmd->marks, &marked);
-    bool needed = rf_marks_marking(cmd->marks) == RF_MARK_DISPATCHES && marked > 0;
+    bool needed = rf_marks_marking(cmd->marks) >= RF_MARK_DISPATCHES && marked > 0;
     for (uint32_t i = 0; i < count; ++i)
         needed = needed || conflicts(cmd, &accesses[i]);
     if (needed) {
@@ -301,10 +302,13 @@ enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dis
     if (dispatch->push_size)
         vk->vkCmdPushConstants(cmd->buffer, cmd->gpu->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                                dispatch->push_size, dispatch->push);
+    if ((status = rf_queries_begin(cmd->queries, cmd->buffer, err)) != RF_OK)
+        return status;
     if (indirect)
         vk->vkCmdDispatchIndirect(cmd->buffer, dispatch->indirect.block->buffer, dispatch->indirect.offset);
     else
         vk->vkCmdDispatch(cmd->buffer, dispatch->groups[0], dispatch->groups[1], dispatch->groups[2]);
+    rf_queries_end(cmd->queries, cmd->buffer);
     rf_label_end(cmd->gpu, cmd->buffer);
     ++cmd->dispatches;
     return RF_OK;
@@ -335,8 +339,11 @@ enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_spa
     if (cmd->marks && (status = rf_marks_add(cmd->marks, NULL, UINT32_MAX, err)) != RF_OK)
         return status;
     VkBufferCopy region = {.srcOffset = src.offset, .dstOffset = dst.offset, .size = size};
+    if ((status = rf_queries_begin(cmd->queries, cmd->buffer, err)) != RF_OK)
+        return status;
     rf_label_begin(cmd->gpu, cmd->buffer, label);
     cmd->gpu->vk.vkCmdCopyBuffer(cmd->buffer, src.block->buffer, dst.block->buffer, 1, &region);
+    rf_queries_end(cmd->queries, cmd->buffer);
     rf_label_end(cmd->gpu, cmd->buffer);
     return RF_OK;
 }
@@ -397,7 +404,7 @@ enum rf_status rf_cmd_continue(struct rf_cmd **out, struct rf_cmd *cmd, struct r
     rf_record_barrier(cmd->gpu, (*out)->buffer);
     (*out)->notes = cmd->notes;
     if (cmd->marks)
-        status = rf_cmd_mark(*out, rf_marks_marking(cmd->marks), err);
+        status = rf_cmd_mark(*out, rf_marks_marking(cmd->marks), rf_queries_room(cmd->queries), err);
     if (status) {
         rf_cmd_destroy(*out);
         *out = NULL;
@@ -405,11 +412,14 @@ enum rf_status rf_cmd_continue(struct rf_cmd **out, struct rf_cmd *cmd, struct r
     return status;
 }
 
-enum rf_status rf_cmd_mark(struct rf_cmd *cmd, enum rf_marking marking, struct rf_error *err)
+enum rf_status rf_cmd_mark(struct rf_cmd *cmd, enum rf_marking marking, uint32_t most, struct rf_error *err)
 {
     if (marking == RF_MARK_NOTHING)
         return RF_OK;
-    return rf_marks_create(&cmd->marks, cmd->gpu, marking, cmd->buffer, err);
+    enum rf_status status = rf_marks_create(&cmd->marks, cmd->gpu, marking, cmd->buffer, err);
+    if (!status && marking == RF_MARK_COUNTERS)
+        status = rf_queries_create(&cmd->queries, cmd->gpu, most, err);
+    return status;
 }
 
 const struct rf_marked *rf_cmd_marked(const struct rf_cmd *cmd, uint32_t *count)
@@ -425,6 +435,11 @@ uint32_t rf_cmd_group_count(const struct rf_cmd *cmd)
 enum rf_status rf_cmd_read_marks(const struct rf_cmd *cmd, uint64_t *ticks, struct rf_error *err)
 {
     return rf_marks_read(cmd->marks, ticks, err);
+}
+
+enum rf_status rf_cmd_read_counters(const struct rf_cmd *cmd, double *values, struct rf_error *err)
+{
+    return rf_queries_read(cmd->queries, values, err);
 }
 
 void rf_cmd_set_notes(struct rf_cmd *cmd, const void *notes)
@@ -458,6 +473,7 @@ void rf_cmd_destroy(struct rf_cmd *cmd)
         forget_flight(cmd->gpu, cmd);
     cmd->gpu->vk.vkDestroyCommandPool(cmd->gpu->device, cmd->pool, NULL);
     rf_marks_destroy(cmd->marks);
+    rf_queries_destroy(cmd->queries);
     rf_crumbs_destroy(cmd->crumbs);
     free(cmd->reads.items);
     free(cmd->writes.items);
@@ -531,8 +547,10 @@ static enum rf_status submit_run(struct rf_gpu *gpu, struct rf_cmd *const *cmds,
                                  uint64_t *ticket, struct rf_error *err)
 {
     VkCommandBuffer buffers[RF_SUBMIT_BUFFERS] = {VK_NULL_HANDLE};
-    for (size_t i = 0; i < count; ++i)
+    for (size_t i = 0; i < count; ++i) {
         buffers[i] = cmds[i]->buffer;
+        rf_queries_clear(cmds[i]->queries);
+    }
     if (gpu->labels.wanted)
         note_flight(gpu, cmds, count);
     enum rf_status status = rf_submit_buffers(gpu, buffers, count, ticket, err);

@@ -143,9 +143,32 @@ enum rf_status rf_choose_device(const struct rf_probe *probes, uint32_t count, c
     return RF_OK;
 }
 
+enum rf_status rf_gpu_list_counters(struct rf_counter_list *out, const char *device, const char *disable,
+                                    struct rf_error *err)
+{
+    struct rf_mask mask;
+    struct rf_instance instance;
+    struct device_list list = {0};
+    const struct rf_probe *chosen;
+    *out = (struct rf_counter_list){0};
+    enum rf_status status = rf_mask_parse(&mask, disable, err);
+    if (status)
+        return status;
+    if ((status = open_instance(&instance, &mask, false, false, NULL, err)) != RF_OK)
+        return status;
+    status = list_devices(&list, &instance, &mask, err);
+    if (!status)
+        status = rf_choose_device(list.probes, list.count, device, &chosen, err);
+    if (!status)
+        status = rf_counters_list(out, &instance, chosen, err);
+    free(list.probes);
+    rf_instance_destroy(&instance);
+    return status;
+}
+
 /* ---- Creation --------------------------------------------------------------------------------------- */
 
-enum { MAX_DEVICE_EXTENSIONS = 12, DEFAULT_SUBMISSION_MS = 100 };
+enum { MAX_DEVICE_EXTENSIONS = 13, DEFAULT_SUBMISSION_MS = 100 };
 
 static void load_device_functions(struct rf_gpu *gpu)
 {
@@ -173,6 +196,7 @@ struct device_features {
     VkPhysicalDeviceVulkan12Features v12;
     VkPhysicalDeviceVulkan13Features v13;
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable;
+    VkPhysicalDevicePerformanceQueryFeaturesKHR counters;
 #ifdef VK_KHR_cooperative_matrix
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat;
 #endif
@@ -243,6 +267,18 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
         out->v13.pNext = &out->executable;
 }
 
+static void ask_for_counters(struct device_features *out, const struct rf_gpu *gpu)
+{
+    if (!gpu->counters)
+        return;
+    out->counters = (VkPhysicalDevicePerformanceQueryFeaturesKHR){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR,
+        .pNext = out->features.pNext,
+        .performanceCounterQueryPools = VK_TRUE};
+    out->features.pNext = &out->counters;
+    out->v12.hostQueryReset = VK_TRUE;
+}
+
 /* Only with labels: frames for tools, and what the driver says of a loss. */
 static void ask_for_labels(struct device_features *out, struct rf_gpu *gpu)
 {
@@ -268,9 +304,9 @@ static void ask_for_labels(struct device_features *out, struct rf_gpu *gpu)
 #endif
 }
 
-static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const struct rf_probe *probe,
-                               bool capture)
+static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const struct rf_gpu *gpu)
 {
+    const struct rf_probe *probe = &gpu->probe;
     uint32_t count = 0;
 #ifdef VK_KHR_cooperative_matrix
     if (probe->caps.coopmat)
@@ -294,7 +330,9 @@ static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const s
 #endif
     if (probe->calibrated_timestamps)
         names[count++] = VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME;
-    if (capture && probe->caps.pipeline_properties)
+    if (gpu->counters)
+        names[count++] = VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME;
+    if (gpu->capture && probe->caps.pipeline_properties)
         names[count++] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
     return count;
 }
@@ -307,6 +345,7 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
     const float priority = 1.0f;
     ask_features(&features, probe, rf_gpu_captures(gpu));
     ask_for_labels(&features, gpu);
+    ask_for_counters(&features, gpu);
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = probe->family,
                                      .queueCount = 1,
@@ -315,8 +354,7 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
                                .pNext = &features.features,
                                .queueCreateInfoCount = 1,
                                .pQueueCreateInfos = &queue,
-                               .enabledExtensionCount =
-                                   ask_extensions(extensions, probe, rf_gpu_captures(gpu)),
+                               .enabledExtensionCount = ask_extensions(extensions, gpu),
                                .ppEnabledExtensionNames = extensions};
     VkResult result = gpu->instance.create_device(probe->physical, &info, NULL, &gpu->device);
     if (result != VK_SUCCESS) {
@@ -325,6 +363,7 @@ static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
     }
     load_device_functions(gpu);
     rf_labels_load(gpu);
+    rf_counters_load(gpu);
 #ifdef VK_EXT_device_fault
     if (probe->device_fault)
         gpu->faults.get_info = (PFN_vkGetDeviceFaultInfoEXT)gpu->instance.get_device_function(
@@ -376,6 +415,8 @@ static enum rf_status open_device(struct rf_gpu *gpu, const struct rf_gpu_desc *
     if (!status)
         gpu->probe = *chosen;
     free(list.probes);
+    if (!status && desc->counters)
+        status = rf_counters_choose(gpu, desc->counters, err);
     if (!status)
         status = create_device(gpu, err);
     return status;
@@ -399,6 +440,8 @@ enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc
     gpu->sink.user = desc->log_user;
     gpu->debug_checks = desc->debug_checks && !desc->capture;
     gpu->capture = desc->capture;
+    gpu->shaders = desc->shaders;
+    gpu->shader_count = desc->shader_count;
     gpu->labels.wanted = desc->debug_labels || desc->capture_step;
     gpu->labels.capture_frame = desc->capture_step;
     gpu->memory_limit = desc->memory_limit ? desc->memory_limit : UINT64_MAX;
@@ -444,6 +487,7 @@ void rf_gpu_destroy(struct rf_gpu *gpu)
         gpu->vk.vkDestroyPipelineLayout(gpu->device, gpu->layout, NULL);
         gpu->vk.vkDestroyDevice(gpu->device, NULL);
     }
+    rf_counters_free(gpu);
     rf_instance_destroy(&gpu->instance);
     pthread_mutex_destroy(&gpu->arena_mutex);
     pthread_mutex_destroy(&gpu->transfer_mutex);

@@ -65,6 +65,13 @@ enum rf_capture {
     RF_CAPTURE_ALL /* representations too: Mesa takes half as long again */
 };
 
+/* SPIR-V that replaces the shader of a name. */
+struct rf_shader_words {
+    const char *name, *origin; /* origin: what messages call it */
+    const uint32_t *words;
+    size_t count;
+};
+
 struct rf_gpu_desc {
     /* As in rf_context_desc, environment already applied. */
     const char *device, *disable, *cache_dir, *shader_dir;
@@ -72,10 +79,13 @@ struct rf_gpu_desc {
     uint32_t submission_ms;
     bool debug_checks, validation, debug_labels;
     uint32_t capture_step;
+    const char *counters;
     /* A device that compiles kernels to be looked at (capture.h), and nothing else: spans have sizes, but there
      * is no memory behind them, and nothing can be submitted. So it needs no hardware. Its pipelines are made
      * with other flags than those that run, so it neither reads nor writes their cache file. */
     enum rf_capture capture;
+    const struct rf_shader_words *shaders; /* before those of shader_dir; outlive the device */
+    size_t shader_count;
     rf_log_fn log;
     void *log_user;
 };

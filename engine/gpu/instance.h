@@ -38,6 +38,8 @@ void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const 
     X(get_coopmat, vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)                                        \
     RF_COOPMAT2_FUNCTION(X)                                                                                  \
     X(get_time_domains, vkGetPhysicalDeviceCalibrateableTimeDomainsEXT)                                      \
+    X(list_counters, vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR)                        \
+    X(count_passes, vkGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR)                                 \
     X(create_messenger, vkCreateDebugUtilsMessengerEXT)                                                      \
     X(destroy_messenger, vkDestroyDebugUtilsMessengerEXT)
 

@@ -5,12 +5,14 @@
 #include <pthread.h>
 
 #include "engine/gpu/caps.h"
+#include "engine/gpu/counters.h"
 #include "engine/gpu/kernel.h"
 #include "engine/gpu/marks.h"
 #include "engine/gpu/memory.h"
 
 struct rf_transfer;
 struct rf_crumbs;
+struct rf_counters;
 enum { RF_FLIGHT = 80 };
 
 /* Functions of VK_EXT_debug_utils, which are not to be called unless `wanted`. */
@@ -49,6 +51,7 @@ struct rf_gpu {
     struct rf_device_table vk;
     struct rf_labels labels;
     struct rf_faults faults;
+    struct rf_counters *counters; /* NULL: none were chosen */
     PFN_vkGetCalibratedTimestampsEXT
         read_clocks;                        /* NULL: the device's clock cannot be read beside the host's */
     struct rf_executable_table executables; /* NULLs: not capturing, or the device cannot tell */
@@ -57,6 +60,8 @@ struct rf_gpu {
     bool debug_checks;
     enum rf_capture capture;
     char *cache_dir, *shader_dir; /* NULL: none */
+    const struct rf_shader_words *shaders;
+    size_t shader_count;
 
     /* memory.c */
     uint64_t memory_limit; /* UINT64_MAX: none was set */
@@ -186,6 +191,28 @@ enum rf_status rf_marks_add(struct rf_marks *marks, const struct rf_kernel *kern
 const struct rf_marked *rf_marks_items(const struct rf_marks *marks, uint32_t *count);
 uint32_t rf_marks_groups(const struct rf_marks *marks);
 enum rf_status rf_marks_read(const struct rf_marks *marks, uint64_t *ticks, struct rf_error *err);
+
+/* ---- counters.c ------------------------------------------------------------------------------------- */
+
+/* Those of the device's queue family; RF_ERROR_UNSUPPORTED where there is no VK_KHR_performance_query. */
+enum rf_status rf_counters_list(struct rf_counter_list *out, const struct rf_instance *instance,
+                                const struct rf_probe *probe, struct rf_error *err);
+/* gpu->counters, chosen by names as in rf_gpu_desc; the probe is known, the device not yet made. */
+enum rf_status rf_counters_choose(struct rf_gpu *gpu, const char *names, struct rf_error *err);
+void rf_counters_load(struct rf_gpu *gpu); /* the device exists */
+void rf_counters_free(struct rf_gpu *gpu);
+
+struct rf_queries;
+/* For at most `room` commands of one command buffer. The profiling lock is held. */
+enum rf_status rf_queries_create(struct rf_queries **out, struct rf_gpu *gpu, uint32_t room,
+                                 struct rf_error *err);
+void rf_queries_destroy(struct rf_queries *queries); /* NULL is fine, in the next two too */
+enum rf_status rf_queries_begin(struct rf_queries *queries, VkCommandBuffer buffer, struct rf_error *err);
+void rf_queries_end(struct rf_queries *queries, VkCommandBuffer buffer);
+uint32_t rf_queries_room(const struct rf_queries *queries);
+void rf_queries_clear(struct rf_queries *queries); /* before each submission */
+/* [commands][counters] of a submission that was waited for. */
+enum rf_status rf_queries_read(const struct rf_queries *queries, double *values, struct rf_error *err);
 
 /* ---- pipeline_cache.c ------------------------------------------------------------------------------- */
 

@@ -38,6 +38,7 @@ struct batch {
     struct job *jobs;
     size_t count;
     atomic_size_t next;
+    bool (*stopped)(void); /* NULL: never */
 };
 
 const char *rf_kernel_name(const struct rf_kernel *kernel)
@@ -64,7 +65,7 @@ VkPipeline rf_kernel_pipeline(const struct rf_kernel *kernel)
 
 bool rf_gpu_replaces_shaders(const struct rf_gpu *gpu)
 {
-    return gpu->shader_dir != NULL;
+    return gpu->shader_dir || gpu->shader_count;
 }
 
 void rf_kernels_builtin_only(struct rf_gpu *gpu, bool only)
@@ -143,40 +144,71 @@ static enum rf_status read_words(const char *path, uint32_t **words, size_t *cou
     return status;
 }
 
-/* The words of a shader: the built-in's, or those of shader_dir (then *owned is to be freed). A replacement
- * must take the built-in's push constants, or it would read what the host does not send. */
-static enum rf_status load_shader(struct rf_gpu *gpu, const char *name, const uint32_t **words, size_t *count,
-                                  uint32_t **owned, struct rf_error *err)
+struct shader {
+    const uint32_t *words;
+    size_t count;
+    uint32_t *owned; /* to be freed; NULL: words are not */
+    bool replaced;
+};
+
+/* From memory, else from shader_dir; out->words stays NULL where neither has it. `origin`: what messages call it. */
+static enum rf_status find_replacement(const struct rf_gpu *gpu, const char *name, struct shader *out,
+                                       char *origin, size_t room, struct rf_error *err)
+{
+    for (size_t i = 0; i < gpu->shader_count; ++i) {
+        const struct rf_shader_words *given = &gpu->shaders[i];
+        if (strcmp(given->name, name) != 0)
+            continue;
+        snprintf(origin, room, "%s", given->origin);
+        out->words = given->words;
+        out->count = given->count;
+        return RF_OK;
+    }
+    if (!gpu->shader_dir)
+        return RF_OK;
+    if (snprintf(origin, room, "%s/%s.spv", gpu->shader_dir, name) >= (int)room)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "shader_dir: the path is too long");
+    enum rf_status status = read_words(origin, &out->owned, &out->count, err);
+    out->words = out->owned;
+    return status;
+}
+
+/* A replacement must take the built-in's push constants, or it would read what the host does not send. */
+static enum rf_status check_replacement(const struct shader *shader, const struct rf_shader_blob *blob,
+                                        const char *name, const char *origin, struct rf_error *err)
+{
+    struct rf_spirv_info have, want;
+    enum rf_status status = rf_spirv_read(&have, shader->words, shader->count, NULL, 0, origin, err);
+    if (status || !blob)
+        return status;
+    status = rf_spirv_read(&want, blob->words, blob->word_count, NULL, 0, name, err);
+    if (!status && have.push_bytes != want.push_bytes)
+        status = rf_fail(err, RF_ERROR_FORMAT, "%s: %u bytes of push constants, the built-in shader has %u",
+                         origin, have.push_bytes, want.push_bytes);
+    return status;
+}
+
+/* Replaced or built-in. */
+static enum rf_status load_shader(struct rf_gpu *gpu, const char *name, struct shader *out,
+                                  struct rf_error *err)
 {
     const struct rf_shader_blob *blob = find_blob(name);
-    *owned = NULL;
-    if (gpu->shader_dir && !gpu->builtin_only) {
-        char path[4096];
-        if (snprintf(path, sizeof path, "%s/%s.spv", gpu->shader_dir, name) >= (int)sizeof path)
-            return rf_fail(err, RF_ERROR_ARGUMENT, "shader_dir: the path is too long");
-        enum rf_status status = read_words(path, owned, count, err);
+    char origin[4096];
+    *out = (struct shader){0};
+    if (!gpu->builtin_only) {
+        enum rf_status status = find_replacement(gpu, name, out, origin, sizeof origin, err);
+        out->replaced = out->words != NULL;
+        if (!status && out->replaced)
+            status = check_replacement(out, blob, name, origin, err);
         if (status)
-            return status;
-        *words = *owned;
-        struct rf_spirv_info have, want;
-        if (*owned)
-            status = rf_spirv_read(&have, *words, *count, NULL, 0, path, err);
-        if (*owned && !status && blob) {
-            status = rf_spirv_read(&want, blob->words, blob->word_count, NULL, 0, name, err);
-            if (!status && have.push_bytes != want.push_bytes)
-                status = rf_fail(err, RF_ERROR_FORMAT,
-                                 "%s: %u bytes of push constants, the built-in shader has %u", path,
-                                 have.push_bytes, want.push_bytes);
-        }
-        if (status)
-            free(*owned);
-        if (status || *owned)
+            free(out->owned);
+        if (status || out->replaced)
             return status;
     }
     if (!blob)
         return rf_fail(err, RF_ERROR_ARGUMENT, "shader %s: there is none of this name", name);
-    *words = blob->words;
-    *count = blob->word_count;
+    out->words = blob->words;
+    out->count = blob->word_count;
     return RF_OK;
 }
 
@@ -321,26 +353,25 @@ static enum rf_status build_module(struct rf_gpu *gpu, const struct rf_kernel_id
 static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id *id,
                                    struct rf_kernel *kernel, struct rf_error *err)
 {
-    const uint32_t *words;
-    uint32_t *owned;
-    size_t count;
+    struct shader shader;
     struct rf_spirv_info info;
-    enum rf_status status = load_shader(gpu, id->shader, &words, &count, &owned, err);
+    enum rf_status status = load_shader(gpu, id->shader, &shader, err);
     if (status)
         return status;
-    status = rf_spirv_read(&info, words, count, id->specs, id->spec_count, id->shader, err);
+    status = rf_spirv_read(&info, shader.words, shader.count, id->specs, id->spec_count, id->shader, err);
     if (!status)
         status = check_capabilities(gpu, &info, id->shader, err);
     uint32_t *frozen = NULL;
     size_t frozen_count = 0;
     if (!status)
-        status = rf_spirv_freeze(&frozen, &frozen_count, words, count, id->specs, id->spec_count, err);
+        status = rf_spirv_freeze(&frozen, &frozen_count, shader.words, shader.count, id->specs,
+                                 id->spec_count, err);
     if (!status)
         status = build_module(gpu, id, &info, frozen, frozen_count, kernel, err);
     if (kernel->facts)
-        kernel->facts->replaced = owned != NULL;
+        kernel->facts->replaced = shader.replaced;
     free(frozen);
-    free(owned);
+    free(shader.owned);
     kernel->local_size = info.local_size[0] * info.local_size[1] * info.local_size[2];
     kernel->push_bytes = info.push_bytes;
     kernel->push_alignment = info.push_alignment;
@@ -349,13 +380,28 @@ static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id
 
 /* ---- Batches ---------------------------------------------------------------------------------------- */
 
+static bool same_id(const struct rf_kernel *kernel, const struct rf_kernel_id *id)
+{
+    return kernel->subgroup_size == id->subgroup_size && kernel->spec_count == id->spec_count &&
+           memcmp(kernel->specs, id->specs, id->spec_count * sizeof id->specs[0]) == 0 &&
+           strcmp(kernel->name, id->shader) == 0;
+}
+
 static bool same_kernel(const struct rf_gpu *gpu, const struct rf_kernel *kernel,
                         const struct rf_kernel_id *id)
 {
-    return kernel->builtin == gpu->builtin_only && kernel->subgroup_size == id->subgroup_size &&
-           kernel->spec_count == id->spec_count &&
-           memcmp(kernel->specs, id->specs, id->spec_count * sizeof id->specs[0]) == 0 &&
-           strcmp(kernel->name, id->shader) == 0;
+    return kernel->builtin == gpu->builtin_only && same_id(kernel, id);
+}
+
+uint64_t rf_kernel_dispatches(struct rf_gpu *gpu, const struct rf_kernel_id *id)
+{
+    uint64_t count = 0;
+    pthread_mutex_lock(&gpu->kernel_mutex);
+    for (const struct rf_kernel *kernel = gpu->kernels; kernel; kernel = kernel->next)
+        if (same_id(kernel, id))
+            count += atomic_load(&kernel->dispatches);
+    pthread_mutex_unlock(&gpu->kernel_mutex);
+    return count;
 }
 
 static void *work(void *user)
@@ -366,7 +412,10 @@ static void *work(void *user)
         if (index >= batch->count)
             return NULL;
         struct job *job = &batch->jobs[index];
-        job->status = build_kernel(batch->gpu, job->id, job->kernel, &job->err);
+        if (batch->stopped && batch->stopped())
+            job->status = rf_fail(&job->err, RF_ERROR_CANCELLED, "interrupted while shaders were compiled");
+        else
+            job->status = build_kernel(batch->gpu, job->id, job->kernel, &job->err);
     }
 }
 
@@ -464,9 +513,15 @@ static enum rf_status keep_batch(struct batch *batch, enum rf_status status, str
 enum rf_status rf_kernels_get(struct rf_gpu *gpu, const struct rf_kernel_id *ids, size_t count,
                               struct rf_kernel **out, struct rf_error *err)
 {
+    return rf_kernels_get_until(gpu, ids, count, out, NULL, err);
+}
+
+enum rf_status rf_kernels_get_until(struct rf_gpu *gpu, const struct rf_kernel_id *ids, size_t count,
+                                    struct rf_kernel **out, bool (*stopped)(void), struct rf_error *err)
+{
     if (!count)
         return RF_OK;
-    struct batch batch = {.gpu = gpu, .jobs = calloc(count, sizeof *batch.jobs)};
+    struct batch batch = {.gpu = gpu, .jobs = calloc(count, sizeof *batch.jobs), .stopped = stopped};
     if (!batch.jobs)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for %zu kernels", count);
     pthread_mutex_lock(&gpu->kernel_mutex);

@@ -23,8 +23,11 @@ struct rf_kernel; /* lives as long as its gpu */
  * many. */
 enum rf_status rf_kernels_get(struct rf_gpu *gpu, const struct rf_kernel_id *ids, size_t count,
                               struct rf_kernel **out, struct rf_error *err);
-bool rf_gpu_replaces_shaders(const struct rf_gpu *gpu); /* rf_gpu_desc.shader_dir is set */
-/* Whether rf_kernels_get gives built-in shaders from now on even where shader_dir has a replacement. Kernels that
+/* Likewise, but nothing more is begun once `stopped` says so, which several threads ask: RF_ERROR_CANCELLED. */
+enum rf_status rf_kernels_get_until(struct rf_gpu *gpu, const struct rf_kernel_id *ids, size_t count,
+                                    struct rf_kernel **out, bool (*stopped)(void), struct rf_error *err);
+bool rf_gpu_replaces_shaders(const struct rf_gpu *gpu); /* rf_gpu_desc.shaders or shader_dir */
+/* Whether rf_kernels_get gives built-in shaders from now on even where there is a replacement. Kernels that
  * it gave before stay what they are. */
 void rf_kernels_builtin_only(struct rf_gpu *gpu, bool only);
 const char *rf_kernel_name(const struct rf_kernel *kernel);
@@ -35,6 +38,7 @@ uint32_t rf_kernel_push_size(const struct rf_kernel *kernel);
 
 /* Dispatches submitted so far, by pipeline: a shader comes as often as it has specializations. Trials of the
  * tuner are left out. */
+uint64_t rf_kernel_dispatches(struct rf_gpu *gpu, const struct rf_kernel_id *id); /* built-in and replaced */
 typedef void (*rf_kernel_visit_fn)(void *user, const char *shader, uint64_t dispatches);
 void rf_kernels_visit(struct rf_gpu *gpu, rf_kernel_visit_fn visit, void *user);
 

@@ -9,13 +9,15 @@
 
 enum rf_marking {
     RF_MARK_NOTHING,
-    RF_MARK_GROUPS,    /* no barrier is added: what runs is what runs without */
-    RF_MARK_DISPATCHES /* a barrier before every dispatch, so that each is a group of its own */
+    RF_MARK_GROUPS,     /* no barrier is added: what runs is what runs without */
+    RF_MARK_DISPATCHES, /* a barrier before every dispatch, so that each is a group of its own */
+    RF_MARK_COUNTERS    /* and a query of the chosen hardware counters round it, see counters.h */
 };
 
 /* Right behind rf_cmd_begin. rf_cmd_continue goes on with it. RF_ERROR_UNSUPPORTED on a device without
- * timestamps. A marked command buffer may be in flight once only, and once in a submission. */
-enum rf_status rf_cmd_mark(struct rf_cmd *cmd, enum rf_marking marking, struct rf_error *err);
+ * timestamps. A marked command buffer may be in flight once only, and once in a submission. With
+ * RF_MARK_COUNTERS it holds at most `most` dispatches and copies. */
+enum rf_status rf_cmd_mark(struct rf_cmd *cmd, enum rf_marking marking, uint32_t most, struct rf_error *err);
 
 /* A dispatch or copy of a marked command buffer. */
 struct rf_marked {
@@ -30,6 +32,9 @@ uint32_t rf_cmd_group_count(const struct rf_cmd *cmd); /* 0: not marked */
 /* Device ticks [rf_cmd_group_count() + 1] of the last submission that held it, which was waited for: group g
  * lies between ticks g and g + 1. */
 enum rf_status rf_cmd_read_marks(const struct rf_cmd *cmd, uint64_t *ticks, struct rf_error *err);
+
+/* [dispatches and copies][counters], likewise; only with RF_MARK_COUNTERS. */
+enum rf_status rf_cmd_read_counters(const struct rf_cmd *cmd, double *values, struct rf_error *err);
 
 /* Ticks from `first` to `second`, which came later, as seconds; the counter may have wrapped once. */
 double rf_gpu_ticks_between(const struct rf_gpu *gpu, uint64_t first, uint64_t second);

@@ -12,10 +12,12 @@
     X(vkAllocateMemory)                                                                                      \
     X(vkBeginCommandBuffer)                                                                                  \
     X(vkBindBufferMemory)                                                                                    \
+    X(vkCmdBeginQuery)                                                                                       \
     X(vkCmdBindPipeline)                                                                                     \
     X(vkCmdCopyBuffer)                                                                                       \
     X(vkCmdDispatch)                                                                                         \
     X(vkCmdDispatchIndirect)                                                                                 \
+    X(vkCmdEndQuery)                                                                                         \
     X(vkCmdFillBuffer)                                                                                       \
     X(vkCmdPipelineBarrier2)                                                                                 \
     X(vkCmdPushConstants)                                                                                    \
@@ -50,6 +52,7 @@
     X(vkQueueSubmit2)                                                                                        \
     X(vkQueueWaitIdle)                                                                                       \
     X(vkResetCommandPool)                                                                                    \
+    X(vkResetQueryPool)                                                                                      \
     X(vkWaitSemaphores)
 
 /* VK_KHR_pipeline_executable_properties. */

@@ -201,12 +201,13 @@ static uint32_t bucket_of(uint32_t rows)
     return b;
 }
 
+/* most: dispatches and copies, where the forward is marked. */
 static enum rf_status begin_cmd(const struct rf_forward *f, struct rf_cmd **cmd, const char *label,
-                                const struct rf_op_note *notes, struct rf_error *err)
+                                const struct rf_op_note *notes, uint32_t most, struct rf_error *err)
 {
     enum rf_status status = rf_cmd_begin(cmd, f->gpu, label, err);
     if (!status)
-        status = rf_cmd_mark(*cmd, f->marking, err);
+        status = rf_cmd_mark(*cmd, f->marking, most, err);
     if (!status)
         rf_cmd_set_notes(*cmd, notes);
     return status;
@@ -246,7 +247,7 @@ static enum rf_status record_gather(struct rf_forward *f, struct forward_variant
     struct rf_cmd **cmd = &variant->gather[pass];
     variant->gather_note = (struct rf_op_note){
         .op = "rows gather", .layer = -1, .begins_pass = true, .work = rf_work_gather(variant->grid_count)};
-    status = begin_cmd(f, cmd, "gather", &variant->gather_note, err);
+    status = begin_cmd(f, cmd, "gather", &variant->gather_note, 2, err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     /* Slot shaders lay rows that the host never sees, and what a dispatch has to do is counted from them. */
@@ -321,7 +322,7 @@ static enum rf_status record_parts(struct rf_forward *f, struct forward_variant 
     if (!variant->parts)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u parts of a forward", wanted);
     struct rf_cmd **cmd = variant->parts;
-    enum rf_status status = begin_cmd(f, cmd, "forward", variant->notes, err);
+    enum rf_status status = begin_cmd(f, cmd, "forward", variant->notes, plan->op_count, err);
     variant->part_count = 1;
     for (uint32_t i = 0; !status && i < plan->op_count; i++) {
         struct forward_op *op = &plan->ops[i];
@@ -515,7 +516,7 @@ enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which,
         .access_count = 3,
         .accesses = {{s->seqs, RF_READ}, {s->active, RF_READ}, {s->sessions, RF_READ_WRITE}}};
     f->slot_notes[which] = (struct rf_op_note){.op = shader, .layer = -1, .work = rf_work_slots()};
-    status = begin_cmd(f, cmd, shader, &f->slot_notes[which], err);
+    status = begin_cmd(f, cmd, shader, &f->slot_notes[which], 1, err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     if (!status)
@@ -550,7 +551,7 @@ static enum rf_status record_commit(struct rf_forward *f, uint32_t seq, struct r
         .accesses = {{s->seqs, RF_READ}, {s->sessions, RF_READ}, {s->pages, RF_READ_WRITE}}};
     f->commit_note =
         (struct rf_op_note){.op = "kv_commit", .layer = -1, .commits = true, .work = rf_work_kv_commit(f)};
-    status = begin_cmd(f, cmd, "kv_commit", &f->commit_note, err);
+    status = begin_cmd(f, cmd, "kv_commit", &f->commit_note, 1, err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     if (!status)
@@ -665,21 +666,53 @@ static enum rf_status list_use(struct rf_kernel_list *list, const struct rf_kern
 
 _Static_assert(RF_ALL_BUCKETS == (1 << FORWARD_BUCKETS) - 1, "one bit a bucket");
 
+static enum rf_status list_forward(struct rf_forward *f, uint32_t bucket, uint32_t flags,
+                                   struct rf_kernel_list *list, struct rf_error *err)
+{
+    struct forward_plan plan;
+    enum rf_status status = make_plan(f, bucket, flags, &plan, err);
+    for (uint32_t i = 0; !status && i < plan.op_count; i++)
+        status = list_use(list, &plan.ops[i].kernel, plan.ops[i].note.op, 1u << bucket, err);
+    free(plan.ops);
+    return status;
+}
+
+/* Slot shaders and the commit. */
+static enum rf_status list_beside(struct rf_forward *f, bool only_run, struct rf_kernel_list *list,
+                                  struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    for (uint32_t i = 0; !status && i <= RF_SLOT_SHADERS; i++) {
+        const bool commit = i == RF_SLOT_SHADERS;
+        const struct rf_kernel_id id = {.shader = commit ? commit_shader(f) : slot_shaders[i]};
+        if (!only_run || rf_kernel_dispatches(f->gpu, &id))
+            status = list_use(list, &id, commit ? "kv_commit" : slot_shaders[i], 0, err);
+    }
+    return status;
+}
+
 enum rf_status rf_forward_list(struct rf_forward *f, uint32_t flags, struct rf_kernel_list *list,
                                struct rf_error *err)
 {
     enum rf_status status =
         list_use(list, &(struct rf_kernel_id){.shader = gather_shader}, "rows gather", RF_ALL_BUCKETS, err);
-    for (uint32_t b = 0; !status && b < FORWARD_BUCKETS; b++) {
-        struct forward_plan plan;
-        status = make_plan(f, b, flags, &plan, err);
-        for (uint32_t i = 0; !status && i < plan.op_count; i++)
-            status = list_use(list, &plan.ops[i].kernel, plan.ops[i].note.op, 1u << b, err);
-        free(plan.ops);
-    }
-    for (uint32_t i = 0; !status && i < RF_SLOT_SHADERS; i++)
-        status = list_use(list, &(struct rf_kernel_id){.shader = slot_shaders[i]}, slot_shaders[i], 0, err);
-    if (!status)
-        status = list_use(list, &(struct rf_kernel_id){.shader = commit_shader(f)}, "kv_commit", 0, err);
-    return status;
+    for (uint32_t b = 0; !status && b < FORWARD_BUCKETS; b++)
+        status = list_forward(f, b, flags, list, err);
+    return status ? status : list_beside(f, false, list, err);
+}
+
+enum rf_status rf_forward_list_recorded(struct rf_forward *f, struct rf_kernel_list *list,
+                                        struct rf_error *err)
+{
+    const struct rf_kernel_id gather = {.shader = gather_shader};
+    enum rf_status status = RF_OK;
+    for (uint32_t b = 0; !status && b < FORWARD_BUCKETS; b++)
+        for (uint32_t flags = 0; !status && flags < RF_FORWARD_VARIANTS; flags++) {
+            if (!f->variants[b][flags].cost) /* outlives its recording */
+                continue;
+            status = list_use(list, &gather, "rows gather", 1u << b, err);
+            if (!status)
+                status = list_forward(f, b, flags, list, err);
+        }
+    return status ? status : list_beside(f, true, list, err);
 }

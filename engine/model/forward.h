@@ -116,6 +116,10 @@ struct rf_kernel_list {
  * or untuned. */
 enum rf_status rf_forward_list(struct rf_forward *forward, uint32_t flags, struct rf_kernel_list *list,
                                struct rf_error *err);
+/* Likewise of forwards that have been recorded, by their row counts and flags, and of the rest what has run: nothing
+ * is tried. The model's lock is held. */
+enum rf_status rf_forward_list_recorded(struct rf_forward *forward, struct rf_kernel_list *list,
+                                        struct rf_error *err);
 /* Visits every command buffer recorded so far (tests: hazards, dispatch counts). */
 typedef void (*rf_cmd_visit_fn)(void *user, const struct rf_cmd *cmd, const char *label);
 void rf_forward_visit(const struct rf_forward *forward, rf_cmd_visit_fn visit, void *user);

@@ -180,6 +180,8 @@ void rf_model_destroy(rf_model *model)
     if (!model)
         return;
     rf_forward_destroy(model->forward);
+    if (model->profile_mode == RF_PROFILE_COUNTERS)
+        rf_gpu_hold_counters(model->gpu, false, NULL);
     rf_kv_pool_destroy(model->pool);
     rf_weights_free(&model->weights);
     rf_tokenizer_destroy(model->tokenizer);

@@ -2,7 +2,10 @@
 """`refusion profile --compare` on written files, and wrong options of `refusion profile`: nothing here needs a device."""
 import copy
 import json
+import math
 import os
+import re
+import statistics
 import tempfile
 
 from support import ProgramTest, main, run
@@ -101,15 +104,25 @@ class Compare(FileTest):
         self.check_verdict(self.compare(made(wide), slowed(made(wide), 1.2, 0)), 0)
 
     def test_what_all_kernels_do_raises_the_limit(self):
-        """Ratios of 1 +- 15 %: 20 % of one more are nothing then, twice as long is something."""
-        unlike = made()
-        for i in range(COUNTED):
-            unlike["shaders"][i]["settled"] *= 1.15 if i % 2 else 0.85
-            unlike["shaders"][i]["settled_halves"] = [unlike["shaders"][i]["settled"] * f for f in (1.0, 1.01)]
-        result = self.compare(made(), slowed(unlike, 1.2, 1))
+        """24 ops whose ratios have a standard deviation of 10 %: none of them is slower then, nor is one with 20 % more,
+        and twice as long is something."""
+        old = made()
+        old["shaders"] = [{**old["shaders"][0], "op": f"op {i}", "share": 1 / 24, "settled": 1 / 24,
+                           "settled_halves": [1 / 24, 1.01 / 24]} for i in range(24)]
+        unlike = old
+        for i, ratio in enumerate(statistics.NormalDist(0, 0.1).inv_cdf((i + 0.5) / 24) for i in range(24)):
+            unlike = slowed(unlike, math.exp(ratio), i)
+        result = self.compare(old, unlike)
         self.check_verdict(result, 0)
-        self.assertNotIn("limit 10.0 %", result.stdout)
-        self.check_verdict(self.compare(made(), slowed(unlike, 2.5, 1)), 1)
+        limit = float(re.search(r"limit ([\d.]+) %", result.stdout).group(1))
+        self.assertAlmostEqual(limit, 100 * (math.exp(3 * 0.1) - 1), delta=5)
+        self.check_verdict(self.compare(old, slowed(unlike, 1.2, 12)), 0)
+        self.check_verdict(self.compare(old, slowed(unlike, 2, 12)), 1)
+
+    def test_an_op_in_all_its_phases(self):
+        """What happens to it in one phase is no measure of what happens to it in another."""
+        qkv = [i for i, kernel in enumerate(KERNELS) if kernel[0] == "qkv"]
+        self.check_verdict(self.compare(made(), slowed(made(), 1.2, *qkv)), len(qkv))
 
     def test_calls_may_differ(self):
         """A kernel's figure is its time a call."""

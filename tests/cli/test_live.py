@@ -2,9 +2,10 @@
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 
-from support import ANSWER, QUESTION, ROOT, ProgramTest, main, run
+from support import ANSWER, QUESTION, ROOT, ProgramTest, clean_environment, command_line, main, run
 
 SHADERS = os.path.join(ROOT, "shaders")
 PROFILE = ("profile", "--quiet", "--no-tune", "--no-ceilings", "--runs", "1", "-p", QUESTION)
@@ -53,6 +54,25 @@ class Live(ProgramTest):
         self.assertRegex(result.stderr, r"(?m)^replaced rmsnorm: \d+ shapes checked, ")
         self.assertRegex(result.stdout, r"(?m)^input norm +rmsnorm +prefill .*%")
         self.assertRegex(result.stdout, r"(?m)^everything else, a run ")
+
+    def test_two_replacements_of_one_shader(self):
+        self.put("rmsnorm.comp", source("rmsnorm.comp"))
+        path = self.put("rmsnorm.spv", b"x")
+        self.check_fails(self.profile(), 2, path, "another file replaces rmsnorm already")
+
+    def test_a_killed_program_leaves_nothing_behind(self):
+        self.put("rmsnorm.comp", source("rmsnorm.comp"))
+        with tempfile.TemporaryDirectory() as folder:
+            before = set(os.listdir(tempfile.gettempdir()))
+            arguments = [a for a in PROFILE if a != "--quiet"]
+            with subprocess.Popen(command_line([*arguments, "--shader-dir", self.folder]), stderr=subprocess.PIPE,
+                                  stdout=subprocess.DEVNULL, env=clean_environment({"TMPDIR": folder})) as process:
+                said = process.stderr.readline() # it is checked, so it was compiled
+                process.kill()
+            self.assertIn(b"replaced rmsnorm", said)
+            self.assertEqual(os.listdir(folder), [])
+            left = set(os.listdir(tempfile.gettempdir())) - before
+            self.assertFalse([name for name in left if "refusion" in name])
 
     def test_every_command_takes_glsl(self):
         self.put("rmsnorm.comp", source("rmsnorm.comp"))

@@ -67,6 +67,8 @@ class Measured(ProgramTest):
         self.assertEqual(self.stderr, "")
         self.assertEqual((out["format"], out["version"]), ("refusion-profile", 1))
         self.assertIsNone(out["ceilings"])
+        self.assertEqual(out["pipelines"], []) # none of these drivers tells what it compiles
+        self.assertNotIn("counters", out)
         self.assertTrue(out["device"]["timestamps"])
         self.assertIn(out["device"]["clock"]["kind"], ("calibrated", "bounded"))
         self.assertEqual(out["model"]["layers"], 6)
@@ -303,6 +305,24 @@ class Output(ProgramTest):
             self.assertNotIn(None, line.values())
             self.assertGreater(int(line["calls"]), 0)
             self.assertGreater(float(line["total_ms"]), 0)
+
+    @once
+    def test_csv_without_timestamps(self):
+        """The host's times, and nothing where the device's would be."""
+        result = profile("--csv", "--runs", "2", "--disable", "timestamps", *ROUNDS)
+        lines = list(csv.DictReader(io.StringIO(self.check_works(result))))
+        self.assertRegex(result.stderr, r"^refusion: warning: device \d+ \(.+\) has no timestamps: .*\n$")
+        self.assertLessEqual({"prefill", "plan", "verify"}, {line["phase"] for line in lines})
+        self.assertEqual(len({line["phase"] for line in lines}), len(lines))
+        host = ("record_ms", "submit_ms", "wait_ms", "read_ms")
+        for line in lines:
+            self.assertNotIn(None, line)
+            self.assertNotIn(None, line.values())
+            self.assertEqual(line["op"], "host")
+            self.assertGreater(int(line["calls"]), 0)
+            self.assertGreater(float(line["wait_ms"]), 0)
+            empty = {key for key, value in line.items() if value == ""}
+            self.assertEqual(empty, set(line) - {"op", "phase", "calls", "rows", *host})
 
     @once
     def test_groups_are_the_span(self):

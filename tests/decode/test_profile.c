@@ -444,7 +444,7 @@ static uint32_t record_independent(struct rf_span span, enum rf_marking marking,
     uint32_t marked_count;
     require_ok(rf_kernels_get(gpu, &(struct rf_kernel_id){.shader = "synthetic"}, 1, &kernel, err));
     require_ok(rf_cmd_begin(&cmd, gpu, "independent", err));
-    require_ok(rf_cmd_mark(cmd, marking, err));
+    require_ok(rf_cmd_mark(cmd, marking, count, err));
     for (uint32_t i = 0; i < count; i++) {
         struct rf_span part = rf_span_part(span, 64ull * i, 64);
         const struct rf_push_synthetic fill_push = {
@@ -751,7 +751,8 @@ static void wrong_calls_are_refused(void **state)
                  {thin.model, RF_PROFILE_FREE, NULL},
                  {thin.model, RF_PROFILE_SERIAL, NULL},
                  {thin.model, RF_PROFILE_HOST, NULL},
-                 {thin.model, RF_PROFILE_HOST + 1, keep},
+                 {thin.model, RF_PROFILE_COUNTERS, keep}, /* none were chosen */
+                 {thin.model, RF_PROFILE_COUNTERS + 1, keep},
                  {thin.model, -1, keep}};
     profile(&thin, RF_PROFILE_HOST, &book);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

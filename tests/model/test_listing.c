@@ -70,7 +70,7 @@ static struct opened open_tiny(enum rf_capture capture, const char *cache, const
         .precision = precision && strcmp(precision, "f16") == 0 ? RF_PRECISION_F16 : RF_PRECISION_F32,
         .weight_type = type,
         .no_tune = !cache};
-    check_ok(rf_context_open(&o.context, &context, capture, &err), &err);
+    check_ok(rf_context_open(&o.context, &context, capture, NULL, 0, &err), &err);
     check_ok(rf_model_load(&o.model, o.context, RF_SOURCE_DIR "/models/tiny", &model, &err), &err);
     return o;
 }

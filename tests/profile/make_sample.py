@@ -206,10 +206,19 @@ def profile(rounds, layers, awkward=False):
         result["costliest"].append({"op": op, "shader": shader, "layer": layer, "phase": phase, "round": number, "rows": rows,
                                     "seconds": seconds_, **rates(seconds_, moved, operations)})
     result["pipelines"] = [
-        {"shader": shader, "specs": [64, 8, index], "subgroup_size": 8, "local_size": 64,
+        {"shader": shader, "replaced": False, "ops": ["qkv", "o"], "row_buckets": [1, 2, 4],
+         "specs": [{"id": 0, "name": "LOCAL", "value": 64}, {"id": 1, "name": None, "value": index}],
+         "subgroup_size": 8, "local_size": [64, 1, 1] if index else [16, 8, 1], "spirv_words": 900 + index,
+         "shared_bytes": None if awkward else 128,
          "statistics": [{"name": "Instruction Count", "value": 210 + 37 * index}, {"name": "VGPRs", "value": 84 - index},
                         {"name": "Spilled VGPRs", "value": 0}] if index % 4 else []}
         for index, shader in enumerate(sorted({key[1] for key in shaders.rows}))]
+    if awkward:
+        result["counters"] = {
+            "runs": 2, "list": [{"name": "Waves", "unit": "generic", "description": "Waves that were launched"},
+                                {"name": "Busy", "unit": "percentage", "description": ""}],
+            "shaders": [{"op": s["op"], "shader": s["shader"], "phase": s["phase"], "calls": s["calls"], "mean": s["mean"],
+                         "values": [10 * index, 37.5]} for index, s in enumerate(result["shaders"])]}
     return result
 
 

@@ -397,11 +397,28 @@ class PageTest(unittest.TestCase):
             self.assertEqual(self.value("document.querySelectorAll('#table-shaders thead th')[%d].ariaSort" % calls), state)
             self.assertEqual(self.column("table-shaders", calls), wanted[::-1] if state == "descending" else wanted)
 
+    def test_pipelines_and_counters(self):
+        def cells(table):
+            return self.value("[...document.querySelectorAll('#%s tr')].map(r => [...r.children].map(c => c.innerText.trim()))" % table)
+        self.open("usual")
+        self.assertFalse(self.value("document.getElementById('table-counters') !== null"))
+        heads, *rows = cells("table-pipelines")
+        self.assertEqual(heads, ["shader", "ops", "rows up to", "specialization", "subgroup", "workgroup", "SPIR-V words",
+                                 "shared bytes", "Instruction Count", "VGPRs", "Spilled VGPRs"])
+        self.assertEqual([r[0] for r in rows], sorted(r[0] for r in rows))
+        self.assertEqual(rows[0][1:], ["qkv, o", "1, 2, 4", "LOCAL=64 #1=0", "8", "16 × 8 × 1", "900", "128", "–", "–", "–"])
+        self.assertEqual(rows[1][3:], ["LOCAL=64 #1=1", "8", "64", "901", "128", "247", "83", "0"])
+        self.open("awkward")
+        heads, *rows = cells("table-counters")
+        self.assertEqual(heads[:4] + heads[5:], ["op", "phase", "shader", "calls", "Waves", "Busy [percentage]"])
+        self.assertEqual({r[6] for r in rows}, {"37.5"})
+        self.assertEqual(sorted(float(r[5].replace(",", "")) for r in rows), [10.0 * i for i in range(len(rows))])
+
     def test_every_column_of_every_table_sorts(self):
         self.open("awkward")
         tables = self.value("[...document.querySelectorAll('.table')].map(t => [t.id, t.querySelectorAll('thead th').length])")
         self.assertEqual([name for name, _ in tables], ["table-" + name for name in (
-            "runs", "shaders", "layers", "phases", "costliest", "rounds", "pipelines")])
+            "runs", "shaders", "layers", "phases", "costliest", "rounds", "pipelines", "counters")])
         holes = 0
         for table, count in tables:
             for index in range(count):

@@ -29,6 +29,8 @@ export function readProfile(text) {
     });
     const trace = object(data.trace);
     profile.trace = { ...trace, ops: objects(trace.ops), dispatches: objects(trace.dispatches) };
+    const counters = object(data.counters);
+    profile.counters = { list: objects(counters.list), shaders: objects(counters.shaders) };
     return profile;
 }
 

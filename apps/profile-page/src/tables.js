@@ -121,23 +121,39 @@ const rounds = (rows) =>
         [0, false],
     );
 
+const list = (value) => (Array.isArray(value) ? value : []);
+
+// A constant that the shader does not use has no name.
+const constants = (row) =>
+    list(row.specs)
+        .map((one) => `${one?.name ?? `#${one?.id}`}=${one?.value}`)
+        .join(' ');
+
+// Sides of 1 behind the first are left out.
+function sides(row) {
+    const [first, ...others] = list(row.local_size);
+    return others.some((side) => side > 1) ? [first, ...others].join(' × ') : first;
+}
+
+// Largest numbers of rows of the forwards that take it.
+const buckets = (row) => list(row.row_buckets).join(', ');
+
 // What a driver tells of a pipeline is its own choice: each name is a column.
 function pipelines(rows) {
-    const statistic = (row, name) =>
-        (Array.isArray(row.statistics) ? row.statistics : []).find((one) => one?.name === name)?.value;
-    const names = [
-        ...new Set(
-            rows.flatMap((row) => (Array.isArray(row.statistics) ? row.statistics : []).map((one) => one?.name)),
-        ),
-    ];
+    const statistic = (row, name) => list(row.statistics).find((one) => one?.name === name)?.value;
+    const names = [...new Set(rows.flatMap((row) => list(row.statistics).map((one) => one?.name)))];
     return table(
         'table-pipelines',
         'Pipelines',
         [
             column.text('shader', (row) => row.shader),
-            column.text('specialization', (row) => (Array.isArray(row.specs) ? row.specs.join(' ') : null)),
+            column.text('ops', (row) => list(row.ops).join(', ')),
+            column.text('rows up to', buckets, 'Forwards that take it, by the most rows that they hold'),
+            column.text('specialization', constants),
             column.whole('subgroup', (row) => row.subgroup_size),
-            column.whole('local size', (row) => row.local_size),
+            column.text('workgroup', sides),
+            column.whole('SPIR-V words', (row) => row.spirv_words),
+            column.whole('shared bytes', (row) => row.shared_bytes, 'That the shader declares'),
             ...names.filter(Boolean).map((name) => ({
                 name,
                 value: (row) => statistic(row, name),
@@ -149,10 +165,37 @@ function pipelines(rows) {
     );
 }
 
+// Hardware counters: of a call, each in a column.
+function counters({ list: names, shaders: rows }) {
+    return table(
+        'table-counters',
+        'Counters',
+        [
+            column.text('op', (row) => row.op),
+            column.text('phase', (row) => row.phase),
+            column.text('shader', (row) => row.shader),
+            column.whole('calls', (row) => row.calls),
+            column.time('mean', (row) => row.mean, rows, 'While they were counted'),
+            ...names.map((one, index) =>
+                column.number(
+                    one.unit && one.unit !== 'generic' ? `${one.name} [${one.unit}]` : String(one.name),
+                    (row) => list(row.values)[index],
+                    one.description,
+                ),
+            ),
+        ],
+        rows,
+        [4, true],
+    );
+}
+
 export function drawTables(profile) {
     const made = Object.entries({ shaders, layers, phases, costliest, rounds, pipelines })
         .filter(([name]) => profile[name].length > 0)
         .map(([name, make]) => make(profile[name]));
+    if (profile.counters.shaders.length > 0) {
+        made.push(counters(profile.counters));
+    }
     const links = made.map((element) =>
         html('a', { href: `#${element.id}` }, element.querySelector('h3').firstChild.textContent),
     );

@@ -2,11 +2,12 @@
  *
  * A kernel's figure is its *settled* time a call: each dispatch at its shortest in all serialised runs of a file
  * (aggregate.h). It changed when the two files' figures differ by more than the limit and more than kernels differ
- * anyway (twice the median distance of their ratios from the common one, as a standard deviation), when the even and
- * the odd runs alone say so too, and when the change is LEAST_CHANGE of the whole time. Machines have good and bad
- * days, so kernels are first set beside what happened to all of them: the median of their ratios, which one kernel's
- * change does not move, is divided out and told on a line of its own; --absolute does without. Kernels below
- * LEAST_SHARE of the time are left out of both. docs/profiling.md has measured rates of false alarms.
+ * anyway (DEVIATIONS times the median distance of their ratios from the common one, as a standard deviation), when the
+ * even and the odd runs alone say so too, and when the change is LEAST_CHANGE of the whole time. Machines have good and
+ * bad days, so kernels are first set beside what happened to the others: the median of their ratios is divided out;
+ * --absolute does without. The others are those of other ops, because what changes an op does so in all phases. Medians
+ * are weighted with the square root of time: long kernels are measured better than short ones, but none of them is to
+ * be the median by itself. Kernels below LEAST_SHARE of the time are left out. docs/profiling.md has measured rates.
  */
 #include "apps/refusion/input.h"
 #include "apps/refusion/profile/profile_json.h"
@@ -19,7 +20,7 @@
 
 enum { DEFAULT_LIMIT = 10, LEAST_RUNS = 2 };
 static const double LEAST_SHARE = 0.005, LEAST_CHANGE = 0.01;
-static const double DEVIATIONS = 2.0, DEVIATION_OF_MEDIAN = 1.4826; /* of a normal distribution */
+static const double DEVIATIONS = 3.0, DEVIATION_OF_MEDIAN = 1.4826; /* of a normal distribution */
 
 struct kernel_times {
     const char *op, *shader, *phase;           /* of the JSON tree */
@@ -145,6 +146,10 @@ static void close_side(struct side *side)
     free(side->kernels);
 }
 
+struct reference {
+    double common, limit;
+};
+
 static const struct kernel_times *find(const struct side *side, const struct kernel_times *wanted)
 {
     for (uint32_t i = 0; i < side->count; i++) {
@@ -162,33 +167,44 @@ static bool counts(const struct kernel_times *a, const struct kernel_times *b)
            (a->share >= LEAST_SHARE || b->share >= LEAST_SHARE);
 }
 
-static double middle(double *values, uint32_t count)
+struct weighted {
+    double value, weight;
+};
+
+static double middle(struct weighted *items, uint32_t count)
 {
-    qsort(values, count, sizeof *values, by_value);
-    return count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
+    double whole = 0.0, sum = 0.0;
+    uint32_t i = 0;
+    qsort(items, count, sizeof *items, by_value);
+    for (uint32_t n = 0; n < count; n++)
+        whole += items[n].weight;
+    while (i + 1 < count && (sum += items[i].weight) < 0.5 * whole)
+        i++;
+    return items[i].value;
 }
 
-/* What happened to all kernels alike, the median of their ratios (1 when they have none in common), and by how much
- * single ones differ from it, as a factor's logarithm. */
-static void common_ratio(const struct side *old, const struct side *new, double *ratio, double *noise)
+/* What happened to kernels of all ops but this (NULL: of all) alike, 1 when there are none, and by how much more a
+ * kernel must differ from it. */
+static struct reference beside(const struct side *old, const struct side *new, const char *op, double limit)
 {
-    double *logs = malloc((old->count + 1) * sizeof *logs);
+    struct weighted *logs = malloc((old->count + 1) * sizeof *logs);
+    struct reference r = {1.0, limit};
     uint32_t n = 0;
-    *ratio = 1.0;
-    *noise = 0.0;
     for (uint32_t i = 0; logs && i < old->count; i++) {
         const struct kernel_times *a = &old->kernels[i], *b = find(new, a);
-        if (counts(a, b))
-            logs[n++] = log(b->settled / a->settled);
+        if (counts(a, b) && !(op && strcmp(a->op, op) == 0))
+            logs[n++] = (struct weighted){log(b->settled / a->settled), sqrt(a->settled * a->calls)};
     }
     if (n) {
         double common = middle(logs, n);
         for (uint32_t i = 0; i < n; i++)
-            logs[i] = fabs(logs[i] - common);
-        *ratio = exp(common);
-        *noise = DEVIATION_OF_MEDIAN * middle(logs, n);
+            logs[i].value = fabs(logs[i].value - common);
+        double anyway = exp(DEVIATIONS * DEVIATION_OF_MEDIAN * middle(logs, n)) - 1.0;
+        r.common = exp(common);
+        r.limit = limit > anyway ? limit : anyway;
     }
     free(logs);
+    return r;
 }
 
 static const char *text_of(const struct side *side, const char *object, const char *name)
@@ -213,18 +229,22 @@ static void warn_of_differences(const struct side *old, const struct side *new)
 }
 
 struct verdict {
-    double limit, common;
+    double limit;   /* as asked for */
+    double highest; /* that was used */
+    bool absolute;
     double total; /* settled seconds of the old file */
     uint32_t slower, faster, compared;
 };
 
-static void judge(struct verdict *v, const struct kernel_times *a, const struct kernel_times *b)
+static void judge(struct verdict *v, const struct kernel_times *a, const struct kernel_times *b,
+                  struct reference r)
 {
-    double ratio = b->settled / a->settled / v->common, least = b->least / v->common,
-           most = b->most / v->common;
-    bool matters = fabs(b->settled / v->common - a->settled) * a->calls > LEAST_CHANGE * v->total;
-    bool slower = matters && ratio > 1.0 + v->limit && least > a->most;
-    bool faster = matters && ratio < 1.0 / (1.0 + v->limit) && most < a->least;
+    double common = v->absolute ? 1.0 : r.common;
+    double ratio = b->settled / a->settled / common, least = b->least / common, most = b->most / common;
+    bool matters = fabs(b->settled / common - a->settled) * a->calls > LEAST_CHANGE * v->total;
+    bool slower = matters && ratio > 1.0 + r.limit && least > a->most;
+    bool faster = matters && ratio < 1.0 / (1.0 + r.limit) && most < a->least;
+    v->highest = r.limit > v->highest ? r.limit : v->highest;
     v->compared++;
     v->slower += slower;
     v->faster += faster;
@@ -234,7 +254,7 @@ static void judge(struct verdict *v, const struct kernel_times *a, const struct 
            "%.1f and "
            "%.1f)\n",
            slower ? "slower" : "faster", a->op, a->shader, a->phase, a->settled * 1e6,
-           b->settled / v->common * 1e6, 100.0 * (ratio - 1.0), a->least * 1e6, a->most * 1e6, least * 1e6,
+           b->settled / common * 1e6, 100.0 * (ratio - 1.0), a->least * 1e6, a->most * 1e6, least * 1e6,
            most * 1e6);
 }
 
@@ -245,7 +265,7 @@ static void compare(struct verdict *v, const struct side *old, const struct side
         if (!b && a->share >= LEAST_SHARE)
             printf("gone    %-26s %-30s %-9s %10.1f us\n", a->op, a->shader, a->phase, a->settled * 1e6);
         if (counts(a, b))
-            judge(v, a, b);
+            judge(v, a, b, beside(old, new, a->op, v->limit));
     }
     for (uint32_t i = 0; i < new->count; i++)
         if (!find(old, &new->kernels[i]) && new->kernels[i].share >= LEAST_SHARE)
@@ -264,24 +284,21 @@ int profile_compare(const struct settings *settings)
     enum rf_status status = open_side(&old, settings->compare, &err);
     if (!status)
         status = open_side(&new, settings->text, &err);
-    struct verdict v = {.limit = 0.01 * (settings->limit.given ? settings->limit.value : DEFAULT_LIMIT)};
+    struct verdict v = {.limit = 0.01 * (settings->limit.given ? settings->limit.value : DEFAULT_LIMIT),
+                        .absolute = settings->absolute};
     if (!status) {
-        double noise;
-        common_ratio(&old, &new, &v.common, &noise);
-        if (settings->absolute)
-            v.common = 1.0;
-        double anyway = exp(DEVIATIONS * noise) - 1.0;
-        v.limit = v.limit > anyway ? v.limit : anyway;
+        v.highest = v.limit;
         for (uint32_t i = 0; i < old.count; i++)
             v.total += old.kernels[i].settled * old.kernels[i].calls;
         warn_of_differences(&old, &new);
         if (!settings->absolute)
             printf(
-                "all kernels alike: %+.1f %% (the machine, or what changed everything); below, beside that\n",
-                100.0 * (v.common - 1.0));
+                "all kernels alike: %+.1f %% (the machine, or what changed everything); below, each beside "
+                "those of other ops\n",
+                100.0 * (beside(&old, &new, NULL, v.limit).common - 1.0));
         compare(&v, &old, &new);
         printf("%u kernels of %u and %u runs compared, limit %.1f %%: %u slower, %u faster\n", v.compared,
-               old.runs, new.runs, 100.0 * v.limit, v.slower, v.faster);
+               old.runs, new.runs, 100.0 * v.highest, v.slower, v.faster);
     }
     close_side(&old);
     close_side(&new);

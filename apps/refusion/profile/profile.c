@@ -101,6 +101,11 @@ static void choose_kernels(struct profiling *p, bool builtin)
     pthread_mutex_unlock(&model->mutex);
 }
 
+static bool counts(const struct settings *s)
+{
+    return s->counters && s->counters[0];
+}
+
 static enum rf_status run_block(struct profiling *p, struct profile *kept, enum rf_profile_mode mode,
                                 uint32_t runs, struct rf_error *err)
 {
@@ -122,7 +127,7 @@ static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *m
     for (uint32_t b = 0; b < blocks; b++) {
         uint32_t here = runs * (b + 1) / blocks - runs * b / blocks;
         for (uint32_t m = 0; !status && m < mode_count; m++) {
-            if (p->settings->shader_dir)
+            if (p->settings->shader_dir && modes[m] != RF_PROFILE_COUNTERS)
                 status = run_block(p, &p->builtin, modes[m], here, err);
             if (!status)
                 status = run_block(p, &p->profile, modes[m], here, err);
@@ -136,11 +141,14 @@ static enum rf_status measure_modes(struct profiling *p, struct rf_error *err)
 {
     if (p->settings->labels || p->settings->capture_round.given)
         complain("warning: with labels each dispatch leaves a word in memory first, and that is in its time");
-    static const enum rf_profile_mode all[] = {RF_PROFILE_OFF, RF_PROFILE_FREE, RF_PROFILE_SERIAL},
+    static const enum rf_profile_mode all[] = {RF_PROFILE_OFF, RF_PROFILE_FREE, RF_PROFILE_SERIAL,
+                                               RF_PROFILE_COUNTERS},
                                       host[] = {RF_PROFILE_OFF, RF_PROFILE_HOST};
     struct rf_error reason;
     if (rf_model_profile(p->engine.model, RF_PROFILE_FREE, profile_on_record, &p->profile, &reason) ==
         RF_ERROR_UNSUPPORTED) {
+        if (counts(p->settings))
+            return rf_fail(err, RF_ERROR_UNSUPPORTED, "--counters: %s", reason.message);
         complain("warning: %s", reason.message);
         if (p->settings->shader_dir)
             complain("warning: --shader-dir: replaced and built-in shaders cannot be told apart without "
@@ -148,7 +156,7 @@ static enum rf_status measure_modes(struct profiling *p, struct rf_error *err)
         return measure(p, host, 2, err);
     }
     rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);
-    return measure(p, all, 3, err);
+    return measure(p, all, counts(p->settings) ? 4 : 3, err);
 }
 
 static enum rf_status measure_ceilings(struct profiling *p, struct rf_error *err)
@@ -220,14 +228,22 @@ static enum rf_status report(struct profiling *p, struct rf_error *err)
                                     .free = profile_step(&p->profile, RF_PROFILE_FREE),
                                     .serial = profile_step(&p->profile, RF_PROFILE_SERIAL),
                                     .off = profile_step(&p->profile, RF_PROFILE_OFF)};
+    report.counters = rf_gpu_counters(rf_context_gpu(p->engine.context), &(uint32_t){0});
     rf_context_device(p->engine.context, &report.device);
     rf_model_get_info(p->engine.model, &report.model);
+    /* A profile that took minutes is not lost for want of this. */
+    cJSON *pipelines = NULL;
+    struct rf_error reason;
+    if ((s->json || s->html) && profile_pipelines(&pipelines, s, &p->engine, &reason))
+        complain("warning: what the driver made of the pipelines is left out: %s", reason.message);
+    report.pipelines = pipelines;
     enum rf_status status = print(p, &report, err);
     fflush(stdout);
     if (!status && s->timeline)
         status = profile_write_timeline(&report, s->timeline, err);
     if (!status && s->html)
         status = write_page(p, &report, err);
+    cJSON_Delete(pipelines);
     return status;
 }
 
@@ -282,6 +298,7 @@ static enum rf_status check_comparison(const struct settings *s, struct rf_error
         {s->prompt, "compare", "prompt"},     {s->tokens, "compare", "tokens"},
         {s->model, "compare", "model"},       {s->synthetic, "compare", "synthetic"},
         {s->device, "compare", "device"},     {s->no_ceilings, "compare", "no-ceilings"},
+        {s->counters, "compare", "counters"},
     };
     const char *alone = s->limit.given ? "limit" : s->absolute ? "absolute" : NULL;
     if (s->compare)
@@ -340,6 +357,9 @@ int command_profile(const struct settings *settings)
 {
     struct rf_error err = {0};
     struct profiling p = {.settings = settings};
+    bool lists = settings->counters && !settings->counters[0] && !settings->text;
+    if (lists)
+        return profile_list_counters(settings);
     if (settings->static_only || settings->disassemble || settings->amd)
         return profile_static(settings);
     if (check_comparison(settings, &err))

@@ -89,7 +89,7 @@ static cJSON *settings_json(const struct profile_report *r)
 
 static cJSON *runs_json(const struct profile_report *r)
 {
-    static const char *const names[] = {"off", "free", "serial", "host"};
+    static const char *const names[] = {"off", "free", "serial", "host", "counters"};
     cJSON *array = cJSON_CreateArray();
     for (uint32_t i = 0; i < r->profile->run_count; i++) {
         const struct profile_run *run = &r->profile->runs[i];
@@ -365,12 +365,16 @@ enum rf_status profile_to_json(cJSON **out, const struct profile_report *r, bool
         status = add_rounds(object, r, err);
     if (!status)
         status = add_events(object, r, run, err);
+    if (!status)
+        status = profile_counters_json(object, r, err);
     if (status) {
         cJSON_Delete(object);
         *out = NULL;
         return status;
     }
     cJSON_AddItemToObject(object, "costliest", costliest_json(r));
+    cJSON_AddItemToObject(object, "pipelines",
+                          r->pipelines ? cJSON_Duplicate(r->pipelines, true) : cJSON_CreateArray());
     cJSON *submissions = cJSON_AddArrayToObject(object, "submissions");
     for (uint32_t i = 0; run && i < run->count; i++)
         cJSON_AddItemToArray(submissions, submission_json(&p->submissions[run->first + i], i, run->begin));

@@ -335,6 +335,14 @@ static cJSON *pipeline_json(const struct rf_kernel_use *use, const struct rf_ker
     return json;
 }
 
+static cJSON *pipelines_json(const struct listing *l)
+{
+    cJSON *array = cJSON_CreateArray();
+    for (uint32_t i = 0; i < l->list.count; i++)
+        cJSON_AddItemToArray(array, pipeline_json(&l->list.uses[i], rf_kernel_get_facts(l->kernels[i])));
+    return array;
+}
+
 static enum rf_status print_json(const struct listing *l, struct rf_error *err)
 {
     const struct profile nothing = {0};
@@ -345,9 +353,7 @@ static enum rf_status print_json(const struct listing *l, struct rf_error *err)
     cJSON *object = cJSON_CreateObject();
     rf_model_get_info(l->engine.model, &report.model);
     profile_add_identity(object, &report);
-    cJSON *pipelines = cJSON_AddArrayToObject(object, "pipelines");
-    for (uint32_t i = 0; i < l->list.count; i++)
-        cJSON_AddItemToArray(pipelines, pipeline_json(&l->list.uses[i], rf_kernel_get_facts(l->kernels[i])));
+    cJSON_AddItemToObject(object, "pipelines", pipelines_json(l));
     if (l->told)
         cJSON_AddNumberToObject(object, "spilling", count_spilling(l));
     else
@@ -522,6 +528,7 @@ static enum rf_status check_options(const struct settings *s, struct rf_error *e
         {s->timeline, mode, "timeline"},
         {s->html, mode, "html"},
         {s->labels, mode, "labels"},
+        {s->counters, mode, "counters"},
         {s->capture_round.given, mode, "capture-round"},
         {s->csv, mode, "csv"},
         {s->runs.given, mode, "runs"},
@@ -570,7 +577,8 @@ static enum rf_status compile(struct listing *l, struct rf_error *err)
     for (uint32_t i = 0; !status && i < l->list.count; i++)
         ids[i] = l->list.uses[i].id;
     if (!status)
-        status = rf_kernels_get(rf_context_gpu(l->engine.context), ids, l->list.count, l->kernels, err);
+        status = rf_kernels_get_until(rf_context_gpu(l->engine.context), ids, l->list.count, l->kernels,
+                                      interrupted, err);
     free(ids);
     return status;
 }
@@ -614,6 +622,35 @@ static enum rf_status run(struct listing *l, struct rf_error *err)
     if (!status)
         status = compile(l, err);
     return status ? status : print(l, err);
+}
+
+/* ---- Beside a profile ------------------------------------------------------------------------------- */
+
+enum rf_status profile_pipelines(cJSON **out, const struct settings *settings, const struct engine *engine,
+                                 struct rf_error *err)
+{
+    rf_model *model = engine->model;
+    struct settings mine = *settings;
+    struct listing l = {.settings = &mine};
+    *out = NULL;
+    if (!rf_gpu_get_caps(model->gpu)->pipeline_properties)
+        return RF_OK;
+    mine.static_only = true;
+    mine.labels = mine.validate = mine.capture_round.given = false;
+    mine.counters = NULL;
+    pthread_mutex_lock(&model->mutex);
+    enum rf_status status = rf_forward_list_recorded(model->forward, &l.list, err);
+    pthread_mutex_unlock(&model->mutex);
+    if (!status)
+        status = context_open(&l.engine.context, &mine, err);
+    if (!status)
+        status = compile(&l, err);
+    if (!status)
+        *out = pipelines_json(&l);
+    free(l.list.uses);
+    free(l.kernels);
+    rf_context_destroy(l.engine.context);
+    return status;
 }
 
 int profile_static(const struct settings *settings)

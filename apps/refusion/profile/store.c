@@ -40,6 +40,7 @@ void profile_free(struct profile *profile)
     free(profile->runs);
     free(profile->submissions);
     free(profile->dispatches);
+    free(profile->values);
     free(profile->kernels);
     *profile = (struct profile){0};
 }
@@ -89,8 +90,10 @@ void profile_end_run(struct profile *profile, rf_session *session)
 void profile_drop_run(struct profile *profile)
 {
     struct profile_run *run = current(profile);
-    if (run->first < profile->submission_count)
+    if (run->first < profile->submission_count) {
         profile->dispatch_count = profile->submissions[run->first].first;
+        profile->value_count = profile->submissions[run->first].first_value;
+    }
     profile->submission_count = run->first;
     free(run->events);
     profile->run_count--;
@@ -160,6 +163,20 @@ static enum rf_status keep_dispatches(struct profile *profile, const struct rf_p
     return RF_OK;
 }
 
+static enum rf_status keep_values(struct profile *profile, const struct rf_profile_record *record,
+                                  struct profile_submission *submission, struct rf_error *err)
+{
+    const size_t count = (size_t)record->dispatch_count * record->counter_count;
+    submission->first_value = profile->value_count;
+    if (!count)
+        return RF_OK;
+    RESERVE(profile->values, profile->value_count, count);
+    memcpy(profile->values + profile->value_count, record->counters, count * sizeof *record->counters);
+    profile->value_count += count;
+    profile->counter_count = record->counter_count;
+    return RF_OK;
+}
+
 static enum rf_status keep(struct profile *profile, const struct rf_profile_record *record,
                            struct rf_error *err)
 {
@@ -188,6 +205,8 @@ static enum rf_status keep(struct profile *profile, const struct rf_profile_reco
     }
     RESERVE(profile->submissions, profile->submission_count, 1);
     enum rf_status status = keep_dispatches(profile, record, &submission, err);
+    if (!status)
+        status = keep_values(profile, record, &submission, err);
     if (!status)
         profile->submissions[profile->submission_count++] = submission;
     return status;

@@ -31,6 +31,7 @@ struct profile_submission {
     bool calibrated;
     size_t first; /* of its dispatches */
     uint32_t count;
+    size_t first_value; /* index into profile.values; of runs with RF_PROFILE_COUNTERS */
 };
 
 struct profile_event {
@@ -57,6 +58,9 @@ struct profile {
     uint32_t kernel_count;
     struct profile_dispatch *dispatches;
     size_t dispatch_count;
+    double *values; /* of hardware counters: [dispatches of such runs][counter_count] */
+    size_t value_count;
+    uint32_t counter_count;
     struct profile_submission *submissions;
     uint32_t submission_count;
     struct profile_run *runs;

@@ -73,7 +73,7 @@ static void print_head(const struct profile_report *r)
            "record ms", "submit ms", "wait ms", "read ms", "tokens", "rounds", "forwards", "tok/fwd");
     for (uint32_t i = 0; i < r->profile->run_count; i++) {
         const struct profile_run *run = &r->profile->runs[i];
-        static const char *const names[] = {"no profile", "free", "serialised", "host only"};
+        static const char *const names[] = {"no profile", "free", "serialised", "host only", "counters"};
         printf("%-12s %10.3f %10.3f %10.3f %10.3f %10.3f %10.3f %8u %7u %9" PRIu64 " %9.2f\n",
                names[run->mode], run->seconds * 1e3, run->span * 1e3, run->record * 1e3, run->submit * 1e3,
                run->wait * 1e3, run->read * 1e3, run->tokens, run->rounds, run->forwards,
@@ -191,31 +191,94 @@ enum rf_status profile_print_tables(const struct profile_report *r, struct rf_er
         if (!status)
             status = print_sums(r, BY_LAYER, "layer", 12, err);
         if (!status)
+            status = profile_print_counters(r, err);
+        if (!status)
             print_costliest(r);
     }
     return status ? status : print_rounds(r, err);
 }
 
+/* A text in quotes, which are doubled inside it. */
+static void print_quoted(const char *text)
+{
+    putchar('"');
+    for (; *text; text++)
+        printf(*text == '"' ? "\"\"" : "%c", *text);
+    putchar('"');
+}
+
+/* Without timestamps: the host's times of each phase, and nothing of the device. */
+static void print_csv_host(const struct profile *p)
+{
+    const uint32_t runs = profile_count_runs(p, RF_PROFILE_HOST);
+    for (int phase = 0; phase < RF_PHASES; phase++) {
+        uint64_t submissions = 0, rows = 0;
+        double times[4] = {0};
+        for (uint32_t i = 0; i < p->submission_count; i++) {
+            const struct profile_submission *s = &p->submissions[i];
+            if ((int)s->phase != phase)
+                continue;
+            submissions++;
+            rows += s->rows[0] + s->rows[1];
+            times[0] += s->submit_begin - s->record_begin;
+            times[1] += s->wait_begin - s->submit_begin;
+            times[2] += s->read_begin - s->wait_begin;
+            times[3] += s->end - s->read_begin;
+        }
+        if (!submissions)
+            continue;
+        printf("host,,%s,,%" PRIu64 ",%" PRIu64 ",,,,,,,,,,,,", profile_phase(phase), submissions / runs,
+               rows / runs);
+        for (int t = 0; t < 4; t++)
+            printf(",%.6f", times[t] * 1e3 / runs);
+        printf("\n");
+    }
+}
+
+static void print_csv_line(const struct profile_report *r, const struct profile_sums *sums,
+                           const struct profile_sum *s)
+{
+    const struct profile_kernel *k = &r->profile->kernels[s->kernel];
+    printf("\"%s\",%s,%s,%d,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
+           ",%.6f,%.6f,%.3f,%.3f,%.3f,%.6f,%.4f,%.6f,%.2f,,,,",
+           k->op, k->shader, profile_phase(s->phase), s->layer, s->calls, s->rows, s->read, s->written,
+           s->operations, s->total * 1e3, s->free_total * 1e3,
+           s->calls ? s->total * 1e6 / (double)s->calls : 0.0, s->least * 1e6, s->most * 1e6,
+           sums->total > 0.0 ? s->total / sums->total : 0.0, profile_gb_per_second(s), profile_tflops(s),
+           profile_percent_of_floor(s));
+}
+
 enum rf_status profile_print_csv(const struct profile_report *r, struct rf_error *err)
 {
+    const unsigned keys = BY_KERNEL | BY_PHASE | BY_LAYER;
+    const uint32_t counters = r->profile->counter_count;
     struct profile_sums sums;
-    enum rf_status status = profile_sum_up(&sums, r->profile, BY_KERNEL | BY_PHASE | BY_LAYER, r->bench, err);
-    if (status)
-        return status;
-    printf("op,shader,phase,layer,calls,rows,bytes_read,bytes_written,operations,total_ms,free_ms,mean_us,"
-           "least_us,"
-           "most_us,share,gb_per_second,tflops,percent_of_floor\n");
-    for (uint32_t i = 0; i < sums.count; i++) {
-        const struct profile_sum *s = &sums.items[i];
-        const struct profile_kernel *k = &r->profile->kernels[s->kernel];
-        printf("\"%s\",%s,%s,%d,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
-               ",%.6f,%.6f,%.3f,%.3f,%.3f,%.6f,%.4f,%.6f,%.2f\n",
-               k->op, k->shader, profile_phase(s->phase), s->layer, s->calls, s->rows, s->read, s->written,
-               s->operations, s->total * 1e3, s->free_total * 1e3,
-               s->calls ? s->total * 1e6 / (double)s->calls : 0.0, s->least * 1e6, s->most * 1e6,
-               sums.total > 0.0 ? s->total / sums.total : 0.0, profile_gb_per_second(s), profile_tflops(s),
-               profile_percent_of_floor(s));
+    struct profile_counted *counted = NULL;
+    uint32_t count = 0;
+    enum rf_status status = profile_sum_up(&sums, r->profile, keys, r->bench, err);
+    if (!status && counters)
+        status = profile_count_up(&counted, &count, r, keys, err);
+    if (!status) {
+        printf(
+            "op,shader,phase,layer,calls,rows,bytes_read,bytes_written,operations,total_ms,free_ms,mean_us,"
+            "least_us,most_us,share,gb_per_second,tflops,percent_of_floor,record_ms,submit_ms,wait_ms,read_"
+            "ms");
+        for (uint32_t c = 0; c < counters; c++) {
+            putchar(',');
+            print_quoted(r->counters[c].name);
+        }
+        printf("\n");
     }
+    for (uint32_t i = 0; !status && i < sums.count; i++) {
+        const struct profile_counted *found = profile_find_counted(counted, count, &sums.items[i]);
+        print_csv_line(r, &sums, &sums.items[i]);
+        for (uint32_t c = 0; c < counters; c++)
+            found ? printf(",%.9g", found->values[c]) : printf(",");
+        printf("\n");
+    }
+    if (!status && !sums.count)
+        print_csv_host(r->profile);
     profile_sums_free(&sums);
-    return RF_OK;
+    profile_counted_free(counted, count);
+    return status;
 }

@@ -157,7 +157,8 @@ static void submission_slices(struct writer *w, const struct profile_report *r,
 /* Rounds enclose their submissions, on the host's track; on the device's, submissions tell their round. */
 static void run_slices(struct writer *w, const struct profile_report *r, const struct profile_run *run)
 {
-    static const char *const names[] = {"without profile", "free-running", "serialised", "host only"};
+    static const char *const names[] = {"without profile", "free-running", "serialised", "host only",
+                                        "counters"};
     const struct profile_submission *all = r->profile->submissions;
     slice(w, HOST, names[run->mode], run->begin, run->begin + run->seconds);
     for (uint32_t first = run->first, end = run->first + run->count, after; first < end; first = after) {
