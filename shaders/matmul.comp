@@ -17,6 +17,7 @@
 #include "refs.glsl"
 #include "matmul.glsl"
 #include "matmul_sums.glsl"
+#include "matmul_octets.glsl"
 
 void main()
 {

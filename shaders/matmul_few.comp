@@ -21,6 +21,7 @@
 #include "refs.glsl"
 #include "matmul.glsl"
 #include "matmul_sums.glsl"
+#include "matmul_octets.glsl"
 
 layout(constant_id = RF_SPEC_LANE_COLUMNS) const uint LANE_COLUMNS = 4;
 

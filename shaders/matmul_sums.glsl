@@ -1,6 +1,5 @@
-// What matmul.comp and matmul_few.comp share: the product of 4 or 8 columns with ROWS rows over one octet of
-// k, and the epilogues over 8 columns of a row. Included after matmul.glsl. WEIGHTS_BY_LANE: the epilogues
-// only.
+// What the matmul shaders share that make sums of 8 columns of a row: unrolled rows and columns, and the epilogues.
+// Included after matmul.glsl.
 
 // Rows and columns are unrolled by macros with constant indices: SwiftShader does not unroll loops, and an
 // array that is indexed by a variable costs it ten times what registers do. Conditions go through functions,
@@ -20,40 +19,6 @@ const uint MAX_ROWS = 8;
 struct sums {
     vec4 low, high;
 };
-
-#ifndef WEIGHTS_BY_LANE
-// Octet o (8 of k) of row M as x and y, times W [8].
-#define LOAD_X(M) \
-    vec4 x = vec4(push.x.x[2 * o * push.ldx + M]), y = vec4(push.x.x[2 * o * push.ldx + push.ldx + M]);
-#define ADD(ACC, W) \
-    ACC += W[0] * x.x; \
-    ACC += W[1] * x.y; \
-    ACC += W[2] * x.z; \
-    ACC += W[3] * x.w; \
-    ACC += W[4] * y.x; \
-    ACC += W[5] * y.y; \
-    ACC += W[6] * y.z; \
-    ACC += W[7] * y.w;
-
-// acc[r] += octet o of four columns of the block at `base` times octet o of the rows m[r].
-void add_half(inout vec4 acc[MAX_ROWS], uint m[MAX_ROWS], uint base, uint o, uint half_)
-{
-    vec4 w[8];
-    load_octet(push.w, base, push.k, o, half_, load_scale(push.w, base, push.k, o, half_), w);
-#define ADD_HALF(R) { LOAD_X(m[R]) ADD(acc[R], w) }
-    FOR_ROWS(ADD_HALF)
-}
-
-// The same for all 8 columns: an activation is loaded once for them, which SwiftShader has 30% of speed from.
-void add_block(inout vec4 low[MAX_ROWS], inout vec4 high[MAX_ROWS], uint m[MAX_ROWS], uint base, uint o)
-{
-    vec4 w[8], v[8];
-    load_octet(push.w, base, push.k, o, 0, load_scale(push.w, base, push.k, o, 0), w);
-    load_octet(push.w, base, push.k, o, 1, load_scale(push.w, base, push.k, o, 1), v);
-#define ADD_BLOCK(R) { LOAD_X(m[R]) ADD(low[R], w) ADD(high[R], v) }
-    FOR_ROWS(ADD_BLOCK)
-}
-#endif
 
 // STORE, RESIDUAL, LOGITS: columns n..n+7 of row m, those past the last column left out.
 void write_columns(sums s, uint m, uint n)

@@ -333,6 +333,11 @@ static uint32_t matmul_grid(const struct rf_forward *f, struct forward_plan *pla
     return rf_plan_grid_z(plan, groups.x, groups.y_per, source, shape.splits);
 }
 
+bool rf_matmul_by_column(const struct rf_gpu_caps *caps, bool many_f16)
+{
+    return caps->cpu && (caps->subgroup_size <= 4 || many_f16);
+}
+
 static void add_specs(const struct rf_forward *f, struct forward_op *op, enum rf_weight_format format,
                       struct rf_matmul_shape shape, uint32_t epilogue)
 {
@@ -343,6 +348,8 @@ static void add_specs(const struct rf_forward *f, struct forward_op *op, enum rf
     rf_op_spec(op, epilogue);
     rf_op_spec(op, shape.local);
     rf_op_spec(op, shape.rows);
+    if ((shape.kind == RF_MATMUL_MANY || shape.kind == RF_MATMUL_FEW) && !rf_int8_takes(f, format))
+        rf_op_spec(op, rf_matmul_by_column(caps, shape.kind == RF_MATMUL_MANY && f->fp16));
     if (shape.kind == RF_MATMUL_FEW && !rf_int8_takes(f, format))
         rf_op_spec(op, caps->cpu ? RF_COLUMNS : RF_COLUMNS / 2);
     if (shape.kind == RF_MATMUL_COOPMAT) {

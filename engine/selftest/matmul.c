@@ -216,6 +216,7 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
                 run_store_rows(suite, p, turn += 5);
         p.rows_at_once = 4; /* and the other way that its lanes share columns */
         p.lane_columns = p.lane_columns == RF_COLUMNS ? RF_COLUMNS / 2 : RF_COLUMNS;
+        p.by_column = !p.by_column;
         if (kind == RF_PRODUCT_FEW && (suite->thorough || p.weights == RF_WEIGHT_F16))
             run_store_rows(suite, p, turn += 5);
     }
@@ -223,6 +224,7 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
     for (uint32_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         p.rows_at_once = shapes[i].rows;
         p.local = shapes[i].local;
+        p.by_column = i % 2;
         if (suite->thorough || (p.rows_at_once == (p.weights == RF_WEIGHT_F32 ? 2 : 1) && p.local == 64))
             run_store_rows(suite, p, turn += 7);
     }

@@ -5,6 +5,7 @@
 
 #include "engine/arithmetic.h"
 #include "engine/model/coopmat.h"
+#include "engine/model/matmul.h"
 #include "engine/model/split.h"
 
 bool rf_product_is_few(const struct rf_product *p)
@@ -68,6 +69,7 @@ void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enu
         return;
     }
     p->lane_columns = rf_gpu_get_caps(suite->h->gpu)->cpu ? RF_COLUMNS : RF_COLUMNS / 2;
+    p->by_column = rf_matmul_by_column(rf_gpu_get_caps(suite->h->gpu), false);
     p->rows_at_once = kind == RF_PRODUCT_MANY ? 1 : 2;
     p->local = kind == RF_PRODUCT_WIDE  ? rf_gpu_get_caps(suite->h->gpu)->subgroup_size
                : kind == RF_PRODUCT_FEW ? 64
@@ -102,10 +104,13 @@ struct rf_kernel_id rf_product_kernel(const struct rf_suite *suite, const struct
     struct rf_coopmat2_tiling workgroup;
     struct rf_kernel_id id = {
         .shader = names[p->kind][p->act == RF_NUMBER_F16][p->weights],
-        .spec_count = p->kind == RF_PRODUCT_FEW ? 4 : 3,
+        .spec_count = p->kind == RF_PRODUCT_FEW    ? 5
+                      : p->kind == RF_PRODUCT_MANY ? 4
+                                                   : 3,
         .specs = {[RF_SPEC_EPILOGUE] = p->epilogue,
                   [RF_SPEC_LOCAL] = p->local,
                   [RF_SPEC_ROWS] = p->rows_at_once,
+                  [RF_SPEC_BY_COLUMN] = p->by_column,
                   [RF_SPEC_LANE_COLUMNS] = p->lane_columns},
     };
     if (p->kind == RF_PRODUCT_COOPMAT &&

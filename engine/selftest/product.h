@@ -37,6 +37,7 @@ struct rf_product {
     enum rf_weight_format weights;
     uint32_t epilogue, local, rows_at_once; /* COOPMAT, COOPMAT2, INT8: rows of a workgroup */
     uint32_t lane_columns;                  /* FEW */
+    bool by_column;                         /* FEW, MANY */
     uint32_t splits;                        /* PARTIAL: of k, which must be divisible so; 0 is 1 */
     /* The shape: M rows, buffers with room for ldx (x) and ldy (partials, quads) rows or of ldy columns (y).
      */

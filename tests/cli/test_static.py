@@ -123,7 +123,7 @@ class Static(OnChip):
         self.assertEqual(lines[-1], f"{count} pipelines, 0 with spilled registers or scratch memory")
         self.assertEqual(len({len(line) for line in lines[2:3 + count]}), 1)
         row = next(line for line in lines if "EPILOGUE=3" in line and "ROWS=8 " in line)
-        self.assertRegex(row, r"^matmul_few_bf16_act16 +lm_head +5-8 +EPILOGUE=3 LOCAL=64 ROWS=8 LANE_COLUMNS=4 +64 +64 ")
+        self.assertRegex(row, r"^matmul_few_bf16_act16 +lm_head +5-8 +EPILOGUE=3 LOCAL=64 ROWS=8 BY_COLUMN=0 LANE_COLUMNS=4 +64 +64 ")
 
     def test_shapes_without_weights(self):
         """16 GB of a synthetic model's weights are neither made nor read."""

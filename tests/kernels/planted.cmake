@@ -32,9 +32,12 @@ plant(NAME wide_attention_forgets_a_tile SHADER attention_wide SOURCE attention_
     FROM "&& follows(max(m, 1) - 1, m)" TO "" REASON "mixed")
 plant(NAME reduce_misses_a_split SHADER attention_reduce SOURCE attention_reduce.comp
     FROM "s < splits" TO "s < max(splits, 2u) - 1" REASON "y +")
-plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE matmul_sums.glsl
+plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE matmul_octets.glsl
     DEFINES WEIGHT_BF16=1
     FROM "ACC += W[7] * y.w" TO "ACC += vec4(0.0)" REASON "")
+plant(NAME matmul_column_without_last_term SHADER matmul_f32 SOURCE matmul.comp FILE matmul_octets.glsl
+    DEFINES WEIGHT_F32=1
+    FROM "ACC[R].C += W[7].C * ys[R].w" TO "ACC[R].C += 0.0" REASON "")
 plant(NAME weights_swapped SHADER matmul_few_f16 SOURCE matmul_few.comp FILE weights.glsl DEFINES WEIGHT_F16=1
     FROM "J % 2 == 0 ? low_half(u[J / 2])" TO "J % 2 == 1 ? low_half(u[J / 2])" REASON "")
 plant(NAME q8_0_scale_of_neighbour SHADER matmul_q8_0 SOURCE matmul.comp FILE weights.glsl DEFINES WEIGHT_Q8_0=1
