@@ -282,8 +282,8 @@ void make_scores(tile t)
     }
 }
 
-// Scores become exp(score - top), and 0 behind the last key that a line's row sees. A line at a time: all of
-// them side by side made the machine code half as large again, which every start pays for (SPEED.md).
+// Scores become exp(score - top), and 0 behind the last key that a line's row sees. A line at a time
+// keeps the code small, which every start goes through (SPEED.md).
 void make_weights(tile t)
 {
     uint keys = t.end - t.first, first_keys = row_keys(t.row) - t.first;

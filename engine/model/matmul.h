@@ -101,7 +101,7 @@ const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "coopmat2"
 bool rf_plan_is_wide(const struct rf_forward *forward, const struct forward_plan *plan,
                      enum rf_weight_format format);
 /* Whether matmul.comp and matmul_few.comp make sums a column at a time (RF_SPEC_BY_COLUMN). Of CPUs, those of 4 lanes
- * (SwiftShader) are 13% faster so, and stock lavapipe is 5% with many rows in f16; its f32 is 8% slower (SPEED.md). */
+ * (SwiftShader) are 13% faster so, and stock lavapipe is 6% with many rows in f16; its f32 is 9% slower (SPEED.md). */
 bool rf_matmul_by_column(const struct rf_gpu_caps *caps, bool many_f16);
 /* ROWS of attention_wide.comp, for workgroups of `group` heads in forwards of up to `rows` rows. */
 uint32_t rf_wide_attention_rows(uint32_t group, uint32_t rows);
