@@ -40,20 +40,27 @@ static enum rf_status open_instance(struct rf_instance *instance, const struct r
     return rf_instance_create(instance, validation, labels, sink, err);
 }
 
+/* For looking only, without a device. *instance is to be destroyed and the list's probes freed, failed or not. */
+static enum rf_status look_at_devices(struct device_list *list, struct rf_instance *instance,
+                                      const char *disable, struct rf_error *err)
+{
+    struct rf_mask mask;
+    *list = (struct device_list){0};
+    *instance = (struct rf_instance){0};
+    enum rf_status status = rf_mask_parse(&mask, disable, err);
+    if (!status)
+        status = open_instance(instance, &mask, false, false, NULL, err);
+    return status ? status : list_devices(list, instance, &mask, err);
+}
+
 enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const char *disable,
                            struct rf_error *err)
 {
-    struct rf_mask mask;
     struct rf_instance instance;
-    struct device_list list = {0};
+    struct device_list list;
     *infos = NULL;
     *count = 0;
-    enum rf_status status = rf_mask_parse(&mask, disable, err);
-    if (status)
-        return status;
-    if ((status = open_instance(&instance, &mask, false, false, NULL, err)) != RF_OK)
-        return status;
-    status = list_devices(&list, &instance, &mask, err);
+    enum rf_status status = look_at_devices(&list, &instance, disable, err);
     if (!status && !(*infos = calloc(list.count, sizeof **infos)))
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", list.count);
     for (uint32_t i = 0; !status && i < list.count; ++i)
@@ -146,17 +153,11 @@ enum rf_status rf_choose_device(const struct rf_probe *probes, uint32_t count, c
 enum rf_status rf_gpu_list_counters(struct rf_counter_list *out, const char *device, const char *disable,
                                     struct rf_error *err)
 {
-    struct rf_mask mask;
     struct rf_instance instance;
-    struct device_list list = {0};
+    struct device_list list;
     const struct rf_probe *chosen;
     *out = (struct rf_counter_list){0};
-    enum rf_status status = rf_mask_parse(&mask, disable, err);
-    if (status)
-        return status;
-    if ((status = open_instance(&instance, &mask, false, false, NULL, err)) != RF_OK)
-        return status;
-    status = list_devices(&list, &instance, &mask, err);
+    enum rf_status status = look_at_devices(&list, &instance, disable, err);
     if (!status)
         status = rf_choose_device(list.probes, list.count, device, &chosen, err);
     if (!status)
