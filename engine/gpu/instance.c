@@ -248,6 +248,8 @@ enum rf_status rf_instance_create(struct rf_instance *out, bool validation, bool
                                  .enabledExtensionCount = extension_count,
                                  .ppEnabledExtensionNames = extensions};
     VkResult result = vkCreateInstance(&info, NULL, &out->handle);
+    if (result != VK_SUCCESS)
+        out->handle = VK_NULL_HANDLE; /* undefined after an error, and rf_instance_destroy is called all the same */
     if (result == VK_ERROR_INCOMPATIBLE_DRIVER)
         return rf_fail(
             err, RF_ERROR_NO_DEVICE,
