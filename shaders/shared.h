@@ -233,6 +233,7 @@ RF_CONST(RF_SPEC_ROWS, 2)         /* rows that a subgroup (matmul_few) or an inv
                                    * once: 1, 2, 4, 8, and 16 in matmul_wide */
 RF_CONST(RF_SPEC_BY_COLUMN, 3)    /* matmul, matmul_few: 1: sums of all rows a column at a time; 0: a row at a time */
 RF_CONST(RF_SPEC_LANE_COLUMNS, 4) /* matmul_few: columns of a lane, 4 or RF_COLUMNS */
+RF_CONST(RF_SPEC_BLOCKS, 3)       /* matmul_spread: blocks of 8 columns a pass, 1 or 2 */
 /* matmul_coopmat's own; RF_SPEC_ROWS is the rows of a workgroup there. */
 RF_CONST(RF_SPEC_FRAGMENT_M, 3) /* shape of one cooperative matrix product: rows, columns, k; */
 RF_CONST(RF_SPEC_FRAGMENT_N, 4) /* one that the device lists */

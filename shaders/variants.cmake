@@ -1,5 +1,4 @@
-# Every compiled shader: rf_shader(NAME name SOURCE file.comp [PATH portable|fp16|int8dot|coopmat|coopmat2] [DEFINES A=1 B=2]
-#   [AS_WRITTEN])
+# Every compiled shader: rf_shader(NAME name SOURCE file.comp [PATH portable|fp16|int8dot|coopmat|coopmat2] [DEFINES A=1 B=2])
 
 # Integers only: the same on every path.
 rf_shader(NAME rows_gather SOURCE rows_gather.comp)
@@ -15,10 +14,7 @@ rf_shader(NAME kv_commit_act16 SOURCE kv_commit.comp PATH fp16 DEFINES ACT_F16=1
 foreach(weight IN ITEMS bf16 f16 f32 q8_0 q4_0 q4_k q6_k)
     string(TOUPPER "WEIGHT_${weight}=1" define)
     rf_shader(NAME embed_${weight} SOURCE embed.comp DEFINES ${define})
-    # Optimised, stock lavapipe multiplies many rows 8% slower.
-    rf_shader(NAME matmul_${weight} SOURCE matmul.comp DEFINES ${define} AS_WRITTEN)
-    rf_shader(NAME matmul_${weight}_act16 SOURCE matmul.comp PATH fp16 DEFINES ${define} ACT_F16=1 AS_WRITTEN)
-    foreach(matmul IN ITEMS matmul_few matmul_wide)
+    foreach(matmul IN ITEMS matmul matmul_few matmul_wide matmul_spread)
         rf_shader(NAME ${matmul}_${weight} SOURCE ${matmul}.comp DEFINES ${define})
         rf_shader(NAME ${matmul}_${weight}_act16 SOURCE ${matmul}.comp PATH fp16 DEFINES ${define} ACT_F16=1)
     endforeach()

@@ -486,11 +486,16 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
     out->performance_query =
         !rf_masked(mask, RF_CAP_PERFORMANCE_QUERY) && chain->counter_pools && chain->v12.hostQueryReset;
     caps->cpu = out->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
-    caps->wide = !rf_masked(mask, RF_CAP_WIDE) && caps->cpu &&
-                 (caps->subgroup_size == 8 || caps->subgroup_size == 16) &&
-                 (chain->p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
+    const VkSubgroupFeatureFlags operations = chain->p11.subgroupSupportedOperations;
+    const bool registers =
+        !rf_masked(mask, RF_CAP_WIDE) && caps->cpu && (caps->subgroup_size == 8 || caps->subgroup_size == 16);
+    caps->wide = registers && (operations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
     caps->wide_attention = caps->wide && chain->features.features.shaderInt64 &&
-                           (chain->p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_CLUSTERED_BIT);
+                           (operations & VK_SUBGROUP_FEATURE_CLUSTERED_BIT);
+    /* Clustered operations tell drivers that load vectors from older ones that load lane by lane. */
+    caps->spread = registers && chain->features.features.shaderInt64 &&
+                   (operations & VK_SUBGROUP_FEATURE_BALLOT_BIT) &&
+                   !(operations & VK_SUBGROUP_FEATURE_CLUSTERED_BIT);
 }
 
 bool rf_subgroups_fit(const struct rf_gpu_caps *caps)

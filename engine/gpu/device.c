@@ -239,7 +239,7 @@ static void ask_features(struct device_features *out, const struct rf_probe *pro
                                            .storageBuffer16BitAccess = caps->fp16};
     out->features = (VkPhysicalDeviceFeatures2){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
                                                 .pNext = &out->v11,
-                                                .features.shaderInt64 = caps->wide_attention};
+                                                .features.shaderInt64 = caps->wide_attention || caps->spread};
 #ifdef VK_KHR_cooperative_matrix
     out->coopmat = (VkPhysicalDeviceCooperativeMatrixFeaturesKHR){
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,

@@ -38,6 +38,9 @@ struct rf_gpu_caps {
     bool cpu;       /* the device is the host's CPU */
     bool wide;      /* a CPU with subgroups of 8 or 16 lanes that can be shuffled: vector registers */
     bool wide_attention; /* and with 64 bit integers and operations of clusters, for attention_wide.comp */
+    bool
+        spread; /* the same with broadcasts and 64 bit integers, without operations of clusters: a driver that
+                  * loads lane by lane, for matmul_spread.comp */
     bool unified_memory; /* no discrete GPU, every device-local heap is host-visible */
     bool fp16;           /* shaderFloat16 and 16-bit storage */
     bool dot_product;    /* shaderIntegerDotProduct, fast or not */

@@ -231,7 +231,7 @@ static enum rf_status check_capabilities(const struct rf_gpu *gpu, const struct 
         lacks = "coopmat2Matmul";
     if (info->dot_product && !caps->dot_product)
         lacks = "int8dot";
-    if (info->int64 && !caps->wide_attention)
+    if (info->int64 && !caps->wide_attention && !caps->spread)
         lacks = "wide with 64 bit integers";
     if (lacks)
         return rf_fail(err, RF_ERROR_UNSUPPORTED,

@@ -21,7 +21,8 @@ enum {
 
 const char *rf_matmul_kind_name(enum rf_matmul_kind kind)
 {
-    static const char *const names[RF_MATMUL_KINDS] = {"many", "few", "wide", "coopmat", "coopmat2", "tile"};
+    static const char *const names[RF_MATMUL_KINDS] = {"many",    "few",      "wide", "spread",
+                                                       "coopmat", "coopmat2", "tile"};
     return names[kind];
 }
 
@@ -71,6 +72,8 @@ static bool is_legal(const struct rf_forward *f, uint32_t bucket, struct rf_matm
         return bucket <= RF_FEW_ROWS && shape.rows <= RF_FEW_ROWS && shape.rows <= bucket;
     case RF_MATMUL_WIDE:
         return caps->wide && shape.local == caps->subgroup_size && shape.rows <= WIDE_ROWS;
+    case RF_MATMUL_SPREAD:
+        return caps->spread && shape.local == caps->subgroup_size && shape.rows <= MANY_ROWS;
     default:
         return false;
     }
@@ -89,6 +92,15 @@ static struct rf_matmul_shape default_many(const struct rf_gpu_caps *caps, uint3
     while (rows < MANY_ROWS && lanes * rows < bucket)
         rows *= 2;
     return (struct rf_matmul_shape){RF_MATMUL_MANY, lanes, rows, 1};
+}
+
+/* What a device without matrix units makes more than 8 rows with. */
+static struct rf_matmul_shape default_rows(const struct rf_gpu_caps *caps, uint32_t bucket)
+{
+    struct rf_matmul_shape shape = default_many(caps, bucket);
+    if (caps->spread)
+        shape.kind = RF_MATMUL_SPREAD;
+    return shape;
 }
 
 /* At most `rows` rows of the bucket and `columns` columns a workgroup, in whole fragments. */
@@ -124,7 +136,7 @@ static struct rf_matmul_shape default_shape(const struct rf_forward *f, uint32_t
         if (is_legal(f, bucket, shape))
             return shape;
     }
-    return default_many(caps, bucket);
+    return default_rows(caps, bucket);
 }
 
 bool rf_matmul_legal(const struct rf_forward *f, enum rf_weight_format format, uint32_t bucket,
@@ -201,7 +213,7 @@ uint32_t rf_matmul_candidates(const struct rf_forward *f, enum rf_weight_format 
     add_shape(f, bucket, (struct rf_matmul_shape){RF_MATMUL_WIDE, lanes, most, 1}, shapes, &count);
     /* From 4 rows on, lanes that are rows can win over lanes that share a sum. */
     if (bucket >= 4)
-        add_shape(f, bucket, default_many(caps, bucket), shapes, &count);
+        add_shape(f, bucket, default_rows(caps, bucket), shapes, &count);
     if (caps->cpu && caps->coopmat2_units) /* each trial costs a compilation, up to a second on SwiftShader */
         return count;
     /* Those that are proved on hardware first: the list may be full before the others are. */
@@ -250,7 +262,7 @@ static struct rf_matmul_shape pick_shape(const struct rf_forward *f, const struc
         struct rf_matmul_shape tuned = rf_tune_shape(f, format, 1u << RF_DETERMINISTIC_BUCKET);
         if (tuned.kind == RF_MATMUL_WIDE)
             return (struct rf_matmul_shape){RF_MATMUL_WIDE, tuned.local, DETERMINISTIC_WIDE_ROWS, 1};
-        return default_many(caps, 1u << RF_DETERMINISTIC_BUCKET);
+        return default_rows(caps, 1u << RF_DETERMINISTIC_BUCKET);
     }
     struct rf_matmul_shape shape = rf_tune_shape(f, format, plan->bucket);
     uint32_t most = shape.kind == RF_MATMUL_FEW ? rf_few_reduce_rows(caps) : WIDE_REDUCE_ROWS;
@@ -278,6 +290,7 @@ static const char *matmul_shader(const struct rf_forward *f, enum rf_matmul_kind
         {RF_BY_FORMAT("matmul", ""), RF_BY_FORMAT("matmul", "_act16")},
         {RF_BY_FORMAT("matmul_few", ""), RF_BY_FORMAT("matmul_few", "_act16")},
         {RF_BY_FORMAT("matmul_wide", ""), RF_BY_FORMAT("matmul_wide", "_act16")},
+        {RF_BY_FORMAT("matmul_spread", ""), RF_BY_FORMAT("matmul_spread", "_act16")},
         {{NULL}, RF_BY_FORMAT("matmul_coopmat", "_act16")},
         {{NULL}, RF_BY_FORMAT("matmul_coopmat2", "_act16")},
         {{NULL}, {NULL}},
@@ -307,6 +320,9 @@ static struct groups matmul_groups(const struct rf_forward *f, struct rf_matmul_
     case RF_MATMUL_WIDE: /* one invocation goes over all rows */
         return (struct groups){rf_divide_up(columns, reduce ? RF_LOGIT_TILE : shape.local), RF_MAX_ROWS,
                                subgroups};
+    case RF_MATMUL_SPREAD:
+        unit = reduce ? RF_LOGIT_TILE : rf_spread_blocks(shape.rows) * RF_COLUMNS;
+        return (struct groups){rf_divide_up(columns, unit), shape.local * shape.rows, subgroups};
     case RF_MATMUL_FEW:
         return (struct groups){rf_divide_up(rf_divide_up(columns, unit), subgroups), shape.rows, subgroups};
     case RF_MATMUL_TILE:
@@ -333,9 +349,14 @@ static uint32_t matmul_grid(const struct rf_forward *f, struct forward_plan *pla
     return rf_plan_grid_z(plan, groups.x, groups.y_per, source, shape.splits);
 }
 
-bool rf_matmul_by_column(const struct rf_gpu_caps *caps, bool many_f16)
+bool rf_matmul_by_column(const struct rf_gpu_caps *caps)
 {
-    return caps->cpu && (caps->subgroup_size <= 4 || many_f16);
+    return caps->cpu && caps->subgroup_size <= 4;
+}
+
+uint32_t rf_spread_blocks(uint32_t rows)
+{
+    return rows <= 4 ? 2 : 1;
 }
 
 static void add_specs(const struct rf_forward *f, struct forward_op *op, enum rf_weight_format format,
@@ -349,9 +370,11 @@ static void add_specs(const struct rf_forward *f, struct forward_op *op, enum rf
     rf_op_spec(op, shape.local);
     rf_op_spec(op, shape.rows);
     if ((shape.kind == RF_MATMUL_MANY || shape.kind == RF_MATMUL_FEW) && !rf_int8_takes(f, format))
-        rf_op_spec(op, rf_matmul_by_column(caps, shape.kind == RF_MATMUL_MANY && f->fp16));
+        rf_op_spec(op, rf_matmul_by_column(caps));
     if (shape.kind == RF_MATMUL_FEW && !rf_int8_takes(f, format))
         rf_op_spec(op, caps->cpu ? RF_COLUMNS : RF_COLUMNS / 2);
+    if (shape.kind == RF_MATMUL_SPREAD)
+        rf_op_spec(op, rf_spread_blocks(shape.rows));
     if (shape.kind == RF_MATMUL_COOPMAT) {
         rf_coopmat_divide(caps, shape.local, shape.rows, epilogue == RF_EPILOGUE_REDUCE, &tiling);
         rf_coopmat_specs(&tiling, specs);

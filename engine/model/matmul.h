@@ -6,7 +6,8 @@
 #include "engine/model/split.h"
 
 /* MANY: lanes are rows (matmul.comp). FEW: lanes go over k, for at most 8 rows (matmul_few.comp). WIDE:
- * lanes are columns, for CPUs (matmul_wide.comp). COOPMAT: matrix units, for more than 8 rows on the fp16
+ * lanes are columns, for CPUs (matmul_wide.comp). SPREAD: lanes are rows and spread weights among them, for
+ * CPUs that WIDE is not for (matmul_spread.comp). COOPMAT: matrix units, for more than 8 rows on the fp16
  * path (matmul_coopmat.comp); COOPMAT2: the same by matrices of a workgroup (matmul_coopmat2.comp), which
  * is chosen by trial only, and only where its products are right. Where inputs are int8 (int8.h): FEW
  * (matmul_int8_few.comp) and TILE, with shared memory, for any number of rows (matmul_int8.comp). */
@@ -14,6 +15,7 @@ enum rf_matmul_kind {
     RF_MATMUL_MANY,
     RF_MATMUL_FEW,
     RF_MATMUL_WIDE,
+    RF_MATMUL_SPREAD,
     RF_MATMUL_COOPMAT,
     RF_MATMUL_COOPMAT2,
     RF_MATMUL_TILE,
@@ -100,9 +102,11 @@ const char *rf_matmul_kind_name(enum rf_matmul_kind kind); /* "many", "coopmat2"
  * (attention_wide.comp). */
 bool rf_plan_is_wide(const struct rf_forward *forward, const struct forward_plan *plan,
                      enum rf_weight_format format);
-/* Whether matmul.comp and matmul_few.comp make sums a column at a time (RF_SPEC_BY_COLUMN). Of CPUs, those of 4 lanes
- * (SwiftShader) are 13% faster so, and stock lavapipe is 6% with many rows in f16; its f32 is 9% slower (SPEED.md). */
-bool rf_matmul_by_column(const struct rf_gpu_caps *caps, bool many_f16);
+/* Whether matmul.comp and matmul_few.comp make sums a column at a time (RF_SPEC_BY_COLUMN): CPUs of 4 lanes
+ * (SwiftShader) are 13% faster so (SPEED.md). */
+bool rf_matmul_by_column(const struct rf_gpu_caps *caps);
+/* RF_SPEC_BLOCKS of SPREAD with so many rows a lane. */
+uint32_t rf_spread_blocks(uint32_t rows);
 /* ROWS of attention_wide.comp, for workgroups of `group` heads in forwards of up to `rows` rows. */
 uint32_t rf_wide_attention_rows(uint32_t group, uint32_t rows);
 /* One op for each chunk. Returns the splits: more than 1: partials were written instead of y. */

@@ -206,7 +206,7 @@ static void run_store(struct rf_suite *suite, struct rf_product p, uint32_t turn
         uint32_t rows, local;
     } shapes[] = {{1, 16}, {1, 32}, {1, 64}, {2, 64}, {4, 32}, {8, 16}};
     p.epilogue = RF_EPILOGUE_STORE;
-    for (int kind = RF_PRODUCT_FEW; kind <= RF_PRODUCT_WIDE; kind++) {
+    for (int kind = RF_PRODUCT_FEW; kind <= RF_PRODUCT_SPREAD; kind++) {
         if (!rf_product_runs(suite, (enum rf_product_kind)kind, p.act))
             continue;
         rf_product_set_kind(suite, &p, (enum rf_product_kind)kind);

@@ -22,7 +22,7 @@ bool rf_product_runs(const struct rf_suite *suite, enum rf_product_kind kind, en
         return rf_coopmat_built() && caps->coopmat && act == RF_NUMBER_F16;
     if (kind == RF_PRODUCT_COOPMAT2)
         return rf_coopmat2_built(caps) && caps->coopmat2_matmul && act == RF_NUMBER_F16;
-    return kind != RF_PRODUCT_WIDE || caps->wide;
+    return (kind != RF_PRODUCT_WIDE || caps->wide) && (kind != RF_PRODUCT_SPREAD || caps->spread);
 }
 
 void rf_product_set_coopmat(const struct rf_suite *suite, struct rf_product *p, uint32_t rows,
@@ -69,11 +69,11 @@ void rf_product_set_kind(const struct rf_suite *suite, struct rf_product *p, enu
         return;
     }
     p->lane_columns = rf_gpu_get_caps(suite->h->gpu)->cpu ? RF_COLUMNS : RF_COLUMNS / 2;
-    p->by_column = rf_matmul_by_column(rf_gpu_get_caps(suite->h->gpu), false);
+    p->by_column = rf_matmul_by_column(rf_gpu_get_caps(suite->h->gpu));
     p->rows_at_once = kind == RF_PRODUCT_MANY ? 1 : 2;
-    p->local = kind == RF_PRODUCT_WIDE  ? rf_gpu_get_caps(suite->h->gpu)->subgroup_size
-               : kind == RF_PRODUCT_FEW ? 64
-                                        : 32;
+    p->local = kind == RF_PRODUCT_FEW ? 64 : 32;
+    if (kind == RF_PRODUCT_WIDE || kind == RF_PRODUCT_SPREAD)
+        p->local = rf_gpu_get_caps(suite->h->gpu)->subgroup_size;
 }
 
 #define NAMES(name, end)                                                                                     \
@@ -96,6 +96,7 @@ struct rf_kernel_id rf_product_kernel(const struct rf_suite *suite, const struct
         {NAMES("matmul", ""), NAMES("matmul", "_act16")},
         {NAMES("matmul_few", ""), NAMES("matmul_few", "_act16")},
         {NAMES("matmul_wide", ""), NAMES("matmul_wide", "_act16")},
+        {NAMES("matmul_spread", ""), NAMES("matmul_spread", "_act16")},
         {{NULL}, NAMES("matmul_coopmat", "_act16")},
         {{NULL}, NAMES("matmul_coopmat2", "_act16")},
     };
@@ -113,6 +114,8 @@ struct rf_kernel_id rf_product_kernel(const struct rf_suite *suite, const struct
                   [RF_SPEC_BY_COLUMN] = p->by_column,
                   [RF_SPEC_LANE_COLUMNS] = p->lane_columns},
     };
+    if (p->kind == RF_PRODUCT_SPREAD)
+        id.specs[id.spec_count++] = rf_spread_blocks(p->rows_at_once);
     if (p->kind == RF_PRODUCT_COOPMAT &&
         rf_coopmat_divide(caps, p->local, p->rows_at_once, p->epilogue == RF_EPILOGUE_REDUCE, &tiling)) {
         rf_coopmat_specs(&tiling, id.specs + id.spec_count);
@@ -303,7 +306,8 @@ struct rf_push_matmul rf_product_push(struct rf_case *c, const struct rf_product
     };
 }
 
-/* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE); matmul_wide: a
+/* matmul: an invocation has `rows_at_once` rows and a workgroup 8 columns (64 with REDUCE), or 16 in
+ * matmul_spread with few rows; matmul_wide: a
  * workgroup has a column for each invocation (64 columns with REDUCE) and all rows; matmul_few: subgroups
  * stride over the columns, so that any grid will do: the engine's gives each one step, every third case here
  * gives several; matmul_coopmat, matmul_coopmat2, matmul_int8: tiles of both. */
@@ -331,6 +335,11 @@ void rf_product_set_groups(struct rf_case *c, const struct rf_product *p)
                                rf_divide_up(p->rows, workgroup.rows), z);
     } else if (p->kind == RF_PRODUCT_WIDE)
         rf_case_set_groups(c, rf_divide_up(p->columns, reduce ? RF_LOGIT_TILE : p->local), 1, 1);
+    else if (p->kind == RF_PRODUCT_SPREAD)
+        rf_case_set_groups(
+            c,
+            rf_divide_up(p->columns, reduce ? RF_LOGIT_TILE : rf_spread_blocks(p->rows_at_once) * RF_COLUMNS),
+            rf_divide_up(p->rows, p->local * p->rows_at_once), z);
     else
         rf_case_set_groups(c, units, rf_divide_up(p->rows, p->local * p->rows_at_once), z);
 }

@@ -17,12 +17,13 @@ enum rf_product_data {
     RF_DATA_ROUNDED /* int8 inputs: about normal, and the product is of what they were before they were int8 */
 };
 
-/* Which shader: matmul, matmul_few, matmul_wide, matmul_coopmat, matmul_coopmat2; with int8 inputs,
- * matmul_int8, matmul_int8_few. */
+/* Which shader: matmul, matmul_few, matmul_wide, matmul_spread, matmul_coopmat, matmul_coopmat2; with int8
+ * inputs, matmul_int8, matmul_int8_few. */
 enum rf_product_kind {
     RF_PRODUCT_MANY,
     RF_PRODUCT_FEW,
     RF_PRODUCT_WIDE,
+    RF_PRODUCT_SPREAD,
     RF_PRODUCT_COOPMAT,
     RF_PRODUCT_COOPMAT2,
     RF_PRODUCT_KINDS, /* those whose inputs are numbers */

@@ -130,9 +130,10 @@ static void test_builtin(void **state)
         assert_rf_ok(rf_spirv_read(&info, blob->words, blob->word_count, NULL, 0, blob->name, &err));
         assert_true(info.push_bytes > 0 && info.push_bytes <= RF_PUSH_BYTES);
         assert_false(info.float64 || info.int8 || info.storage8);
-        /* Only for CPUs that have it, see rf_gpu_caps.wide_attention. */
-        assert_int_equal(info.int64, strncmp(blob->name, "attention_wide", 14) == 0);
-        if (info.int64 && !rf_gpu_get_caps(gpu)->wide_attention)
+        /* Only for CPUs that have it, see rf_gpu_caps.wide_attention and spread. */
+        const bool spread = strncmp(blob->name, "matmul_spread", 13) == 0;
+        assert_int_equal(info.int64, spread || strncmp(blob->name, "attention_wide", 14) == 0);
+        if (info.int64 && !(spread ? rf_gpu_get_caps(gpu)->spread : rf_gpu_get_caps(gpu)->wide_attention))
             continue;
         if ((info.float16 || info.storage16) && !rf_gpu_get_caps(gpu)->fp16)
             continue;

@@ -85,6 +85,7 @@ static bool is_out_of_reach(const char *shader, const struct rf_device_info *inf
     bool wide = strcmp(info->type, "cpu") == 0 && (info->subgroup_size == 8 || info->subgroup_size == 16);
     return (!info->has_fp16 && strstr(shader, "_act16")) || (!wide && strstr(shader, "_wide")) ||
            (!caps->wide_attention && strstr(shader, "attention_wide")) ||
+           (!caps->spread && strstr(shader, "_spread")) ||
            (!info->has_coopmat && strstr(shader, "_coopmat")) ||
            (!info->has_coopmat2_matmul && strstr(shader, "matmul_coopmat2")) || (!int8 && strstr(shader, "_int8"));
 }

@@ -63,6 +63,7 @@ static int find_fault(const struct fault *fault)
         (!info.has_coopmat && !emulated && strstr(fault->shader, "coopmat")) ||
         (strstr(fault->shader, "attention_wide") &&
          !rf_gpu_get_caps(rf_context_gpu(context))->wide_attention) ||
+        (strstr(fault->shader, "_spread") && !rf_gpu_get_caps(rf_context_gpu(context))->spread) ||
         (strstr(fault->shader, "_int8") &&
          !(info.has_fp16 && rf_gpu_get_caps(rf_context_gpu(context))->dot_product))) {
         printf("%-26s %-18s not run on this device\n", fault->name, fault->shader);

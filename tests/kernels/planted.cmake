@@ -38,6 +38,11 @@ plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE m
 plant(NAME matmul_column_without_last_term SHADER matmul_f32 SOURCE matmul.comp FILE matmul_octets.glsl
     DEFINES WEIGHT_F32=1
     FROM "ACC[R].C += W[7].C * ys[R].w" TO "ACC[R].C += 0.0" REASON "")
+plant(NAME spread_repeats_a_block SHADER matmul_spread_bf16 SOURCE matmul_spread.comp DEFINES WEIGHT_BF16=1
+    FROM "n / RF_COLUMNS + b, last" TO "n / RF_COLUMNS, last" REASON "")
+plant(NAME spread_reads_past_the_last_block SHADER matmul_spread_f32_act16 SOURCE matmul_spread.comp
+    DEFINES WEIGHT_F32=1 ACT_F16=1
+    FROM "at >= push.columns" TO "at > push.columns" REASON "")
 plant(NAME weights_swapped SHADER matmul_few_f16 SOURCE matmul_few.comp FILE weights.glsl DEFINES WEIGHT_F16=1
     FROM "J % 2 == 0 ? low_half(u[J / 2])" TO "J % 2 == 1 ? low_half(u[J / 2])" REASON "")
 plant(NAME q8_0_scale_of_neighbour SHADER matmul_q8_0 SOURCE matmul.comp FILE weights.glsl DEFINES WEIGHT_Q8_0=1

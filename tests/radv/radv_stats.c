@@ -277,7 +277,7 @@ static int check_shader(const struct chip *chip, const struct rf_shader_blob *bl
         fprintf(stderr, "radv_stats: %s\n", err.message);
         return 1;
     }
-    if (info.int64 && !chip->caps->wide_attention) {
+    if (info.int64 && !chip->caps->wide_attention && !chip->caps->spread) {
         fprintf(table, "| %s | for CPUs alone | | | | | | | |\n", blob->name);
         return 0;
     }
