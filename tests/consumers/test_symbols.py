@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""What the installed libraries show to an application: the functions of refusion.h, and nothing else."""
+import os
+import re
+import shutil
+import subprocess
+
+from support import CC, HEADER, HERE, ConsumerTest, installed, main
+
+LIST = os.path.join(HERE, "symbols.txt")
+VERSION_NODE = "REFUSION_0"
+
+
+def listed():
+    with open(LIST, encoding="utf-8") as file:
+        return [line.strip() for line in file if not line.startswith("#")]
+
+
+def declared():
+    """The functions that the header declares as RF_API, by what the preprocessor leaves of it."""
+    marked = subprocess.run([CC, "-E", "-P", "-DRF_API=RF_API", "-x", "c", "-"], check=True, capture_output=True,
+                            text=True, input=re.sub(r"^#define RF_API.*$", "", open(HEADER, encoding="utf-8").read(),
+                                                    flags=re.M)).stdout
+    return sorted(re.findall(r"\bRF_API\b[^;]*?\b(rf_\w+)\s*\(", marked))
+
+
+def exported(library, *options):
+    """{name: type} of the symbols that a linker sees, versions cut off."""
+    lines = subprocess.run(["nm", "--defined-only", *options, library], check=True, capture_output=True,
+                           text=True).stdout.splitlines()
+    return {words[2].split("@")[0]: words[1] for words in map(str.split, lines) if len(words) == 3}
+
+
+class Symbols(ConsumerTest):
+    def test_list_is_sorted_and_what_the_header_declares(self):
+        self.assertEqual(listed(), sorted(set(listed())))
+        self.assertEqual(listed(), declared())
+
+    def test_shared_library(self):
+        found = exported(installed("librefusion.so"), "-D")
+        self.assertEqual(found.pop(VERSION_NODE), "A")
+        self.assertEqual(sorted(found), listed())
+        self.assertEqual(set(found.values()), {"T"})
+
+    def test_archive(self):
+        found = exported(installed("librefusion.a"), "-g")
+        self.assertEqual(sorted(found), listed())
+        self.assertEqual(set(found.values()), {"T"})
+
+    def test_nothing_is_left_to_the_application(self):
+        """Every undefined symbol of the shared library comes from the libraries that it names."""
+        self.run_command([CC, "-shared", "-Wl,--no-undefined", "-Wl,--no-as-needed", installed("librefusion.so"),
+                          "-o", os.path.join(self.folder(), "checked.so")])
+
+    def test_hidden_names_are_found_when_they_are_shown(self):
+        """The counts above see a symbol more, as they would one that lost its visibility."""
+        folder = self.folder()
+        extra = os.path.join(folder, "extra.c")
+        with open(extra, "w", encoding="utf-8") as file:
+            file.write("int rf_extra(void) { return 1; }\nint helper_extra(void) { return 2; }\n")
+        library = os.path.join(folder, "extra.so")
+        self.run_command([CC, "-shared", "-fPIC", extra, "-o", library])
+        self.assertLessEqual({"rf_extra", "helper_extra"}, set(exported(library, "-D")))
+        archive = os.path.join(folder, "extra.a")
+        shutil.copy(installed("librefusion.a"), archive)
+        self.run_command([CC, "-c", extra, "-o", os.path.join(folder, "extra.o")])
+        self.run_command(["ar", "q", archive, os.path.join(folder, "extra.o")])
+        self.assertEqual(sorted(set(exported(archive, "-g")) - set(listed())), ["helper_extra", "rf_extra"])
+
+
+if __name__ == "__main__":
+    main()
