@@ -53,6 +53,7 @@ install(FILES "${PROJECT_BINARY_DIR}/refusion.pc" DESTINATION ${pkgconfig_dir} C
 
 if(TARGET refusion_program)
     install(TARGETS refusion_program RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
+    install(FILES "${PROJECT_BINARY_DIR}/refusion.1" DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT program)
 endif()
 install(DIRECTORY shaders DESTINATION ${CMAKE_INSTALL_DATADIR}/refusion COMPONENT program
     FILES_MATCHING PATTERN "*.glsl" PATTERN "*.h" PATTERN "*.comp")

@@ -1,4 +1,4 @@
-/* Every option of every subcommand. --help is printed from here. */
+/* Every option of every subcommand. --help is printed from here, and the manual page made. */
 #include "apps/refusion/options.h"
 
 #define RUN             (COMMAND_GENERATE | COMMAND_CHAT | COMMAND_PROFILE)
@@ -9,6 +9,9 @@
 #define MOST_TOKENS     (UINT64_C(1) << 20) /* of a response; the library's own limit */
 #define MOST_POSITIONS  (UINT64_C(1) << 24)
 #define MOST_MS         1000000
+
+const char *const option_group_titles[GROUP_COUNT] = {"Input", "Decoding", "Output", "Model and device",
+                                                      "Test"};
 
 const struct option option_table[] = {
     {.name = "prompt",

@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const group_titles[GROUP_COUNT] = {"Input", "Decoding", "Output", "Model and device",
-                                                      "Test"};
-
 static void *field(struct settings *settings, const struct option *option)
 {
     return (char *)settings + option->offset;
@@ -343,14 +340,13 @@ void options_print_help(FILE *file, const struct command_info *command)
             if (!(option->commands & command->command) || (int)option->group != group)
                 continue;
             if (!titled)
-                fprintf(file, "\n%s:\n", group_titles[group]);
+                fprintf(file, "\n%s:\n", option_group_titles[group]);
             titled = true;
             print_option(file, option);
         }
     }
     fprintf(file, "\n%-*sthis text\n", HELP_INDENT, "  -h, --help");
-    fprintf(file,
-            "\nValues stand in the next argument or behind `=`. Exit status: 0 ok, 1 failure, 2 usage.\n");
+    fprintf(file, "\nValues stand in the next argument or behind `=`. Exit status: %s.\n", exit_statuses);
 }
 
 static void print_given(FILE *file, const struct settings *settings, const struct option *option)

@@ -23,7 +23,7 @@ enum command {
 };
 
 enum option_group {
-    GROUP_PROMPT, /* titles stand in options.c */
+    GROUP_PROMPT, /* titles stand in option_table.c */
     GROUP_DECODING,
     GROUP_OUTPUT,
     GROUP_MODEL,
@@ -124,18 +124,28 @@ struct option {
     const char *help;
 };
 
+extern const char *const option_group_titles[GROUP_COUNT];
 extern const struct option option_table[];
 extern const size_t option_count;
 
 struct command_info {
     enum command command;
     const char *name;
-    const char *argument;                        /* the argument without a dash, NULL: none */
-    const char *second;                          /* one more behind it, NULL: none */
-    const char *summary;                         /* one line */
-    const char *details;                         /* for the subcommand's --help */
-    int (*run)(const struct settings *settings); /* exit status */
+    const char *argument; /* the argument without a dash, NULL: none */
+    const char *second;   /* one more behind it, NULL: none */
+    const char *summary;  /* one line */
+    const char *details;  /* for the subcommand's --help */
 };
+
+extern const struct command_info command_table[];
+extern const size_t command_count;
+
+struct environment_variable {
+    const char *name, *help;
+};
+extern const struct environment_variable environment_table[];
+extern const size_t environment_count;
+extern const char exit_statuses[]; /* what they are, without a point */
 
 enum parse_result { PARSE_OK, PARSE_HELP, PARSE_WRONG };
 

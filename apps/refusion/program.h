@@ -40,8 +40,6 @@ int profile_compare(const struct settings *settings);       /* of command_profil
 int profile_static(const struct settings *settings);        /* with --static, --disassemble or --amd */
 int profile_list_counters(const struct settings *settings); /* with --counters that names none */
 
-extern const struct command_info command_table[];
-extern const size_t command_count;
 const struct command_info *command_find(const char *name); /* NULL: no such subcommand */
 
 #endif

@@ -8,9 +8,8 @@ import re
 import subprocess
 import sys
 import threading
-import unittest
 
-from support import CC, HEADER, QUESTION, TINY, ConsumerTest, installed
+from support import CC, HEADER, QUESTION, TINY, ConsumerTest, installed, main
 
 os.environ["RF_LIBRARY"] = os.path.realpath(installed("librefusion.so"))
 sys.path.insert(0, os.path.dirname(installed("refusion.py")))
@@ -166,4 +165,4 @@ class Binding(ConsumerTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()
