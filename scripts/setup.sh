@@ -13,7 +13,7 @@ trap 'echo "setup: failed at line $LINENO: $BASH_COMMAND" >&2' ERR
 RUN_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libpcre2-dev libutf8proc-dev libedit-dev
     libvulkan1 mesa-vulkan-drivers)
 TEST_PACKAGES=(abigail-tools libcmocka-dev man-db vulkan-validationlayers ca-certificates)
-TEST_COMMANDS=(clang g++ jq python3 npm brotli) # packages too, but any installation of the command will do
+TEST_COMMANDS=(clang doxygen g++ jq python3 npm brotli) # packages too, but any installation of the command will do
 HEADER_PACKAGES=(libvulkan-dev libvulkan-volk-dev glslang-tools spirv-tools)
 MINIMUM_HEADERS=1.4.330 # of libvulkan-volk-dev too: the first years of volk have no per-instance tables
 MINIMUM_GLSLANG=15.4    # knows every cooperative matrix extension
