@@ -22,10 +22,12 @@
     X(vkCmdPipelineBarrier2)                                                                                 \
     X(vkCmdPushConstants)                                                                                    \
     X(vkCmdResetQueryPool)                                                                                   \
+    X(vkCmdSetEvent2)                                                                                        \
     X(vkCmdWriteTimestamp2)                                                                                  \
     X(vkCreateBuffer)                                                                                        \
     X(vkCreateCommandPool)                                                                                   \
     X(vkCreateComputePipelines)                                                                              \
+    X(vkCreateEvent)                                                                                         \
     X(vkCreatePipelineCache)                                                                                 \
     X(vkCreatePipelineLayout)                                                                                \
     X(vkCreateQueryPool)                                                                                     \
@@ -34,6 +36,7 @@
     X(vkDestroyBuffer)                                                                                       \
     X(vkDestroyCommandPool)                                                                                  \
     X(vkDestroyDevice)                                                                                       \
+    X(vkDestroyEvent)                                                                                        \
     X(vkDestroyPipeline)                                                                                     \
     X(vkDestroyPipelineCache)                                                                                \
     X(vkDestroyPipelineLayout)                                                                               \
