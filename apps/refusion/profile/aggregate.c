@@ -100,6 +100,18 @@ bool profile_cost(double *cost, const struct profile *profile)
     return off > 0.0 && marked > 0.0;
 }
 
+double profile_group_size(const struct profile *profile)
+{
+    const struct profile_run *run = profile_first_run(profile, RF_PROFILE_FREE);
+    uint64_t dispatches = 0, groups = 0;
+    for (uint32_t i = 0; run && i < run->count; i++) {
+        const struct profile_submission *s = &profile->submissions[run->first + i];
+        dispatches += s->count;
+        groups += s->count ? profile->dispatches[s->first + s->count - 1].group + 1 : 0;
+    }
+    return groups ? (double)dispatches / (double)groups : 0.0;
+}
+
 /* ---- Sums ------------------------------------------------------------------------------------------- */
 
 struct summing {
