@@ -42,7 +42,7 @@ static enum rf_status add_pool(struct rf_marks *marks, VkCommandBuffer buffer, s
 
 /* llvmpipe makes each timestamp a scene of its rasterizer. Nothing starts it until something flushes, and that would be
  * the next barrier, which then waits until each of the rasterizer's threads has woken up and found nothing to draw. A
- * signal that waits for nothing flushes too: they wake up beside the next dispatch, and the barrier behind it finds them
+ * reset of an event that nobody sets flushes too: they wake up beside the next dispatch, and the barrier behind it finds them
  * done (SPEED.md has the figures). */
 static enum rf_status create_flush(struct rf_marks *marks, struct rf_error *err)
 {
@@ -57,12 +57,8 @@ static enum rf_status create_flush(struct rf_marks *marks, struct rf_error *err)
 
 static void record_flush(const struct rf_marks *marks, VkCommandBuffer buffer)
 {
-    const VkMemoryBarrier2 none = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER_2,
-                                   .srcStageMask = VK_PIPELINE_STAGE_2_TOP_OF_PIPE_BIT};
-    const VkDependencyInfo info = {
-        .sType = VK_STRUCTURE_TYPE_DEPENDENCY_INFO, .memoryBarrierCount = 1, .pMemoryBarriers = &none};
     if (marks->flush)
-        marks->gpu->vk.vkCmdSetEvent2(buffer, marks->flush, &info);
+        marks->gpu->vk.vkCmdResetEvent2(buffer, marks->flush, VK_PIPELINE_STAGE_2_TOP_OF_PIPE_BIT);
 }
 
 /* One reset in POOL_QUERIES timestamps lies before one of them, in the group that it ends. */

@@ -21,8 +21,8 @@
     X(vkCmdFillBuffer)                                                                                       \
     X(vkCmdPipelineBarrier2)                                                                                 \
     X(vkCmdPushConstants)                                                                                    \
+    X(vkCmdResetEvent2)                                                                                      \
     X(vkCmdResetQueryPool)                                                                                   \
-    X(vkCmdSetEvent2)                                                                                        \
     X(vkCmdWriteTimestamp2)                                                                                  \
     X(vkCreateBuffer)                                                                                        \
     X(vkCreateCommandPool)                                                                                   \
