@@ -427,8 +427,10 @@ struct rf_profile_dispatch {
     const char *shader; /* variant; "copy"; lives as long as the context */
     int32_t layer;      /* -1: none */
     uint32_t pass;      /* forward of the submission that it belongs to: 0 or 1 */
-    uint32_t group;     /* counts the stretches between barriers; equal: they may have run side by side */
-    uint32_t rows;      /* that it worked on */
+    /* Counts the stretches between timestamps. Equal: no barrier was between them, and they may have run side by side,
+     * or, on a device whose timestamps take long (Mesa's llvmpipe), they were too short for one of their own. */
+    uint32_t group;
+    uint32_t rows; /* that it worked on */
     /* Bytes that must move, each once, and multiplications and additions of the mathematics, both counted from
      * shapes; 0: nothing worth counting. */
     uint64_t bytes_read, bytes_written, operations;
