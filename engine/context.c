@@ -1,4 +1,5 @@
 #include "engine/context.h"
+#include "engine/desc.h"
 #include "engine/gpu/kernel.h"
 
 #include <stdio.h>
@@ -40,17 +41,18 @@ enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc 
     return rf_context_open(out, desc, RF_CAPTURE_NOTHING, NULL, 0, err);
 }
 
-enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *desc, enum rf_capture capture,
+enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *given, enum rf_capture capture,
                                const struct rf_shader_words *shaders, size_t shader_count,
                                struct rf_error *err)
 {
-    static const struct rf_context_desc defaults;
+    struct rf_context_desc known, *desc = &known;
     char cache[4096];
     if (!out)
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_context_create: out is needed");
-    if (!desc)
-        desc = &defaults;
     *out = NULL;
+    enum rf_status status = RF_DESC_READ(&known, rf_context_desc, given, err);
+    if (status)
+        return status;
     struct rf_gpu_desc gpu = {.device = desc->device ? desc->device : from_environment("RF_DEVICE"),
                               .disable = desc->disable ? desc->disable : from_environment("RF_DISABLE"),
                               .cache_dir = desc->cache_dir,
@@ -72,7 +74,7 @@ enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *d
     rf_context *context = calloc(1, sizeof *context);
     if (!context)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a context");
-    enum rf_status status = rf_gpu_create(&context->gpu, &gpu, err);
+    status = rf_gpu_create(&context->gpu, &gpu, err);
     if (status) {
         free(context);
         return status;

@@ -12,8 +12,11 @@
  *   - Every fallible call returns enum rf_status, 0 = RF_OK, and takes a caller-owned `struct rf_error *`
  *     last (NULL is allowed): one line that names what was wrong, what was found and what was wanted. No
  *     state is global.
- *   - Desc structs: zero means default, so `(struct rf_session_desc){0}` is valid. Pointers inside are only
- *     read during the call, except where a comment says otherwise.
+ *   - Desc structs: zero means default, so `(struct rf_session_desc){0}` is valid. Later versions append members:
+ *     `size` tells which a caller was compiled with, sizeof(struct rf_..._desc), or 0 for those of version 0.1.
+ *     A set member that the library is too old to know is refused. Pointers inside are only read during the
+ *     call, except where a comment says otherwise.
+ *   - Structs that the library fills end in `reserved` room, which it sets to 0, and grow into it.
  *   - The library never prints, never exits, never aborts on bad input and installs no signal handlers.
  *   - Text is UTF-8. Token ids are uint32_t. Positions are 0-based; in events they count from the response's
  *     start.
@@ -88,6 +91,7 @@ struct rf_device_info {
     uint32_t cores;               /* multiprocessors, compute units, shader cores; 0: it does not tell */
     uint64_t memory_bytes;        /* largest device-local heap */
     bool has_fp16, has_int8_dot, has_coopmat, has_coopmat2, has_coopmat2_matmul, unified_memory;
+    uint64_t reserved[8];
 };
 
 /* Lists every Vulkan device, usable or not. *infos is malloc'ed, the caller frees it. RF_ERROR_NO_DEVICE when
@@ -100,6 +104,7 @@ typedef void (*rf_log_fn)(void *user, enum rf_log_level level, const char *line)
 typedef struct rf_context rf_context;
 
 struct rf_context_desc {
+    uint32_t size; /* sizeof(struct rf_context_desc), or 0; see above */
     /* Index ("0") or a part of the name, any case (a number that is no index counts as one: "4090"); NULL:
      * RF_DEVICE from the environment, else the best: discrete, integrated, virtual, CPU, in that order. */
     const char *device;
@@ -200,6 +205,7 @@ enum rf_precision {
 typedef bool (*rf_progress_fn)(void *user, uint64_t done, uint64_t total);
 
 struct rf_model_desc {
+    uint32_t size;           /* sizeof(struct rf_model_desc), or 0; see above */
     uint32_t context_length; /* most rows (prompt + response) of a session; 0: the model's
                                 max_position_embeddings */
     enum rf_precision precision;
@@ -221,6 +227,7 @@ struct rf_model_info {
     uint64_t parameters;
     uint64_t weight_bytes; /* on the device */
     char precision[16];    /* "portable", "fp16" or "int8" */
+    uint64_t reserved[8];
 };
 
 /* `folder`: a model folder in the Hugging Face layout, or a GGUF file (also a folder that holds one and no
@@ -258,14 +265,16 @@ struct rf_decode_settings {
     float slot_threshold;  /* [0, 1]; has_slot_threshold tells a wanted 0 from "preset's" */
     float token_threshold; /* [0, 1] */
     bool has_slot_threshold, has_token_threshold;
-    float temperature; /* >= 0; 0: greedy */
-    uint64_t seed;     /* of the Gumbel noise when temperature > 0 */
-    uint32_t top_k;    /* RF_DECODE_AR only; 0: off */
-    float top_p;       /* RF_DECODE_AR only, (0, 1]; 0: off */
-    bool reference;    /* exactly the original program's behaviour, its oddities included; greedy only */
+    float temperature;    /* >= 0; 0: greedy */
+    uint64_t seed;        /* of the Gumbel noise when temperature > 0 */
+    uint32_t top_k;       /* RF_DECODE_AR only; 0: off */
+    float top_p;          /* RF_DECODE_AR only, (0, 1]; 0: off */
+    bool reference;       /* exactly the original program's behaviour, its oddities included; greedy only */
+    uint32_t reserved[8]; /* 0: later versions' settings */
 };
 
 struct rf_session_desc {
+    uint32_t size; /* sizeof(struct rf_session_desc), or 0; see above */
     struct rf_decode_settings settings;
     const char *const *stops; /* stop_count texts; the response ends at the first occurrence by position */
     uint32_t stop_count;      /* <= 16 */
@@ -285,6 +294,7 @@ struct rf_event {
     uint32_t count;    /* 1, or the length of a dropped run */
     uint32_t token;
     uint32_t round; /* from 0 */
+    uint32_t reserved[3];
 };
 
 struct rf_session_stats {
@@ -295,6 +305,7 @@ struct rf_session_stats {
     double tokens_per_forward;             /* (shown + the eos) / forwards */
     double reference_tokens_per_forward; /* the original program's own figure; 0 unless settings.reference */
     double prefill_seconds, decode_seconds;
+    uint64_t reserved[8];
 };
 
 RF_API enum rf_status rf_session_create(rf_session **out, rf_model *model, const struct rf_session_desc *desc,
@@ -343,6 +354,47 @@ RF_API const char *rf_session_text(const rf_session *session, size_t *length);
 RF_API const uint32_t *rf_session_tokens(const rf_session *session, size_t *count);
 RF_API void rf_session_get_stats(const rf_session *session, struct rf_session_stats *stats);
 
+/* ---- Generating in the background ------------------------------------------------------------------- */
+
+/* A response that forms on a thread of its own: for applications whose main loop must not wait. */
+typedef struct rf_generation rf_generation;
+
+/* Called on the generation's thread, when something has come after a poll took everything, and once at the end: so
+ * at most once a poll, and once more. It should do no more than wake the application's loop (g_idle_add, PostMessage,
+ * a write to an eventfd), and must not call into the generation or its session. */
+typedef void (*rf_wake_fn)(void *user);
+
+struct rf_generation_desc {
+    uint32_t size;   /* sizeof(struct rf_generation_desc), or 0; see above */
+    rf_wake_fn wake; /* NULL: the application polls when it likes */
+    void *user;
+};
+
+/* What a poll finds. Pointers are valid until the next poll of the generation or its end. */
+struct rf_update {
+    const struct rf_event *events; /* since the last poll, in order */
+    size_t event_count;
+    const char *text;               /* all that is certain so far (see rf_session_text), NUL-terminated */
+    size_t text_length, text_first; /* in bytes; from text_first on it is new */
+    bool finished;                  /* the response is complete, or failed, or was cancelled */
+    struct rf_session_stats stats;  /* as of the last round */
+};
+
+/* Begins to step a session, which has been begun, until it is finished. Until rf_generation_destroy the session belongs
+ * to the generation: of its functions only rf_session_cancel may be called. Generations of several sessions of a model
+ * take turns, a submission each. The thread takes no signals. */
+RF_API enum rf_status rf_generation_start(rf_generation **out, rf_session *session,
+                                          const struct rf_generation_desc *desc, struct rf_error *err);
+/* Takes what has come since the last poll; never waits for the device. While it runs and when it has finished well
+ * RF_OK, else how it ended: RF_ERROR_CANCELLED, RF_ERROR_DEVICE_LOST, ... One thread at a time. */
+RF_API enum rf_status rf_generation_poll(rf_generation *generation, struct rf_update *update,
+                                         struct rf_error *err);
+/* Waits until it is finished, at most so long; UINT32_MAX: without limit. Whether it is. From any thread. */
+RF_API bool rf_generation_wait(rf_generation *generation, uint32_t milliseconds);
+/* Cancels what still runs, waits for it (at most one submission) and hands the session back, which keeps what
+ * was committed and can be stepped on. NULL is fine. */
+RF_API void rf_generation_destroy(rf_generation *generation);
+
 /* ---- Profiling -------------------------------------------------------------------------------------- */
 
 enum rf_profile_mode {
@@ -375,8 +427,10 @@ struct rf_profile_dispatch {
     const char *shader; /* variant; "copy"; lives as long as the context */
     int32_t layer;      /* -1: none */
     uint32_t pass;      /* forward of the submission that it belongs to: 0 or 1 */
-    uint32_t group;     /* counts the stretches between barriers; equal: they may have run side by side */
-    uint32_t rows;      /* that it worked on */
+    /* Counts the stretches between timestamps. Equal: no barrier was between them, and they may have run side by side,
+     * or, on a device whose timestamps take long (Mesa's llvmpipe), they were too short for one of their own. */
+    uint32_t group;
+    uint32_t rows; /* that it worked on */
     /* Bytes that must move, each once, and multiplications and additions of the mathematics, both counted from
      * shapes; 0: nothing worth counting. */
     uint64_t bytes_read, bytes_written, operations;

@@ -9,7 +9,8 @@ void rf_output_event(struct rf_session *s, enum rf_event_kind kind, uint32_t pos
                      uint32_t token)
 {
     if (s->event_count < s->event_capacity)
-        s->events[s->event_count++] = (struct rf_event){kind, position, count, token, s->stats.rounds};
+        s->events[s->event_count++] = (struct rf_event){
+            .kind = kind, .position = position, .count = count, .token = token, .round = s->stats.rounds};
 }
 
 void rf_output_commit(struct rf_session *s, uint32_t position, uint32_t token)

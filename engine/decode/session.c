@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/arithmetic.h"
+#include "engine/desc.h"
 #include "loader/tokenizer.h"
 
 enum { DEFAULT_RESPONSE = 512 };
@@ -200,12 +201,15 @@ static enum rf_status build(struct rf_session *s, const struct rf_session_desc *
 enum rf_status rf_session_create(rf_session **out, rf_model *model, const struct rf_session_desc *desc,
                                  struct rf_error *err)
 {
-    static const struct rf_session_desc defaults;
+    struct rf_session_desc known;
     if (!out || !model)
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_create: out and model are needed");
     *out = NULL;
     if (rf_gpu_captures(model->gpu))
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_create: the model's device only compiles");
+    enum rf_status status = RF_DESC_READ(&known, rf_session_desc, desc, err);
+    if (status)
+        return status;
     struct rf_session *s = calloc(1, sizeof *s);
     if (!s)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a session");
@@ -213,7 +217,7 @@ enum rf_status rf_session_create(rf_session **out, rf_model *model, const struct
     s->finished = true; /* nothing begun */
     s->finish_reason = "";
     atomic_init(&s->cancelled, false);
-    enum rf_status status = build(s, desc ? desc : &defaults, err);
+    status = build(s, &known, err);
     if (status) {
         rf_session_destroy(s);
         return status;

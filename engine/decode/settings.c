@@ -82,6 +82,12 @@ enum rf_status rf_settings_resolve(struct rf_settings *out, const struct rf_deco
                        in->preset);
     if (in->decode > RF_DECODE_AR)
         return rf_fail(err, RF_ERROR_ARGUMENT, "decode %d: wanted refusion or ar", (int)in->decode);
+    for (size_t i = 0; i < sizeof in->reserved / sizeof *in->reserved; i++)
+        if (in->reserved[i])
+            return rf_fail(err, RF_ERROR_UNSUPPORTED,
+                           "rf_decode_settings.reserved[%zu] is %u: refusion " RF_VERSION
+                           " knows no such setting, wanted 0",
+                           i, in->reserved[i]);
     *out = (struct rf_settings){
         .decode = in->decode,
         .max_tokens = in->max_tokens,

@@ -291,9 +291,11 @@ enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struc
     const uint64_t frame = begin_frame(model, sessions, count);
     bool any = true;
     while (!status && any) {
-        pthread_mutex_lock(&model->mutex); /* other threads' sessions take turns between submissions */
+        rf_turns_take(&model->turns); /* other threads' sessions have theirs between submissions */
+        pthread_mutex_lock(&model->mutex);
         status = submit_once(model, sessions, count, &any, err);
         pthread_mutex_unlock(&model->mutex);
+        rf_turns_end(&model->turns);
     }
     if (status != RF_ERROR_DEVICE_LOST) {
         enum rf_status ended = rf_gpu_end_frame(model->gpu, frame, status ? NULL : err);

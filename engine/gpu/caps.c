@@ -6,6 +6,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* On two cores, see SPEED.md. */
+#define LLVMPIPE_TIMESTAMP_SECONDS 40e-6
+
 static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_VULKAN13] = "vulkan1.3",
     [RF_CAP_COMPUTE_QUEUE] = "computeQueue",
@@ -486,6 +489,8 @@ static void read_optional(struct rf_probe *out, const struct device_chain *chain
     out->performance_query =
         !rf_masked(mask, RF_CAP_PERFORMANCE_QUERY) && chain->counter_pools && chain->v12.hostQueryReset;
     caps->cpu = out->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    if (chain->p12.driverID == VK_DRIVER_ID_MESA_LLVMPIPE)
+        caps->timestamp_cost = LLVMPIPE_TIMESTAMP_SECONDS;
     const VkSubgroupFeatureFlags operations = chain->p11.subgroupSupportedOperations;
     const bool registers =
         !rf_masked(mask, RF_CAP_WIDE) && caps->cpu && (caps->subgroup_size == 8 || caps->subgroup_size == 16);

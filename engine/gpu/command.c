@@ -152,14 +152,15 @@ static enum rf_status order(struct rf_cmd *cmd, const char *label, const struct 
     for (uint32_t i = 0; i < count; ++i)
         needed = needed || conflicts(cmd, &accesses[i]);
     if (needed) {
-        enum rf_status status = cmd->marks ? rf_marks_tick(cmd->marks, cmd->buffer, err) : RF_OK;
-        if (status)
-            return status;
+        const bool ticks = rf_marks_want_tick(cmd->marks);
         struct rf_log_entry *entry = new_entry(cmd);
         if (!entry)
             return fail_memory(cmd, err);
         entry->is_barrier = true;
         rf_record_barrier(cmd->gpu, cmd->buffer);
+        enum rf_status status = ticks ? rf_marks_tick(cmd->marks, cmd->buffer, err) : RF_OK;
+        if (status)
+            return status;
         ++cmd->barriers;
         cmd->reads.count = cmd->writes.count = 0;
     }
@@ -292,7 +293,8 @@ enum rf_status rf_cmd_dispatch(struct rf_cmd *cmd, const struct rf_dispatch *dis
     if ((status = order(cmd, label, accesses, count, err)) != RF_OK ||
         (status = note_use(cmd, dispatch->kernel, err)) != RF_OK)
         return status;
-    if (cmd->marks && (status = rf_marks_add(cmd->marks, dispatch->kernel, dispatch->note, err)) != RF_OK)
+    if (cmd->marks && (status = rf_marks_add(cmd->marks, dispatch->kernel, dispatch->note, dispatch->seconds,
+                                             err)) != RF_OK)
         return status;
 
     const struct rf_device_table *vk = &cmd->gpu->vk;
@@ -336,7 +338,7 @@ enum rf_status rf_cmd_copy(struct rf_cmd *cmd, struct rf_span dst, struct rf_spa
                                          {rf_span_part(dst, 0, size), RF_WRITE}};
     if ((status = order(cmd, label, accesses, 2, err)) != RF_OK)
         return status;
-    if (cmd->marks && (status = rf_marks_add(cmd->marks, NULL, UINT32_MAX, err)) != RF_OK)
+    if (cmd->marks && (status = rf_marks_add(cmd->marks, NULL, UINT32_MAX, 0.0, err)) != RF_OK)
         return status;
     VkBufferCopy region = {.srcOffset = src.offset, .dstOffset = dst.offset, .size = size};
     if ((status = rf_queries_begin(cmd->queries, cmd->buffer, err)) != RF_OK)

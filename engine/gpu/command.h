@@ -25,6 +25,7 @@ struct rf_dispatch {
     uint32_t note;    /* for whoever reads marks (marks.h): its index among the notes of the command buffer */
     const void *push; /* struct of shaders/shared.h */
     uint32_t push_size;
+    double seconds;     /* that it is expected to take, for marks (marks.h) alone; 0: next to nothing */
     uint32_t groups[3]; /* workgroups, used when indirect.address is 0; a zero means nothing is recorded */
     struct rf_span indirect; /* a VkDispatchIndirectCommand, written by an earlier dispatch or the host */
     uint32_t access_count;

@@ -60,6 +60,7 @@ struct rf_gpu_caps {
     bool pipeline_properties; /* the driver tells what it compiled, see capture.h */
     float timestamp_period;   /* ns per tick; 0: no timestamps */
     uint32_t timestamp_bits;  /* of the counter */
+    double timestamp_cost;    /* seconds that one takes between two dispatches, where that matters; else 0 */
 };
 
 enum rf_capture {

@@ -186,8 +186,11 @@ void rf_marks_destroy(struct rf_marks *marks); /* NULL is fine, here and below *
 enum rf_marking rf_marks_marking(const struct rf_marks *marks);
 /* One more timestamp: the end of a group. */
 enum rf_status rf_marks_tick(struct rf_marks *marks, VkCommandBuffer buffer, struct rf_error *err);
+/* Before a barrier: is it worth one? */
+bool rf_marks_want_tick(const struct rf_marks *marks);
+/* seconds: expected. */
 enum rf_status rf_marks_add(struct rf_marks *marks, const struct rf_kernel *kernel, uint32_t note,
-                            struct rf_error *err);
+                            double seconds, struct rf_error *err);
 const struct rf_marked *rf_marks_items(const struct rf_marks *marks, uint32_t *count);
 uint32_t rf_marks_groups(const struct rf_marks *marks);
 enum rf_status rf_marks_read(const struct rf_marks *marks, uint64_t *ticks, struct rf_error *err);

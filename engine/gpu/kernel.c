@@ -9,6 +9,7 @@
 #include "engine/gpu/internal.h"
 #include "engine/gpu/shader_blobs.h"
 #include "engine/gpu/spirv.h"
+#include "engine/thread.h"
 
 enum { MOST_THREADS = 8, MOST_SHADER_BYTES = 16 << 20, KERNEL_NAME = 96 };
 
@@ -442,7 +443,7 @@ static void run_batch(struct batch *batch)
     if (most > batch->count)
         most = batch->count;
     size_t started = 0;
-    while (started + 1 < most && pthread_create(&threads[started], NULL, work, batch) == 0)
+    while (started + 1 < most && rf_thread_start(&threads[started], work, batch) == 0)
         ++started;
     work(batch);
     for (size_t i = 0; i < started; ++i)

@@ -1,6 +1,7 @@
-/* Timestamps inside a recorded command buffer, for the profiler: one where its work may begin, one before each
+/* Timestamps inside a recorded command buffer, for the profiler: one where its work may begin, one behind each
  * of its barriers, one behind its last dispatch. What lies between two of them is a group: dispatches and
- * copies that nothing orders against each other. A command buffer that was not marked has no query pool and
+ * copies that nothing orders against each other, and, where a timestamp itself takes long (rf_gpu_caps), short ones of
+ * several stretches between barriers. A command buffer that was not marked has no query pool and
  * not one command more. */
 #ifndef RF_GPU_MARKS_H
 #define RF_GPU_MARKS_H

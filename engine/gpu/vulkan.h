@@ -21,11 +21,13 @@
     X(vkCmdFillBuffer)                                                                                       \
     X(vkCmdPipelineBarrier2)                                                                                 \
     X(vkCmdPushConstants)                                                                                    \
+    X(vkCmdResetEvent2)                                                                                      \
     X(vkCmdResetQueryPool)                                                                                   \
     X(vkCmdWriteTimestamp2)                                                                                  \
     X(vkCreateBuffer)                                                                                        \
     X(vkCreateCommandPool)                                                                                   \
     X(vkCreateComputePipelines)                                                                              \
+    X(vkCreateEvent)                                                                                         \
     X(vkCreatePipelineCache)                                                                                 \
     X(vkCreatePipelineLayout)                                                                                \
     X(vkCreateQueryPool)                                                                                     \
@@ -34,6 +36,7 @@
     X(vkDestroyBuffer)                                                                                       \
     X(vkDestroyCommandPool)                                                                                  \
     X(vkDestroyDevice)                                                                                       \
+    X(vkDestroyEvent)                                                                                        \
     X(vkDestroyPipeline)                                                                                     \
     X(vkDestroyPipelineCache)                                                                                \
     X(vkDestroyPipelineLayout)                                                                               \

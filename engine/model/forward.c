@@ -314,7 +314,7 @@ static enum rf_status make_spans(struct rf_forward *f, struct forward_variant *v
  * near as dispatches allow to where the cost is shared out evenly. Whether that is between layers or within
  * one makes no difference to the device. */
 static enum rf_status record_parts(struct rf_forward *f, struct forward_variant *variant,
-                                   struct forward_plan *plan, struct rf_error *err)
+                                   struct forward_plan *plan, double seconds, struct rf_error *err)
 {
     uint32_t wanted = variant->parts_wanted, next = 1;
     uint64_t done = 0;
@@ -322,6 +322,7 @@ static enum rf_status record_parts(struct rf_forward *f, struct forward_variant 
     if (!variant->parts)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u parts of a forward", wanted);
     struct rf_cmd **cmd = variant->parts;
+    const double seconds_per_cost = seconds / (double)variant->cost;
     enum rf_status status = begin_cmd(f, cmd, "forward", variant->notes, plan->op_count, err);
     variant->part_count = 1;
     for (uint32_t i = 0; !status && i < plan->op_count; i++) {
@@ -329,6 +330,7 @@ static enum rf_status record_parts(struct rf_forward *f, struct forward_variant 
         op->dispatch.label = op->label;
         op->dispatch.push = op->push;
         op->dispatch.note = i;
+        op->dispatch.seconds = seconds_per_cost * (double)op->cost;
         op->dispatch.indirect = rf_span_part(variant->indirect, (uint64_t)op->grid * 12, 12);
         if (next < wanted && (done + op->cost / 2) * wanted >= variant->cost * next &&
             rf_cmd_waits(*cmd, &op->dispatch)) {
@@ -362,8 +364,9 @@ static enum rf_status keep_notes(const struct rf_forward *f, struct forward_vari
     return RF_OK;
 }
 
+/* seconds: that the forward is expected to take. */
 static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *variant,
-                                  struct forward_plan *plan, struct rf_error *err)
+                                  struct forward_plan *plan, double seconds, struct rf_error *err)
 {
     enum rf_status status = check_grids(f, plan, err);
     if (!status)
@@ -376,7 +379,7 @@ static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *
     variant->grid_count = plan->grid_count;
     status = keep_notes(f, variant, plan, err);
     if (!status)
-        status = record_parts(f, variant, plan, err);
+        status = record_parts(f, variant, plan, seconds, err);
     for (uint32_t pass = 0; !status && pass < 2; pass++)
         if (!variant->gather[pass])
             status = record_gather(f, variant, plan->bucket, pass, err);
@@ -422,9 +425,9 @@ static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint
     enum rf_status status = make_plan(f, bucket, flags, &plan, err);
     if (!status) {
         variant->cost = plan_cost(&plan);
-        variant->parts_wanted = rf_parts_for(rf_forward_estimate(f, bucket, flags, variant->cost),
-                                             rf_gpu_submission_limit(f->gpu));
-        status = record_plan(f, variant, &plan, err);
+        const double seconds = rf_forward_estimate(f, bucket, flags, variant->cost);
+        variant->parts_wanted = rf_parts_for(seconds, rf_gpu_submission_limit(f->gpu));
+        status = record_plan(f, variant, &plan, seconds, err);
     }
     if (status)
         drop_recordings(variant);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/desc.h"
 #include "engine/model/coopmat.h"
 #include "engine/model/int8.h"
 #include "loader/synthetic.h"
@@ -143,14 +144,18 @@ static enum rf_status load(struct rf_model *model, const struct source *source,
 static enum rf_status create(rf_model **out, rf_context *context, const struct source *source,
                              const struct rf_model_desc *desc, struct rf_error *err)
 {
-    static const struct rf_model_desc defaults;
+    struct rf_model_desc known;
     *out = NULL;
+    enum rf_status status = RF_DESC_READ(&known, rf_model_desc, desc, err);
+    if (status)
+        return status;
     struct rf_model *model = calloc(1, sizeof *model);
     if (!model)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the model");
     model->gpu = rf_context_gpu(context);
     pthread_mutex_init(&model->mutex, NULL);
-    enum rf_status status = load(model, source, desc ? desc : &defaults, err);
+    rf_turns_init(&model->turns);
+    status = load(model, source, &known, err);
     if (status) {
         rf_model_destroy(model);
         return status;
@@ -185,6 +190,7 @@ void rf_model_destroy(rf_model *model)
     rf_kv_pool_destroy(model->pool);
     rf_weights_free(&model->weights);
     rf_tokenizer_destroy(model->tokenizer);
+    rf_turns_destroy(&model->turns);
     pthread_mutex_destroy(&model->mutex);
     free(model);
 }

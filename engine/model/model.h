@@ -8,6 +8,7 @@
 #include "engine/context.h"
 #include "engine/model/forward.h"
 #include "engine/model/kv_pages.h"
+#include "engine/thread.h"
 
 struct rf_model {
     struct rf_gpu *gpu;
@@ -22,6 +23,7 @@ struct rf_model {
     uint32_t eos_tokens[RF_MAX_EOS], eos_count; /* [0] the tokenizer's */
     uint64_t parameters;
     pthread_mutex_t mutex; /* over forward, its work and sequences */
+    struct rf_turns turns; /* of submissions, taken before the mutex */
     bool seq_taken[RF_MAX_SEQS];
     enum rf_profile_mode profile_mode;
     rf_profile_fn on_profile;

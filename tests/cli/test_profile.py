@@ -113,6 +113,13 @@ class Measured(ProgramTest):
                     self.assertAlmostEqual(e["gb_per_second"], rate, delta=1e-4 * rate + 1e-9)
         self.assertLessEqual(totals["free_groups"], totals["free_span"] + 1e-9)
 
+    def test_cost(self):
+        """The cost of the free-running profile is told; a bar for it takes a quiet machine, a sane value does not."""
+        cost = self.json["totals"]["free_cost"]
+        self.assertTrue(-0.9 < cost < 10, cost)
+        self.assertRegex(self.json["explanation"], r"Each submission at its shortest.*: [+-][\d.]+ %; believe")
+        self.assertRegex(self.json["explanation"], r"[\d.]+ dispatches to a group between")
+
     def test_shaders(self):
         shaders = self.json["shaders"]
         self.assertLessEqual(OPS, {s["op"] for s in shaders})

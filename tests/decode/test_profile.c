@@ -484,6 +484,59 @@ static uint32_t record_independent(struct rf_span span, enum rf_marking marking,
     return groups;
 }
 
+/* `count` dispatches that each wait for the one before, of 20 ms by expectation. Returns their groups. */
+static uint32_t record_chain(struct rf_span span, enum rf_marking marking, uint32_t count)
+{
+    struct rf_gpu *gpu = thin.model->gpu;
+    struct rf_cmd *cmd;
+    uint64_t ticket, ticks[16];
+    const struct rf_push_synthetic push = {
+        .words = span.address, .end = 16, .part = 16, .stride = 16, .run = 16, .step = 16, .seed = 1};
+    struct rf_dispatch dispatch = {.label = "fill",
+                                   .push = &push,
+                                   .push_size = sizeof push,
+                                   .seconds = 0.02,
+                                   .groups = {1, 1, 1},
+                                   .access_count = 1,
+                                   .accesses = {{span, RF_WRITE}}};
+    require_ok(rf_kernels_get(gpu, &(struct rf_kernel_id){.shader = "synthetic"}, 1, &dispatch.kernel, err));
+    require_ok(rf_cmd_begin(&cmd, gpu, "chain", err));
+    require_ok(rf_cmd_mark(cmd, marking, count, err));
+    for (uint32_t i = 0; i < count; i++)
+        require_ok(rf_cmd_dispatch(cmd, &dispatch, err));
+    require_ok(rf_cmd_end(cmd, err));
+    assert_int_equal(rf_cmd_barrier_count(cmd), count - 1);
+    uint32_t groups = rf_cmd_group_count(cmd);
+    assert_in_range(groups, 1, 15);
+    require_ok(rf_gpu_submit(gpu, &cmd, 1, &ticket, err));
+    require_ok(rf_gpu_wait(gpu, ticket, err));
+    require_ok(rf_cmd_read_marks(cmd, ticks, err));
+    for (uint32_t g = 0; g < groups; g++)
+        assert_true(rf_gpu_ticks_between(gpu, ticks[g], ticks[g + 1]) >= 0.0);
+    rf_cmd_destroy(cmd);
+    return groups;
+}
+
+static void short_groups_are_taken_together_where_timestamps_take_long(void **state)
+{
+    (void)state;
+    struct rf_gpu *gpu = thin.model->gpu;
+    struct rf_arena *arena = rf_arena_create(gpu, RF_MEMORY_DEVICE, "test");
+    struct rf_span span;
+    const double cost = gpu->probe.caps.timestamp_cost;
+    assert_non_null(arena);
+    require_ok(rf_arena_alloc(arena, &span, 64, "fill", err));
+    gpu->probe.caps.timestamp_cost = 0.0;
+    assert_int_equal(record_chain(span, RF_MARK_GROUPS, 8), 8);
+    gpu->probe.caps.timestamp_cost = 1e-3; /* 30 of them: two dispatches */
+    assert_int_equal(record_chain(span, RF_MARK_GROUPS, 8), 4);
+    assert_int_equal(record_chain(span, RF_MARK_DISPATCHES, 8), 8);
+    gpu->probe.caps.timestamp_cost = 1.0;
+    assert_int_equal(record_chain(span, RF_MARK_GROUPS, 8), 1);
+    gpu->probe.caps.timestamp_cost = cost;
+    rf_arena_destroy(arena);
+}
+
 static void only_serialised_marks_add_barriers(void **state)
 {
     (void)state;
@@ -775,6 +828,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_left_of_it), /* first: the model was never profiled */
         cmocka_unit_test(only_serialised_marks_add_barriers),
+        cmocka_unit_test(short_groups_are_taken_together_where_timestamps_take_long),
         cmocka_unit_test(ticks_turn_over),
         cmocka_unit_test(records_tell_what_ran),
         cmocka_unit_test(records_tell_what_was_warm),

@@ -36,7 +36,7 @@ function figures(profile) {
             number(run.tokens_per_forward),
             `${plural(run.forwards, 'forward')} in ${plural(run.rounds, 'round')}`,
         ],
-        ['free-running span', seconds(spans.free_span), `groups between barriers: ${seconds(spans.free_groups)}`],
+        ['free-running span', seconds(spans.free_span), `in groups: ${seconds(spans.free_groups)}`],
         ['serialised sum', seconds(spans.serial_sum), besideSpan(spans)],
     ];
     return html(

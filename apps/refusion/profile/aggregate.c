@@ -62,6 +62,56 @@ struct profile_step profile_step(const struct profile *profile, enum rf_profile_
     return step;
 }
 
+/* Wall seconds of a run's submission with all that follows until the next. */
+static double wall_of(const struct profile *profile, const struct profile_run *run, uint32_t i)
+{
+    const struct profile_submission *s = &profile->submissions[run->first + i];
+    double end = i + 1 < run->count ? s[1].record_begin : run->begin + run->seconds;
+    return end - s->record_begin;
+}
+
+/* Each submission at its shortest in all runs of a mode, summed; 0: there is nothing to sum. */
+static double shortest_submissions(const struct profile *profile, enum rf_profile_mode mode, uint32_t count)
+{
+    double sum = 0.0;
+    for (uint32_t i = 0; i < count; i++) {
+        double least = 0.0;
+        for (uint32_t n = 0; n < profile->run_count; n++) {
+            const struct profile_run *run = &profile->runs[n];
+            if (run->mode != mode)
+                continue;
+            if (run->count != count)
+                return 0.0;
+            double wall = wall_of(profile, run, i);
+            least = least <= 0.0 || wall < least ? wall : least;
+        }
+        sum += least;
+    }
+    return sum;
+}
+
+bool profile_cost(double *cost, const struct profile *profile)
+{
+    const struct profile_run *free_run = profile_first_run(profile, RF_PROFILE_FREE);
+    uint32_t count = free_run ? free_run->count : 0;
+    double off = shortest_submissions(profile, RF_PROFILE_OFF, count);
+    double marked = shortest_submissions(profile, RF_PROFILE_FREE, count);
+    *cost = off > 0.0 && marked > 0.0 ? marked / off - 1.0 : 0.0;
+    return off > 0.0 && marked > 0.0;
+}
+
+double profile_group_size(const struct profile *profile)
+{
+    const struct profile_run *run = profile_first_run(profile, RF_PROFILE_FREE);
+    uint64_t dispatches = 0, groups = 0;
+    for (uint32_t i = 0; run && i < run->count; i++) {
+        const struct profile_submission *s = &profile->submissions[run->first + i];
+        dispatches += s->count;
+        groups += s->count ? profile->dispatches[s->first + s->count - 1].group + 1 : 0;
+    }
+    return groups ? (double)dispatches / (double)groups : 0.0;
+}
+
 /* ---- Sums ------------------------------------------------------------------------------------------- */
 
 struct summing {

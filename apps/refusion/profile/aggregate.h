@@ -66,6 +66,12 @@ struct profile_step {
 };
 struct profile_step profile_step(const struct profile *profile, enum rf_profile_mode mode);
 
+/* What free-running runs take beside those without profile, as a share: from the wall time of each submission at its
+ * shortest, until the next begins, summed. False where the runs of one kind are missing or made other submissions. */
+bool profile_cost(double *cost, const struct profile *profile);
+/* Dispatches to a group in the first free-running run, on average; 0: there is none. */
+double profile_group_size(const struct profile *profile);
+
 /* Indices of the longest dispatches of the last serialised run (else free run), longest first; how many. */
 uint32_t profile_costliest(const struct profile *profile, size_t *out, uint32_t most);
 

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RUNS = 4, BLOCKS = 2, TRIES = 3, PROMPT_TOKENS = 128 };
+enum { RUNS = 4, BLOCKS = 2, BLOCK_RUNS = 3, TRIES = 3, PROMPT_TOKENS = 128 };
 
 struct profiling {
     const struct settings *settings;
@@ -109,20 +109,22 @@ static bool counts(const struct settings *s)
 static enum rf_status run_block(struct profiling *p, struct profile *kept, enum rf_profile_mode mode,
                                 uint32_t runs, struct rf_error *err)
 {
+    /* Of runs without profile the host's clock is kept, so that single submissions can be set side by side. */
+    const enum rf_profile_mode asked = mode == RF_PROFILE_OFF ? RF_PROFILE_HOST : mode;
     choose_kernels(p, kept == &p->builtin);
-    enum rf_status status = rf_model_profile(p->engine.model, mode, profile_on_record, kept, err);
+    enum rf_status status = rf_model_profile(p->engine.model, asked, profile_on_record, kept, err);
     for (uint32_t i = 0; !status && i < runs; i++)
         status = warm_run(p, kept, mode, err);
     return status;
 }
 
 /* Runs without profile, free-running and serialised ones, built-in and replaced ones take turns, so that a
- * machine that slows down slows all of them. */
+ * machine that slows down slows all of them. A turn is of several runs, because each costs one more, which records. */
 static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *modes, uint32_t mode_count,
                               struct rf_error *err)
 {
     uint32_t runs = p->settings->runs.given ? (uint32_t)p->settings->runs.value : RUNS;
-    uint32_t blocks = runs < BLOCKS ? runs : BLOCKS;
+    uint32_t blocks = runs / BLOCK_RUNS > BLOCKS ? runs / BLOCK_RUNS : runs < BLOCKS ? runs : BLOCKS;
     enum rf_status status = respond_once(p, NULL, &(bool){false}, err); /* tunes, compiles, fills caches */
     for (uint32_t b = 0; b < blocks; b++) {
         uint32_t here = runs * (b + 1) / blocks - runs * b / blocks;
@@ -228,6 +230,7 @@ static enum rf_status report(struct profiling *p, struct rf_error *err)
                                     .free = profile_step(&p->profile, RF_PROFILE_FREE),
                                     .serial = profile_step(&p->profile, RF_PROFILE_SERIAL),
                                     .off = profile_step(&p->profile, RF_PROFILE_OFF)};
+    report.has_cost = profile_cost(&report.cost, &p->profile);
     report.counters = rf_gpu_counters(rf_context_gpu(p->engine.context), &(uint32_t){0});
     rf_context_device(p->engine.context, &report.device);
     rf_model_get_info(p->engine.model, &report.model);

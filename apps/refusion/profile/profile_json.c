@@ -328,7 +328,7 @@ void profile_add_identity(cJSON *object, const struct profile_report *r)
 
 static void add_head(cJSON *object, const struct profile_report *r)
 {
-    char text[1024];
+    char text[1400];
     profile_explain(r, text, sizeof text);
     profile_add_identity(object, r);
     cJSON_AddItemToObject(object, "settings", settings_json(r));
@@ -344,6 +344,8 @@ static void add_head(cJSON *object, const struct profile_report *r)
     add_seconds(totals, "free_span", r->free.span);
     add_seconds(totals, "free_groups", r->free.groups);
     add_rate(totals, "free_spread", r->free.spread);
+    if (r->has_cost)
+        add_rate(totals, "free_cost", r->cost);
     add_seconds(totals, "serial_sum", r->serial.groups);
     add_rate(totals, "serial_spread", r->serial.spread);
 }

@@ -20,8 +20,10 @@ struct profile_report {
     struct rf_bench_ceilings ceilings;
     uint32_t prompt_tokens;
     struct profile_step off, free, serial; /* zero: not run */
-    const struct rf_counter *counters;     /* [profile.counter_count] */
-    const cJSON *pipelines;                /* NULL: the device does not tell what it compiles */
+    double cost;                           /* of the free-running profile, see profile_cost */
+    bool has_cost;
+    const struct rf_counter *counters; /* [profile.counter_count] */
+    const cJSON *pipelines;            /* NULL: the device does not tell what it compiles */
 };
 
 /* Why the free-running span and the serialised sum differ, with this profile's figures. */

@@ -31,12 +31,12 @@ void profile_explain(const struct profile_report *r, char *text, size_t size)
             "from being handed over to the end of the wait, and nothing about single dispatches.");
         return;
     }
-    int used =
-        snprintf(text, size,
-                 "Free-running: commands as they always are, with a timestamp before each of their own "
-                 "barriers; the device took %.3f ms a run, of which %.1f %% lie between barriers of one "
-                 "command buffer and the rest between command buffers.",
-                 span * 1e3, 100.0 * groups / span);
+    int used = snprintf(
+        text, size,
+        "Free-running: commands as they always are, with timestamps at their own barriers, %.1f "
+        "dispatches to a group between two of them; the device took %.3f ms a run, of which %.1f %% lie "
+        "in groups and the rest between command buffers.",
+        profile_group_size(r->profile), span * 1e3, 100.0 * groups / span);
     if (r->off.seconds > 0.0 && used > 0 && (size_t)used < size)
         used += snprintf(
             text + used, size - (size_t)used,
@@ -44,6 +44,11 @@ void profile_explain(const struct profile_report *r, char *text, size_t size)
             "%+.1f %%).",
             100.0 * (r->free.seconds / r->off.seconds - 1.0),
             100.0 * (r->free.least_seconds / r->off.least_seconds - 1.0));
+    if (r->has_cost && used > 0 && (size_t)used < size)
+        used += snprintf(text + used, size - (size_t)used,
+                         " Each submission at its shortest, which has least of the machine's unrest in it: "
+                         "%+.1f %%; believe that one.",
+                         100.0 * r->cost);
     if (serial <= 0.0 || used < 0 || (size_t)used >= size)
         return;
     snprintf(
@@ -79,7 +84,7 @@ static void print_head(const struct profile_report *r)
                run->wait * 1e3, run->read * 1e3, run->tokens, run->rounds, run->forwards,
                run->tokens_per_forward);
     }
-    char text[1024];
+    char text[1400];
     profile_explain(r, text, sizeof text);
     printf("\n%s\n", text);
     if (r->free.span > 0.0)
@@ -216,7 +221,7 @@ static void print_csv_host(const struct profile *p)
         double times[4] = {0};
         for (uint32_t i = 0; i < p->submission_count; i++) {
             const struct profile_submission *s = &p->submissions[i];
-            if ((int)s->phase != phase)
+            if ((int)s->phase != phase || p->runs[s->run].mode != RF_PROFILE_HOST)
                 continue;
             submissions++;
             rows += s->rows[0] + s->rows[1];

@@ -161,6 +161,8 @@ static void run_slices(struct writer *w, const struct profile_report *r, const s
                                         "counters"};
     const struct profile_submission *all = r->profile->submissions;
     slice(w, HOST, names[run->mode], run->begin, run->begin + run->seconds);
+    if (run->mode == RF_PROFILE_OFF) /* of whose submissions the host's half alone is known */
+        return;
     for (uint32_t first = run->first, end = run->first + run->count, after; first < end; first = after) {
         char name[32];
         after = first + 1;
