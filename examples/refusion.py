@@ -50,13 +50,14 @@ class DeviceInfo(ctypes.Structure):
                 ("subgroup_size", c_uint32), ("subgroup_size_min", c_uint32), ("subgroup_size_max", c_uint32),
                 ("shared_memory_bytes", c_uint32), ("max_invocations", c_uint32), ("cores", c_uint32),
                 ("memory_bytes", c_uint64), ("has_fp16", c_bool), ("has_int8_dot", c_bool), ("has_coopmat", c_bool),
-                ("has_coopmat2", c_bool), ("has_coopmat2_matmul", c_bool), ("unified_memory", c_bool)]
+                ("has_coopmat2", c_bool), ("has_coopmat2_matmul", c_bool), ("unified_memory", c_bool),
+                ("reserved", c_uint64 * 8)]
 
 
 class ContextDesc(ctypes.Structure):
     c_name = "rf_context_desc"
-    _fields_ = [("device", c_char_p), ("disable", c_char_p), ("cache_dir", c_char_p), ("shader_dir", c_char_p),
-                ("memory_limit", c_uint64), ("submission_ms", c_uint32), ("debug_checks", c_bool),
+    _fields_ = [("size", c_uint32), ("device", c_char_p), ("disable", c_char_p), ("cache_dir", c_char_p),
+                ("shader_dir", c_char_p), ("memory_limit", c_uint64), ("submission_ms", c_uint32), ("debug_checks", c_bool),
                 ("validation", c_bool), ("debug_labels", c_bool), ("capture_step", c_uint32), ("counters", c_char_p),
                 ("log", LogFn), ("log_user", c_void_p)]
 
@@ -68,7 +69,7 @@ class Message(ctypes.Structure):
 
 class ModelDesc(ctypes.Structure):
     c_name = "rf_model_desc"
-    _fields_ = [("context_length", c_uint32), ("precision", c_int), ("progress", ProgressFn),
+    _fields_ = [("size", c_uint32), ("context_length", c_uint32), ("precision", c_int), ("progress", ProgressFn),
                 ("progress_user", c_void_p), ("weight_type", c_char_p), ("no_tune", c_bool)]
 
 
@@ -77,20 +78,21 @@ class DecodeSettings(ctypes.Structure):
     _fields_ = [("preset", c_char_p), ("decode", c_int), ("max_tokens", c_uint32), ("slot_size", c_uint32),
                 ("block", c_uint32), ("slot_threshold", c_float), ("token_threshold", c_float),
                 ("has_slot_threshold", c_bool), ("has_token_threshold", c_bool), ("temperature", c_float),
-                ("seed", c_uint64), ("top_k", c_uint32), ("top_p", c_float), ("reference", c_bool)]
+                ("seed", c_uint64), ("top_k", c_uint32), ("top_p", c_float), ("reference", c_bool),
+                ("reserved", c_uint32 * 8)]
 
 
 class SessionDesc(ctypes.Structure):
     c_name = "rf_session_desc"
-    _fields_ = [("settings", DecodeSettings), ("stops", POINTER(c_char_p)), ("stop_count", c_uint32),
-                ("deterministic", c_bool)]
+    _fields_ = [("size", c_uint32), ("settings", DecodeSettings), ("stops", POINTER(c_char_p)),
+                ("stop_count", c_uint32), ("deterministic", c_bool)]
 
 
 class Event(ctypes.Structure):
     """`position` counts from the answer's start; `kind` is one of EVENTS."""
     c_name = "rf_event"
     _fields_ = [("kind", c_int), ("position", c_uint32), ("count", c_uint32), ("token", c_uint32),
-                ("round", c_uint32)]
+                ("round", c_uint32), ("reserved", c_uint32 * 3)]
 
 
 class SessionStats(ctypes.Structure):
@@ -98,7 +100,7 @@ class SessionStats(ctypes.Structure):
     _fields_ = [("prompt_tokens", c_uint32), ("cached_tokens", c_uint32), ("rounds", c_uint32), ("turns", c_uint32),
                 ("forwards", c_uint64), ("rows", c_uint64), ("shown_tokens", c_uint32),
                 ("tokens_per_forward", c_double), ("reference_tokens_per_forward", c_double),
-                ("prefill_seconds", c_double), ("decode_seconds", c_double)]
+                ("prefill_seconds", c_double), ("decode_seconds", c_double), ("reserved", c_uint64 * 8)]
 
 
 EVENTS = ("planned", "committed", "dropped", "finished")
@@ -239,8 +241,8 @@ class Context(_Handle):
     def __init__(self, device=None, disable=None, cache_dir=None, memory_limit=0, submission_ms=0, log=None):
         super().__init__()
         self._log = LogFn(lambda _, level, line: log(level, line.decode("utf-8", "replace")) if log else None)
-        desc = ContextDesc(device=_utf8(device), disable=_utf8(disable), cache_dir=_utf8(cache_dir),
-                           memory_limit=memory_limit, submission_ms=submission_ms)
+        desc = ContextDesc(size=ctypes.sizeof(ContextDesc), device=_utf8(device), disable=_utf8(disable),
+                           cache_dir=_utf8(cache_dir), memory_limit=memory_limit, submission_ms=submission_ms)
         if log:
             desc.log = self._log
         _call("rf_context_create", byref(self._pointer), byref(desc))
@@ -263,8 +265,8 @@ class Model(_Handle):
     def __init__(self, context, folder, context_length=0, precision="auto", weight_type=None, no_tune=False,
                  progress=None):
         super().__init__()
-        desc = ModelDesc(context_length=context_length, precision=PRECISIONS.index(precision),
-                         weight_type=_utf8(weight_type), no_tune=no_tune)
+        desc = ModelDesc(size=ctypes.sizeof(ModelDesc), context_length=context_length,
+                         precision=PRECISIONS.index(precision), weight_type=_utf8(weight_type), no_tune=no_tune)
         if progress:
             desc.progress = ProgressFn(lambda _, done, total: progress(done, total) is not False)
         _call("rf_model_load", byref(self._pointer), context.handle, _utf8(folder), byref(desc))
@@ -300,9 +302,9 @@ class Session(_Handle):
 
     def __init__(self, model, stops=(), deterministic=False, **settings):
         super().__init__()
-        desc = SessionDesc(deterministic=deterministic, stop_count=len(stops),
+        desc = SessionDesc(size=ctypes.sizeof(SessionDesc), deterministic=deterministic, stop_count=len(stops),
                            stops=(c_char_p * len(stops))(*map(_utf8, stops)))
-        known = {name for name, _ in DecodeSettings._fields_}
+        known = {name for name, _ in DecodeSettings._fields_} - {"reserved"}
         for name, value in settings.items():
             if name not in known:
                 raise TypeError(f"found the setting {name}, wanted one of {', '.join(sorted(known))}")

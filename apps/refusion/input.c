@@ -1,5 +1,7 @@
 #include "apps/refusion/input.h"
 
+#include "apps/refusion/data_dir.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
@@ -116,34 +118,17 @@ void stdin_announce_wait(const char *what)
         fprintf(stderr, "refusion: waiting for %s on standard input\n", what);
 }
 
-/* A folder counts as a model when it has a config.json; a broken one is then reported by the loader. */
-static bool holds_model(const char *path)
-{
-    char file[PATH_MAX];
-    int length = snprintf(file, sizeof file, "%s/config.json", path);
-    return length > 0 && (size_t)length < sizeof file && access(file, F_OK) == 0;
-}
-
 enum rf_status default_model(char *path, size_t size, struct rf_error *err)
 {
-    char program[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length > 0) {
-        program[length] = '\0';
-        char *slash = strrchr(program, '/');
-        if (slash)
-            *slash = '\0';
-        int written = snprintf(path, size, "%s/../share/refusion/models/tiny", program);
-        if (written > 0 && (size_t)written < size && holds_model(path))
-            return RF_OK;
-    }
-    static const char *const others[] = {RF_SOURCE_DIR "/models/tiny", RF_INSTALLED_MODELS "/tiny"};
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        int written = snprintf(path, size, "%s", others[i]);
-        if (written > 0 && (size_t)written < size && holds_model(path))
-            return RF_OK;
-    }
-    return rf_fail(err, RF_ERROR_IO,
-                   "--model: not given, and the tiny model is neither in %s nor in %s; wanted a folder",
-                   others[0], others[1]);
+    char root[PATH_MAX];
+    /* A folder counts as a model when it has a config.json; a broken one is then reported by the loader. */
+    bool found = data_dir(root, sizeof root, "models/tiny/config.json");
+    int written = snprintf(path, size, "%s/models/tiny", root);
+    if (found && written > 0 && (size_t)written < size)
+        return RF_OK;
+    return rf_fail(
+        err, RF_ERROR_IO,
+        "--model: not given, and the tiny model is neither near the program nor in %s/models/tiny; "
+        "wanted a folder",
+        root);
 }

@@ -1,5 +1,6 @@
 #include "apps/refusion/shader_dir.h"
 
+#include "apps/refusion/data_dir.h"
 #include "engine/gpu/shader_blobs.h"
 
 #include <dirent.h>
@@ -146,18 +147,13 @@ static enum rf_status keep_words(FILE *file, const char *source, const struct rf
     return RF_OK;
 }
 
-/* Where the files are that shaders include: beside the source that this was built from, else installed. */
-static const char *include_folder(void)
-{
-    struct stat info;
-    return stat(RF_SOURCE_DIR "/shaders/refs.glsl", &info) == 0 ? RF_SOURCE_DIR : RF_INSTALLED_SHADERS;
-}
-
 static enum rf_status compile_to(FILE *output, FILE *said, const char *dir, const char *file,
                                  const struct rf_shader_blob *blob, struct rf_error *err)
 {
-    const char *compiler = getenv("RF_GLSLANG"), *base = include_folder();
-    char source[PATH_MAX], target[32], here[PATH_MAX + 2], root[PATH_MAX], beside[PATH_MAX], defines[512];
+    const char *compiler = getenv("RF_GLSLANG");
+    char source[PATH_MAX], target[32], here[PATH_MAX + 2], defines[512];
+    char base[PATH_MAX - 16], root[PATH_MAX], beside[PATH_MAX];
+    (void)data_dir(base, sizeof base, "shaders/refs.glsl"); /* where it is not, the compiler says what it misses */
     if (snprintf(source, sizeof source, "%s/%s", dir, file) >= (int)sizeof source)
         return rf_fail(err, RF_ERROR_ARGUMENT, "--shader-dir: the path is too long");
     snprintf(target, sizeof target, "/dev/fd/%d", fileno(output));

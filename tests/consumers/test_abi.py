@@ -52,7 +52,8 @@ class Abi(ConsumerTest):
         self.check_found(r"(class-decl name='rf_session_desc' size-in-bits=)'\d+'", r"\1'64'", "size changed from 64 to")
 
     def test_finds_an_enumerator(self):
-        self.check_found(r"(enumerator name='RF_ERROR_INTERNAL' value)='\d+'", r"\1='77'", "RF_ERROR_INTERNAL.*from value '77'")
+        self.check_found(r"(enumerator name='RF_ERROR_INTERNAL' value)='\d+'", r"\1='77'",
+                         "RF_ERROR_INTERNAL.*from value '77'")
 
     def test_finds_a_function(self):
         self.check_found("rf_session_finished", "rf_session_completed", "rf_session_completed", "rf_session_finished")
