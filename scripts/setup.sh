@@ -12,8 +12,9 @@ trap 'echo "setup: failed at line $LINENO: $BASH_COMMAND" >&2' ERR
 
 RUN_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libpcre2-dev libutf8proc-dev libedit-dev
     libvulkan1 mesa-vulkan-drivers)
-TEST_PACKAGES=(abigail-tools libcmocka-dev man-db vulkan-validationlayers ca-certificates)
+TEST_PACKAGES=(abigail-tools dpkg-dev libcmocka-dev man-db vulkan-validationlayers ca-certificates)
 TEST_COMMANDS=(clang doxygen g++ jq python3 npm brotli) # packages too, but any installation of the command will do
+PACKAGE_NEEDS=(libcjson1 libpcre2-8-0 libedit2 libvulkan1 mesa-vulkan-drivers) # of a package made here; and utf8proc
 HEADER_PACKAGES=(libvulkan-dev libvulkan-volk-dev glslang-tools spirv-tools)
 MINIMUM_HEADERS=1.4.330 # of libvulkan-volk-dev too: the first years of volk have no per-instance tables
 MINIMUM_GLSLANG=15.4    # knows every cooperative matrix extension
@@ -236,11 +237,41 @@ setup_tokenizer() {
     rm -rf .deps/tokenizer.package
 }
 
+# Debian's base system, and the packages that ours depend on or recommend, for the test that installs ours there.
+setup_bare_root() {
+    [ ! -e .deps/bare/debs ] || return 0
+    if [ "$(id -u)" != 0 ]; then
+        say "no .deps/bare: making a root folder needs root; the test of the packages counts as skipped"
+        return 0
+    fi
+    local new=.deps/bare.new suite=$VERSION_CODENAME private_options utf8proc
+    unset private_options
+    apt_install debootstrap
+    utf8proc=$(dpkg-query -W -f '${Depends}' libutf8proc-dev | grep -o 'libutf8proc[0-9]\+')
+    rm -rf --one-file-system .deps/bare $new
+    mkdir -p $new
+    private_apt_start
+    say "fetching $ID's base system"
+    if ! debootstrap --variant=minbase "$suite" $new/root "$(mirror)" >$new/log 2>&1; then
+        tail -3 $new/log
+        say "no .deps/bare: debootstrap failed, as it does in some containers; the test of the packages counts as skipped"
+        return 0
+    fi
+    rm -rf $new/root/var/cache/apt/archives/*.deb $new/root/var/lib/apt/lists/* $new/root/usr/share/{doc,locale,man}
+    private_apt -o Dir::State::status="$PWD/$new/root/var/lib/dpkg/status" -y --download-only install \
+        "${PACKAGE_NEEDS[@]}" "$utf8proc" >/dev/null
+    mkdir $new/debs.new
+    mv ".deps/apt/$suite"/cache/archives/*.deb $new/debs.new
+    mv $new/debs.new $new/debs
+    mv $new .deps/bare
+}
+
 write_readme() {
     cat >.deps/README <<'README'
 Filled by scripts/setup.sh; may be deleted, it is fetched again.
   prefix/           newer Vulkan headers, volk, glslang and spirv-val (include/, bin/; root/ holds their libc)
   lavapipe-new/     newer Mesa (lavapipe), Vulkan loader and validation layers with their whole library closure
+  bare/             the distribution's base system and packages that ours need, where setup.sh ran as root
   radv/             Mesa 25.0 with RADV from Debian 12's backports
   swiftshader/      SwiftShader and its icd.json
   profile-page/     npm packages of apps/profile-page, by scripts/build-profile-page.sh
@@ -295,6 +326,7 @@ case $system in
     if [ $tests = 1 ]; then
         setup_lavapipe_new
         setup_radv
+        setup_bare_root
     fi
     rm -rf .deps/apt
     ;;

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 static bool holds(char *root, size_t size, const char *folder, const char *below, const char *file)
@@ -34,7 +35,9 @@ bool data_dir(char *root, size_t size, const char *file)
     char program[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     program[length > 0 ? length : 0] = '\0';
-    /* Started through a dynamic linker that was named, the process is that linker's; the name is still the program's. */
-    return near(root, size, program, file) || near(root, size, program_invocation_name, file) ||
-           holds(root, size, RF_INSTALLED_DATA, "", file);
+    /* Without /proc, as in a bare root, the kernel still tells what was started. Where a dynamic linker was started by
+     * name, the process is that linker's, and only the name is the program's. */
+    const char *started = (const char *)getauxval(AT_EXECFN);
+    return near(root, size, program, file) || (started && near(root, size, started, file)) ||
+           near(root, size, program_invocation_name, file) || holds(root, size, RF_INSTALLED_DATA, "", file);
 }

@@ -152,7 +152,8 @@ class CMake(FrontTest):
         """Wanted: a message. Not wanted: no failure, the shared library is enough."""
         environment = {"PKG_CONFIG_LIBDIR": "/nonexistent", "PKG_CONFIG_PATH": "", "CMAKE_PREFIX_PATH": ""}
         command = ["cmake", "-S", os.path.join(HERE, "cmake_project"),
-                   f"-Drefusion_DIR={os.path.dirname(installed('refusionConfig.cmake'))}", f"-DCMAKE_C_COMPILER={CC}", "-DWANTED_VERSION="]
+                   f"-Drefusion_DIR={os.path.dirname(installed('refusionConfig.cmake'))}", f"-DCMAKE_C_COMPILER={CC}",
+                   "-DWANTED_VERSION="]
         build = self.folder()
         self.run_command([*command, "-B", build, "-DWANTED_COMPONENTS="], environment)
         self.run_command(["cmake", "--build", build])
