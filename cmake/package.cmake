@@ -21,7 +21,6 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 
 # The Vulkan loader is opened at run time, which dpkg-shlibdeps cannot see.
-get_target_property(soversion refusion SOVERSION)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME "librefusion${soversion}")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_DEPENDS libvulkan1)
