@@ -241,6 +241,28 @@ RF_API enum rf_status rf_model_load(rf_model **out, rf_context *context, const c
 RF_API enum rf_status rf_model_synthesize(rf_model **out, rf_context *context, const char *shape,
                                           const struct rf_model_desc *desc, struct rf_error *err);
 RF_API void rf_model_destroy(rf_model *model); /* sessions must be gone */
+
+/* Does it fit? Device memory in bytes, counted by the steps that loading would take, without reading a weight. */
+struct rf_memory_estimate {
+    uint64_t weights; /* as they would stand on the device */
+    uint64_t work;    /* activations and the like, whatever the number of sessions */
+    uint64_t session; /* a session, beside its KV rows */
+    uint64_t kv_page; /* RF_KV_PAGE_ROWS rows of a session */
+    uint64_t kv;      /* a session that fills the context length, with 512 rows of drafts: more than most */
+    uint64_t total;   /* the model and one such session; what is recorded later adds well under 1% */
+    uint64_t
+        available; /* that can still be allocated: by the context's limit, and by what the driver grants */
+    bool fits;     /* total <= available */
+    uint64_t reserved[8];
+};
+enum { RF_KV_PAGE_ROWS = 64 };
+
+/* For what rf_model_load would load. Errors as there, but of damaged weights, which it does not look at. Thread-safe. */
+RF_API enum rf_status rf_model_estimate(struct rf_memory_estimate *out, rf_context *context,
+                                        const char *folder, const struct rf_model_desc *desc,
+                                        struct rf_error *err);
+/* Device memory that the context holds now, all of its models and sessions. Thread-safe. */
+RF_API uint64_t rf_context_memory(const rf_context *context);
 RF_API void rf_model_get_info(const rf_model *model, struct rf_model_info *info);
 /* Owned by the model; NULL: a synthetic model has none. */
 RF_API const rf_tokenizer *rf_model_tokenizer(const rf_model *model);

@@ -30,6 +30,12 @@ struct rf_model {
     void *profile_user;
 };
 
+/* A model whose memory is counted and never taken: config, `weights.arena`, `forward` and precision are as loading would
+ * make them, nothing else may be used. Destroyed by rf_model_destroy. */
+enum rf_status rf_model_count(rf_model **out, rf_context *context, const char *folder,
+                              const struct rf_model_desc *desc, struct rf_error *err);
+uint64_t rf_model_page_bytes(const struct rf_model *model); /* of one KV page */
+
 /* A free entry of the sequence table. */
 enum rf_status rf_model_take_seq(struct rf_model *model, uint32_t *seq, struct rf_error *err);
 void rf_model_return_seq(struct rf_model *model, uint32_t seq);
