@@ -339,6 +339,15 @@ RF_API void rf_session_destroy(rf_session *session);
 RF_API enum rf_status rf_session_fork(rf_session **out, rf_session *session,
                                       const struct rf_session_desc *desc, struct rf_error *err);
 
+/* Writes those rows to a file, with their tokens, and makes a session of such a file, which goes on as the saved one
+ * would have: for conversations that are taken up days later without their prompt being computed anew. The file appears
+ * whole or not at all, takes rf_memory_estimate.kv_page bytes for 64 tokens, and fits the model that it was saved with
+ * alone, in the same precision and weight_type: another is RF_ERROR_ARGUMENT, damage RF_ERROR_FORMAT. It holds the
+ * conversation: treat it as such. Saving: only between responses. */
+RF_API enum rf_status rf_session_save(rf_session *session, const char *path, struct rf_error *err);
+RF_API enum rf_status rf_session_load(rf_session **out, rf_model *model, const char *path,
+                                      const struct rf_session_desc *desc, struct rf_error *err);
+
 /* Starts a response to `tokens` (the whole conversation so far). Rows of the longest common prefix with what
  * the session holds in position order are reused. The response before is given up, even by a begin that
  * fails: then there is none. */

@@ -128,11 +128,17 @@ static enum rf_status load(struct rf_model *model, const struct source *source,
         status = resolve_tokens(model, source->folder, err);
     if (!status)
         status = upload_weights(model, &files, desc, source->sizes_only, err);
+    uint64_t fingerprint = rf_model_files_fingerprint(&files);
     rf_model_files_close(&files);
+    if (!status && !fingerprint)
+        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the list of weights");
     if (!status)
         status = choose_int8(model, desc, err);
     if (status)
         return status;
+    for (const char *type = desc->weight_type ? desc->weight_type : ""; *type; type++)
+        fingerprint = 31 * fingerprint + (unsigned char)*type;
+    model->fingerprint = 4 * fingerprint + 2 * model->fp16 + model->int8;
     status = rf_kv_pool_create(&model->pool, model->gpu, rf_model_page_bytes(model), err);
     if (status)
         return status;

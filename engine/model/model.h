@@ -17,6 +17,8 @@ struct rf_model {
     struct rf_weights weights;
     struct rf_kv_pool *pool;
     struct rf_forward *forward;
+    uint64_t
+        fingerprint; /* of the weights, how they are encoded and computed with: KV rows fit where it is equal */
     bool fp16, int8; /* int8 with fp16: see engine/model/int8.h */
     uint32_t context_length;
     uint32_t mask_token;                        /* RF_NONE: a plain Qwen3 */
