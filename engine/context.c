@@ -1,6 +1,7 @@
 #include "engine/context.h"
 #include "engine/desc.h"
 #include "engine/gpu/kernel.h"
+#include "engine/gpu/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +100,11 @@ void rf_context_device(const rf_context *context, struct rf_device_info *info)
 uint64_t rf_context_complaints(const rf_context *context)
 {
     return rf_gpu_complaints(context->gpu);
+}
+
+uint64_t rf_context_memory(const rf_context *context)
+{
+    return rf_gpu_memory_used(context->gpu);
 }
 
 void rf_context_visit_dispatches(const rf_context *context, rf_dispatch_fn visit, void *user)

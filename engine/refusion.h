@@ -241,6 +241,28 @@ RF_API enum rf_status rf_model_load(rf_model **out, rf_context *context, const c
 RF_API enum rf_status rf_model_synthesize(rf_model **out, rf_context *context, const char *shape,
                                           const struct rf_model_desc *desc, struct rf_error *err);
 RF_API void rf_model_destroy(rf_model *model); /* sessions must be gone */
+
+/* Does it fit? Device memory in bytes, counted by the steps that loading would take, without reading a weight. */
+struct rf_memory_estimate {
+    uint64_t weights; /* as they would stand on the device */
+    uint64_t work;    /* activations and the like, whatever the number of sessions */
+    uint64_t session; /* a session, beside its KV rows */
+    uint64_t kv_page; /* RF_KV_PAGE_ROWS rows of a session */
+    uint64_t kv;      /* a session that fills the context length, with 512 rows of drafts: more than most */
+    uint64_t total;   /* the model and one such session; what is recorded later adds well under 1% */
+    uint64_t
+        available; /* that can still be allocated: by the context's limit, and by what the driver grants */
+    bool fits;     /* total <= available */
+    uint64_t reserved[8];
+};
+enum { RF_KV_PAGE_ROWS = 64 };
+
+/* For what rf_model_load would load. Errors as there, but of damaged weights, which it does not look at. Thread-safe. */
+RF_API enum rf_status rf_model_estimate(struct rf_memory_estimate *out, rf_context *context,
+                                        const char *folder, const struct rf_model_desc *desc,
+                                        struct rf_error *err);
+/* Device memory that the context holds now, all of its models and sessions. Thread-safe. */
+RF_API uint64_t rf_context_memory(const rf_context *context);
 RF_API void rf_model_get_info(const rf_model *model, struct rf_model_info *info);
 /* Owned by the model; NULL: a synthetic model has none. */
 RF_API const rf_tokenizer *rf_model_tokenizer(const rf_model *model);
@@ -315,6 +337,15 @@ RF_API void rf_session_destroy(rf_session *session);
  * with RF_DECODE_AR its response's too. Rows of a plan-and-infill response lie in commit order and are not
  * taken. KV pages are shared and copied when written. Only between responses. */
 RF_API enum rf_status rf_session_fork(rf_session **out, rf_session *session,
+                                      const struct rf_session_desc *desc, struct rf_error *err);
+
+/* Writes those rows to a file, with their tokens, and makes a session of such a file, which goes on as the saved one
+ * would have: for conversations that are taken up days later without their prompt being computed anew. The file appears
+ * whole or not at all, takes rf_memory_estimate.kv_page bytes for 64 tokens, and fits the model that it was saved with
+ * alone, in the same precision and weight_type: another is RF_ERROR_ARGUMENT, damage RF_ERROR_FORMAT. It holds the
+ * conversation: treat it as such. Saving: only between responses. */
+RF_API enum rf_status rf_session_save(rf_session *session, const char *path, struct rf_error *err);
+RF_API enum rf_status rf_session_load(rf_session **out, rf_model *model, const char *path,
                                       const struct rf_session_desc *desc, struct rf_error *err);
 
 /* Starts a response to `tokens` (the whole conversation so far). Rows of the longest common prefix with what

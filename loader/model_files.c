@@ -507,3 +507,36 @@ void rf_model_files_close(struct rf_model_files *files)
     free(files->layers);
     *files = (struct rf_model_files){0};
 }
+
+/* FNV-1a. */
+static uint64_t hash(uint64_t sum, const void *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        sum = (sum ^ ((const unsigned char *)data)[i]) * 0x100000001b3u;
+    return sum;
+}
+
+uint64_t rf_model_files_fingerprint(const struct rf_model_files *files)
+{
+    enum { ENDS = 64 };
+    struct rf_named_tensor *tensors;
+    size_t count;
+    if (rf_model_files_list(files, &tensors, &count, NULL))
+        return 0;
+    uint64_t sum = 0xcbf29ce484222325u;
+    sum = hash(sum, &files->config.rope_theta, sizeof files->config.rope_theta);
+    for (size_t i = 0; i < count; i++) {
+        const struct rf_tensor *t = tensors[i].tensor;
+        const uint32_t type = (uint32_t)t->dtype;
+        uint64_t ends = t->bytes < ENDS ? t->bytes : ENDS;
+        sum = hash(sum, tensors[i].gguf, strlen(tensors[i].gguf));
+        sum = hash(sum, &type, sizeof type);
+        sum = hash(sum, t->shape, sizeof t->shape);
+        if (t->data) {
+            sum = hash(sum, t->data, ends);
+            sum = hash(sum, (const unsigned char *)t->data + t->bytes - ends, ends);
+        }
+    }
+    free(tensors);
+    return sum;
+}

@@ -58,6 +58,10 @@ struct rf_named_tensor {
 enum rf_status rf_model_files_list(const struct rf_model_files *files, struct rf_named_tensor **out,
                                    size_t *count, struct rf_error *err);
 
+/* Tells models apart that their shapes do not: of every tensor its name, type, shape, and the first and last 64 bytes; 0:
+ * no host memory. */
+uint64_t rf_model_files_fingerprint(const struct rf_model_files *files);
+
 void rf_model_files_close(struct rf_model_files *files); /* zeroed or closed is fine */
 
 #endif

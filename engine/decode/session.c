@@ -9,6 +9,12 @@
 
 enum { DEFAULT_RESPONSE = 512 };
 
+/* Pages of committed rows, and as many of scratch, and one for where it begins. */
+static uint32_t page_slots(uint32_t context_length)
+{
+    return 2 * rf_divide_up(context_length, RF_PAGE_ROWS) + 1;
+}
+
 /* ---- Device memory ---------------------------------------------------------------------------------- */
 
 static void free_memory(struct rf_session *s)
@@ -48,6 +54,20 @@ static enum rf_status alloc_spans(struct rf_session *s, uint32_t rows, struct rf
             return status;
     }
     return RF_OK;
+}
+
+uint64_t rf_session_bytes(rf_model *model)
+{
+    struct rf_session s = {.model = model, .page_slots = page_slots(model->context_length)};
+    struct rf_session_memory *m = &s.memory;
+    uint64_t bytes = 0;
+    m->device = rf_arena_create_counted(model->gpu, RF_MEMORY_DEVICE, "session");
+    m->upload = rf_arena_create_counted(model->gpu, RF_MEMORY_UPLOAD, "session rows");
+    m->readback = rf_arena_create_counted(model->gpu, RF_MEMORY_READBACK, "session status");
+    if (m->device && m->upload && m->readback && alloc_spans(&s, RF_MAX_ROWS, NULL) == RF_OK)
+        bytes = rf_arena_bytes(m->device) + rf_arena_bytes(m->upload) + rf_arena_bytes(m->readback);
+    free_memory(&s);
+    return bytes;
 }
 
 static void write_seq(struct rf_session *s)
@@ -182,7 +202,7 @@ static enum rf_status build(struct rf_session *s, const struct rf_session_desc *
         return status;
     s->deterministic = desc->deterministic;
     s->scratch_first = pages * RF_PAGE_ROWS;
-    s->page_slots = 2 * pages + 1;
+    s->page_slots = page_slots(context);
     s->pages = calloc(s->page_slots, sizeof(struct rf_kv_page *));
     s->cached = malloc(context * sizeof *s->cached);
     s->prompt = malloc(context * sizeof *s->prompt);

@@ -89,6 +89,9 @@ struct rf_session {
 /* Page table entries for virtual rows [first, end), each page writable by this session alone. */
 enum rf_status rf_session_cover(struct rf_session *s, uint32_t first, uint32_t end, struct rf_error *err);
 
+/* Device memory of a session beside its KV rows, until a response wants more than usual; 0: no host memory. */
+uint64_t rf_session_bytes(rf_model *model);
+
 /* Its kv_commit, as the forward records now. */
 enum rf_status rf_session_commit(struct rf_session *s, struct rf_cmd **cmd, struct rf_error *err);
 

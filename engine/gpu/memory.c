@@ -26,6 +26,7 @@ struct red_zone {
 struct rf_arena {
     struct rf_gpu *gpu;
     enum rf_memory_kind kind;
+    bool counted; /* blocks have sizes and no memory */
     char label[LABEL];
     struct rf_block *blocks; /* newest first */
     uint64_t next_block, tail;
@@ -58,9 +59,26 @@ struct rf_arena *rf_arena_create(struct rf_gpu *gpu, enum rf_memory_kind kind, c
     return arena;
 }
 
+struct rf_arena *rf_arena_create_counted(struct rf_gpu *gpu, enum rf_memory_kind kind, const char *label)
+{
+    struct rf_arena *arena = rf_arena_create(gpu, kind, label);
+    if (arena)
+        arena->counted = true;
+    return arena;
+}
+
+uint64_t rf_arena_bytes(const struct rf_arena *arena)
+{
+    uint64_t bytes = 0;
+    for (const struct rf_block *block = arena ? arena->blocks : NULL; block; block = block->next)
+        bytes += block->size;
+    return bytes;
+}
+
 static void destroy_block(struct rf_gpu *gpu, struct rf_block *block)
 {
-    gpu->vk.vkDestroyBuffer(gpu->device, block->buffer, NULL);
+    if (block->buffer)
+        gpu->vk.vkDestroyBuffer(gpu->device, block->buffer, NULL);
     if (block->memory) {
         gpu->vk.vkFreeMemory(gpu->device, block->memory, NULL); /* unmaps */
         atomic_fetch_sub(&gpu->memory_used, block->size);
@@ -143,8 +161,9 @@ uint32_t rf_memory_types(const VkPhysicalDeviceMemoryProperties *memory, enum rf
     return count;
 }
 
-/* What the driver grants this process of the largest device-local heap, in bytes; 0: it does not tell. */
-static uint64_t local_budget(const struct rf_gpu *gpu)
+/* What the driver grants this process of the largest device-local heap, in bytes; 0: it does not tell. *used: what the
+ * process has of that. */
+static uint64_t local_budget(const struct rf_gpu *gpu, uint64_t *used)
 {
     VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
@@ -154,14 +173,29 @@ static uint64_t local_budget(const struct rf_gpu *gpu)
         return 0;
     gpu->instance.get_memory2(gpu->probe.physical, &memory);
     uint64_t largest = 0, granted = 0;
+    *used = 0;
     for (uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; ++i) {
         const VkMemoryHeap *heap = &memory.memoryProperties.memoryHeaps[i];
         if (!(heap->flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) || heap->size <= largest)
             continue;
         largest = heap->size;
         granted = budget.heapBudget[i];
+        *used = budget.heapUsage[i];
     }
     return granted;
+}
+
+uint64_t rf_gpu_memory_left(const struct rf_gpu *gpu)
+{
+    const uint64_t ours = atomic_load(&gpu->memory_used);
+    uint64_t used, granted = local_budget(gpu, &used);
+    if (!granted) {
+        granted = gpu->probe.caps.memory_bytes;
+        used = ours;
+    }
+    uint64_t left = granted > used ? granted - used : 0;
+    uint64_t allowed = gpu->memory_limit > ours ? gpu->memory_limit - ours : 0;
+    return left < allowed ? left : allowed;
 }
 
 /* ---- Blocks ----------------------------------------------------------------------------------------- */
@@ -223,6 +257,14 @@ static enum rf_status create_block(struct rf_arena *arena, uint64_t size, struct
                                    struct rf_error *err)
 {
     struct rf_gpu *gpu = arena->gpu;
+    if (arena->counted) {
+        *out = calloc(1, sizeof **out);
+        if (!*out)
+            return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory counting device memory");
+        (*out)->size = size;
+        (*out)->address = SPAN_ALIGNMENT;
+        return RF_OK;
+    }
     if (!reserve(gpu, size))
         return rf_fail(err, RF_ERROR_DEVICE_MEMORY, "limit reached");
     struct rf_block *block = calloc(1, sizeof *block);
@@ -270,7 +312,7 @@ static enum rf_status fail_memory(struct rf_arena *arena, const char *label, uin
     else
         snprintf(room, sizeof room, "the device has %llu bytes",
                  (unsigned long long)gpu->probe.caps.memory_bytes);
-    uint64_t granted = limited ? 0 : local_budget(gpu);
+    uint64_t ours, granted = limited ? 0 : local_budget(gpu, &ours);
     if (granted) {
         size_t at = strlen(room);
         snprintf(room + at, sizeof room - at, ", of which the driver grants this process %llu",
@@ -316,7 +358,7 @@ static enum rf_status find_block(struct rf_arena *arena, uint64_t need, const ch
                               arena->label, (unsigned long long)wanted);
     if (arena->next_block < LARGEST_BLOCK)
         arena->next_block *= 2;
-    if (arena->gpu->debug_checks && (status = poison(arena->gpu, *out, err)) != RF_OK) {
+    if (arena->gpu->debug_checks && !arena->counted && (status = poison(arena->gpu, *out, err)) != RF_OK) {
         destroy_block(arena->gpu, *out);
         return status;
     }
@@ -533,7 +575,7 @@ enum rf_status rf_arena_alloc(struct rf_arena *arena, struct rf_span *out, uint6
     if (status)
         return status;
     uint64_t offset = block->used + zone;
-    if (gpu->debug_checks) {
+    if (gpu->debug_checks && !arena->counted) {
         struct red_zone record = {block, offset, size, block->used + need, ""};
         snprintf(record.label, sizeof record.label, "%s", label);
         if ((status = add_zone(arena, &record, err)) != RF_OK)

@@ -29,6 +29,10 @@ struct rf_span {
 };
 
 struct rf_arena *rf_arena_create(struct rf_gpu *gpu, enum rf_memory_kind kind, const char *label);
+/* An arena that only counts: its spans have sizes and an address that must not be used. rf_arena_bytes then tells what a
+ * real one would have taken. */
+struct rf_arena *rf_arena_create_counted(struct rf_gpu *gpu, enum rf_memory_kind kind, const char *label);
+uint64_t rf_arena_bytes(const struct rf_arena *arena); /* of its blocks; NULL is 0 */
 /* Leaves `bytes` (256 by default) unused at the end of every block made from now on. Mesa 26's lavapipe runs
  * a loop's body once more with all lanes off and reads what is uniform all the same: one step of the loop
  * behind the tensor, which faults where a block ends. Spans of such an arena are at most
@@ -42,6 +46,9 @@ enum rf_status rf_arena_alloc(struct rf_arena *arena, struct rf_span *out, uint6
 struct rf_span rf_span_part(struct rf_span span, uint64_t offset, uint64_t size);
 uint64_t rf_gpu_max_span(const struct rf_gpu *gpu);
 uint64_t rf_gpu_memory_used(const struct rf_gpu *gpu);
+/* Bytes that could still be allocated: by the limit that was set, and by what the driver grants this process of the
+ * largest device-local heap, or, where it does not tell, by the heap's size. */
+uint64_t rf_gpu_memory_left(const struct rf_gpu *gpu);
 /* Debug checks: looks at every red zone of every live arena; a damaged one is logged with its label and
  * counted as a complaint. Called by rf_gpu_wait after each submission. RF_OK or RF_ERROR_INTERNAL. */
 enum rf_status rf_gpu_check_red_zones(struct rf_gpu *gpu, struct rf_error *err);

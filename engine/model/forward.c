@@ -73,8 +73,8 @@ static enum rf_status allocate(struct rf_forward *f, struct rf_error *err)
     if (f->int8)
         status = rf_arena_alloc(f->device, &s->x8, rf_divide_up((uint32_t)x, 32) * RF_INT8_BLOCK(rows) * 16,
                                 "int8 matmul input", err);
-    if (status || rf_gpu_captures(f->gpu))
-        return status;
+    if (status || !s->seqs.host)
+        return status; /* nothing is there to be run */
     memset(s->seqs.host, 0, s->seqs.size);
     memset(s->active.host, 0, s->active.size);
     return RF_OK;
@@ -96,8 +96,10 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
     uint32_t splits = rf_divide_up(desc->context_length + RF_MAX_ROWS, RF_SPLIT_KEYS);
     f->split_rows = splits > MIN_SPLIT_ROWS ? splits : MIN_SPLIT_ROWS;
     f->logit_tiles = rf_divide_up(f->config.vocab, RF_LOGIT_TILE);
-    f->device = rf_arena_create(desc->gpu, RF_MEMORY_DEVICE, "activations");
-    f->upload = rf_arena_create(desc->gpu, RF_MEMORY_UPLOAD, "sequences and work");
+    struct rf_arena *(*create)(struct rf_gpu *, enum rf_memory_kind, const char *) =
+        desc->sizes_only ? rf_arena_create_counted : rf_arena_create;
+    f->device = create(desc->gpu, RF_MEMORY_DEVICE, "activations");
+    f->upload = create(desc->gpu, RF_MEMORY_UPLOAD, "sequences and work");
     if (f->device)
         rf_arena_keep_tail(f->device, LOOP_STEP_BYTES);
     enum rf_status status = f->device && f->upload
@@ -109,6 +111,11 @@ enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forwar
     }
     *out = f;
     return RF_OK;
+}
+
+uint64_t rf_forward_bytes(const struct rf_forward *f)
+{
+    return rf_arena_bytes(f->device) + rf_arena_bytes(f->upload);
 }
 
 static void drop_parts(struct forward_variant *variant)

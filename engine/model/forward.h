@@ -40,13 +40,16 @@ struct rf_forward_desc {
     const struct rf_model_config *config; /* copied */
     uint32_t context_length;
     bool fp16;
-    bool int8; /* see int8.h; with fp16 */
-    bool tune; /* try matmul shapes when a bucket is first recorded, see tune.h */
+    bool int8;       /* see int8.h; with fp16 */
+    bool tune;       /* try matmul shapes when a bucket is first recorded, see tune.h */
+    bool sizes_only; /* arenas are counted ones: for rf_forward_bytes alone */
 };
 
 enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forward_desc *desc,
                                  struct rf_error *err);
 void rf_forward_destroy(struct rf_forward *forward);
+uint64_t
+rf_forward_bytes(const struct rf_forward *forward); /* of device memory, before anything is recorded */
 
 struct rf_seq *rf_forward_seqs(struct rf_forward *forward); /* host memory [RF_MAX_SEQS] */
 /* Host memory: the work of pass 0 or 1 of a submission, and the sequences of the slot shaders. */

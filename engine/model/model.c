@@ -84,9 +84,10 @@ static enum rf_status resolve_tokens(struct rf_model *model, const char *folder,
 }
 
 static enum rf_status upload_weights(struct rf_model *model, const struct rf_model_files *files,
-                                     const struct rf_model_desc *desc, struct rf_error *err)
+                                     const struct rf_model_desc *desc, bool sizes_only, struct rf_error *err)
 {
     struct rf_weights_desc weights = {.context_length = model->context_length,
+                                      .sizes_only = sizes_only,
                                       .convert = desc->weight_type != NULL,
                                       .progress = desc->progress,
                                       .progress_user = desc->progress_user};
@@ -99,7 +100,14 @@ static enum rf_status upload_weights(struct rf_model *model, const struct rf_mod
 /* Where a model comes from: a folder, or the shape of a synthetic one. */
 struct source {
     const char *folder, *shape;
+    bool sizes_only; /* see rf_model_count */
 };
+
+uint64_t rf_model_page_bytes(const struct rf_model *model)
+{
+    const struct rf_model_config *c = &model->config;
+    return (uint64_t)c->layers * c->kv_heads * 2 * RF_PAGE_ROWS * c->head_dim * (model->fp16 ? 2 : 4);
+}
 
 static enum rf_status load(struct rf_model *model, const struct source *source,
                            const struct rf_model_desc *desc, struct rf_error *err)
@@ -116,28 +124,32 @@ static enum rf_status load(struct rf_model *model, const struct source *source,
     status = check_desc(model, desc, err);
     if (!status)
         model->mask_token = model->config.mask_token_id;
-    if (!status && source->folder)
+    if (!status && source->folder && !source->sizes_only)
         status = resolve_tokens(model, source->folder, err);
     if (!status)
-        status = upload_weights(model, &files, desc, err);
+        status = upload_weights(model, &files, desc, source->sizes_only, err);
+    uint64_t fingerprint = rf_model_files_fingerprint(&files);
     rf_model_files_close(&files);
+    if (!status && !fingerprint)
+        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the list of weights");
     if (!status)
         status = choose_int8(model, desc, err);
     if (status)
         return status;
-    const struct rf_model_config *c = &model->config;
-    uint64_t page_bytes =
-        (uint64_t)c->layers * c->kv_heads * 2 * RF_PAGE_ROWS * c->head_dim * (model->fp16 ? 2 : 4);
-    status = rf_kv_pool_create(&model->pool, model->gpu, page_bytes, err);
+    for (const char *type = desc->weight_type ? desc->weight_type : ""; *type; type++)
+        fingerprint = 31 * fingerprint + (unsigned char)*type;
+    model->fingerprint = 4 * fingerprint + 2 * model->fp16 + model->int8;
+    status = rf_kv_pool_create(&model->pool, model->gpu, rf_model_page_bytes(model), err);
     if (status)
         return status;
     const struct rf_forward_desc forward = {.gpu = model->gpu,
                                             .weights = &model->weights,
-                                            .config = c,
+                                            .config = &model->config,
                                             .context_length = model->context_length,
                                             .fp16 = model->fp16,
                                             .int8 = model->int8,
-                                            .tune = !desc->no_tune};
+                                            .tune = !desc->no_tune,
+                                            .sizes_only = source->sizes_only};
     return rf_forward_create(&model->forward, &forward, err);
 }
 
@@ -170,6 +182,12 @@ enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *fo
     if (!out || !context || !folder)
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_model_load: out, context and folder are needed");
     return create(out, context, &(struct source){.folder = folder}, desc, err);
+}
+
+enum rf_status rf_model_count(rf_model **out, rf_context *context, const char *folder,
+                              const struct rf_model_desc *desc, struct rf_error *err)
+{
+    return create(out, context, &(struct source){.folder = folder, .sizes_only = true}, desc, err);
 }
 
 enum rf_status rf_model_synthesize(rf_model **out, rf_context *context, const char *shape,

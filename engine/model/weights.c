@@ -355,13 +355,14 @@ enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
         .gpu = gpu, .weights = out, .config = &files->config, .desc = desc, .total = files->weight_bytes};
     out->layer_count = files->config.layers;
     out->layers = calloc(out->layer_count, sizeof *out->layers);
-    out->arena = rf_arena_create(gpu, RF_MEMORY_DEVICE, "weights");
+    out->arena = desc->sizes_only ? rf_arena_create_counted(gpu, RF_MEMORY_DEVICE, "weights")
+                                  : rf_arena_create(gpu, RF_MEMORY_DEVICE, "weights");
     enum rf_status status = reserve_rows(&up, err);
     if (!status && (!out->layers || !out->arena))
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the weights' list");
     if (!status) {
         rf_arena_keep_tail(out->arena, loop_step_bytes(&files->config));
-        if (!rf_gpu_captures(gpu))
+        if (!rf_gpu_captures(gpu) && !desc->sizes_only)
             status = rf_upload_begin(&up.upload, gpu, err);
     }
     if (!status) {

@@ -51,6 +51,7 @@ struct rf_weights_desc {
     uint32_t context_length;
     bool convert; /* encode matrices as `format`, where it has blocks that their k is a multiple of */
     enum rf_weight_format format;
+    bool sizes_only;         /* the arena is a counted one, and no tensor is read */
     rf_progress_fn progress; /* may be NULL */
     void *progress_user;
 };
