@@ -73,6 +73,14 @@ class ModelDesc(ctypes.Structure):
                 ("progress_user", c_void_p), ("weight_type", c_char_p), ("no_tune", c_bool)]
 
 
+class MemoryEstimate(ctypes.Structure):
+    """Bytes of device memory, before anything is loaded; `fits`: total <= available."""
+    c_name = "rf_memory_estimate"
+    _fields_ = [("weights", c_uint64), ("work", c_uint64), ("session", c_uint64), ("kv_page", c_uint64),
+                ("kv", c_uint64), ("total", c_uint64), ("available", c_uint64), ("fits", c_bool),
+                ("reserved", c_uint64 * 8)]
+
+
 class DecodeSettings(ctypes.Structure):
     c_name = "rf_decode_settings"
     _fields_ = [("preset", c_char_p), ("decode", c_int), ("max_tokens", c_uint32), ("slot_size", c_uint32),
@@ -115,6 +123,8 @@ _FUNCTIONS = {
     "rf_context_create": (c_int, [POINTER(c_void_p), POINTER(ContextDesc), _error]),
     "rf_context_destroy": (None, [c_void_p]),
     "rf_context_device": (None, [c_void_p, POINTER(DeviceInfo)]),
+    "rf_context_memory": (c_uint64, [c_void_p]),
+    "rf_model_estimate": (c_int, [POINTER(MemoryEstimate), c_void_p, c_char_p, POINTER(ModelDesc), _error]),
     "rf_model_load": (c_int, [POINTER(c_void_p), c_void_p, c_char_p, POINTER(ModelDesc), _error]),
     "rf_model_destroy": (None, [c_void_p]),
     "rf_model_tokenizer": (c_void_p, [c_void_p]),
@@ -124,6 +134,8 @@ _FUNCTIONS = {
                                     POINTER(c_size_t), _error]),
     "rf_session_create": (c_int, [POINTER(c_void_p), c_void_p, POINTER(SessionDesc), _error]),
     "rf_session_destroy": (None, [c_void_p]),
+    "rf_session_save": (c_int, [c_void_p, c_char_p, _error]),
+    "rf_session_load": (c_int, [POINTER(c_void_p), c_void_p, c_char_p, POINTER(SessionDesc), _error]),
     "rf_session_begin_chat": (c_int, [c_void_p, POINTER(Message), c_size_t, c_bool, _error]),
     "rf_session_begin": (c_int, [c_void_p, POINTER(c_uint32), c_size_t, _error]),
     "rf_session_step": (c_int, [c_void_p, POINTER(POINTER(Event)), POINTER(c_size_t), _error]),
@@ -254,25 +266,40 @@ class Context(_Handle):
         _library.rf_context_device(self.handle, byref(info))
         return info
 
-    def load(self, folder, **options):
-        return Model(self, folder, **options)
+    @property
+    def memory(self):
+        """Bytes of device memory that this holds."""
+        return _library.rf_context_memory(self.handle)
+
+    def estimate(self, folder, **options):
+        """Does the model fit? Options as of load()."""
+        estimate = MemoryEstimate()
+        _call("rf_model_estimate", byref(estimate), self.handle, _utf8(folder), byref(_model_desc(**options)))
+        return estimate
+
+    def load(self, folder, progress=None, **options):
+        return Model(self, folder, progress, **options)
+
+
+def _model_desc(context_length=0, precision="auto", weight_type=None, no_tune=False):
+    return ModelDesc(size=ctypes.sizeof(ModelDesc), context_length=context_length,
+                     precision=PRECISIONS.index(precision), weight_type=_utf8(weight_type), no_tune=no_tune)
 
 
 class Model(_Handle):
     """Weights on the context's device. `progress(done, total)` in bytes; returning False stops the load."""
     _destroy = "rf_model_destroy"
 
-    def __init__(self, context, folder, context_length=0, precision="auto", weight_type=None, no_tune=False,
-                 progress=None):
+    def __init__(self, context, folder, progress=None, **options):
         super().__init__()
-        desc = ModelDesc(size=ctypes.sizeof(ModelDesc), context_length=context_length,
-                         precision=PRECISIONS.index(precision), weight_type=_utf8(weight_type), no_tune=no_tune)
+        desc = _model_desc(**options)
         if progress:
             desc.progress = ProgressFn(lambda _, done, total: progress(done, total) is not False)
         _call("rf_model_load", byref(self._pointer), context.handle, _utf8(folder), byref(desc))
         self._made(context)
 
     def session(self, **options):
+        """A new conversation, or with `file` one that Session.save() wrote."""
         return Session(self, **options)
 
     def encode(self, text, special=False):
@@ -300,7 +327,7 @@ class Session(_Handle):
     """One conversation. `settings` are those of struct rf_decode_settings: preset, max_tokens, temperature, seed, ..."""
     _destroy = "rf_session_destroy"
 
-    def __init__(self, model, stops=(), deterministic=False, **settings):
+    def __init__(self, model, file=None, stops=(), deterministic=False, **settings):
         super().__init__()
         desc = SessionDesc(size=ctypes.sizeof(SessionDesc), deterministic=deterministic, stop_count=len(stops),
                            stops=(c_char_p * len(stops))(*map(_utf8, stops)))
@@ -313,7 +340,10 @@ class Session(_Handle):
             setattr(desc.settings, name, _utf8(value) if name == "preset" else value)
             if f"has_{name}" in known:
                 setattr(desc.settings, f"has_{name}", True)
-        _call("rf_session_create", byref(self._pointer), model.handle, byref(desc))
+        if file is None:
+            _call("rf_session_create", byref(self._pointer), model.handle, byref(desc))
+        else:
+            _call("rf_session_load", byref(self._pointer), model.handle, _utf8(file), byref(desc))
         self._made(model)
 
     def begin(self, tokens):
@@ -341,6 +371,10 @@ class Session(_Handle):
             if len(text) > shown:
                 yield text[shown:]
                 shown = len(text)
+
+    def save(self, path):
+        """What the session holds, so that model.session(file=path) need not compute it anew."""
+        _call("rf_session_save", self.handle, _utf8(path))
 
     def cancel(self):
         """From any thread: the running or next step raises Error, Status.RF_ERROR_CANCELLED."""

@@ -129,6 +129,24 @@ class Binding(ConsumerTest):
                           progress=lambda done, total: seen.append((done, total)) or False)
         self.assertEqual(len(seen), 1)
 
+    def test_estimate(self):
+        estimate = self.context.estimate(TINY)
+        self.assertTrue(estimate.fits)
+        self.assertEqual(estimate.weights + estimate.work + estimate.session + estimate.kv, estimate.total)
+        self.assertLess(estimate.weights, self.context.estimate(TINY, weight_type="f32").weights)
+        self.assertGreaterEqual(self.context.memory, estimate.weights)
+
+    def test_saved_session(self):
+        path = os.path.join(self.folder(), "session")
+        session = self.model.session()
+        answer = "".join(session.ask(QUESTION))
+        session.save(path)
+        conversation = [("user", QUESTION), ("assistant", answer), ("user", "Write a Python function is_even(x).")]
+        loaded = self.model.session(file=path)
+        self.assertEqual("".join(loaded.ask(conversation)), "".join(session.ask(conversation)))
+        self.assertGreater(loaded.stats.cached_tokens, 0)
+        self.check_raises(Status.RF_ERROR_IO, "/no/such/file", self.model.session, file="/no/such/file")
+
     def test_cancel_from_another_thread(self):
         session = self.model.session(decode="ar", temperature=90, max_tokens=3000)
         session.begin(self.model.encode("def"))
