@@ -29,8 +29,7 @@ def setting(name):
 
 
 class Reproducible(ConsumerTest):
-    def build_again(self, folder):
-        source, build = os.path.join(folder, "a copy of the source"), os.path.join(folder, "elsewhere")
+    def build_again(self, source, build):
         tops = [name for name in os.listdir(ROOT) if name not in (".git", ".deps", "build")]
         os.makedirs(source)
         for name in tops:
@@ -44,19 +43,29 @@ class Reproducible(ConsumerTest):
                           f"-DCMAKE_C_COMPILER={CC}", f"-DRF_PREFIX={setting('RF_PREFIX')}", *options])
         self.run_command(["cmake", "--build", build, "-j2", "--target", "librefusion.so", "librefusion.a",
                           "refusion_program", "man_page"])
-        return build
+
+    def differing(self, build):
+        return [name for name in FILES if digest(os.path.join(BUILD, name)) != digest(os.path.join(build, name))]
+
+    def check_folders_are_seen(self, source, build):
+        """One file that keeps its folder is enough to be found."""
+        with open(os.path.join(source, "engine", "status.c"), "a", encoding="utf-8") as file:
+            file.write('\nextern const char rf_folder[];\nconst char rf_folder[] = "%s";\n' % source)
+        self.run_command(["cmake", "--build", build, "--target", "librefusion.so", "librefusion.a"])
+        self.assertEqual(self.differing(build), ["librefusion.so", "librefusion.a"])
 
     def test_same_bytes(self):
         folder = os.path.join(WORK, "again")
         subprocess.run(["rm", "-rf", folder], check=True)
-        build = self.build_again(folder)
-        differ = [name for name in FILES if digest(os.path.join(BUILD, name)) != digest(os.path.join(build, name))]
-        self.assertEqual(differ, [])
+        source, build = os.path.join(folder, "a copy of the source"), os.path.join(folder, "elsewhere")
+        self.build_again(source, build)
+        self.assertEqual(self.differing(build), [])
         self.run_command(["cpack", "-G", "DEB", "-B", os.path.join(folder, "packages")], cwd=build)
         ours = sorted(glob.glob(os.path.join(PACKAGES, "*.deb")))
         self.assertEqual(len(ours), 3)
         theirs = [os.path.join(folder, "packages", os.path.basename(path)) for path in ours]
         self.assertEqual([digest(path) for path in ours], [digest(path) for path in theirs])
+        self.check_folders_are_seen(source, build)
         subprocess.run(["rm", "-rf", folder], check=True)
 
 
