@@ -1,5 +1,6 @@
 /* How long the main loop was away, for tests: with RF_DESKTOP_GAPS=FILE in the environment it is asked to come by every
- * few milliseconds, and FILE says how late it was at the worst. Without, nothing is done. */
+ * few milliseconds, and FILE says how long it stayed away at the worst: longest_ms by the clock, blocked_ms without the
+ * time in which it was ready and other programs had the cores. Without the variable, nothing is done. */
 #ifndef DESKTOP_GAP_PROBE_H
 #define DESKTOP_GAP_PROBE_H
 

@@ -8,6 +8,7 @@ struct message_list {
     GtkWidget *stack, *scroll, *rows;
     gboolean follow; /* the end, as it grows */
     gint64 conversation;
+    gboolean rounds;
 };
 
 static const char *const suggestions[] = {
@@ -113,7 +114,8 @@ void message_list_show(struct message_list *list, const struct chat *chat,
         struct message_row_desc desc = {.message = path->pdata[i],
                                         .block = preferences->preset->block,
                                         .max_tokens = preferences->max_tokens,
-                                        .animated = animated};
+                                        .animated = animated,
+                                        .rounds = list->rounds};
         desc.running = running && running->id == desc.message->id;
         chat_branch(chat, desc.message->id, &desc.branch, &desc.branches);
         if (row && message_row_shows(row, &desc)) {
@@ -132,6 +134,11 @@ void message_list_show(struct message_list *list, const struct chat *chat,
     remove_from(list, row);
     gtk_stack_set_visible_child_name(GTK_STACK(list->stack), path->len || id ? "messages" : "welcome");
     g_ptr_array_unref(path);
+}
+
+void message_list_set_rounds(struct message_list *list, gboolean rounds)
+{
+    list->rounds = rounds;
 }
 
 static ResponseView *running_view(struct message_list *list)

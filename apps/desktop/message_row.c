@@ -1,6 +1,7 @@
 #include "apps/desktop/message_row.h"
 
 #include "apps/desktop/blocks.h"
+#include "apps/desktop/response.h"
 
 #include <gtksourceview/gtksource.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 struct row_data {
     gint64 id;
     guint branch, branches;
-    gboolean running;
+    gboolean running, rounds;
     char *finish;
     ResponseView *response; /* borrowed */
 };
@@ -164,6 +165,35 @@ static GtkWidget *new_answer(const char *text)
     return box;
 }
 
+/* Once the label has a style, which says whether its ground is dark. */
+static void on_rounds_mapped(GtkWidget *label, GBytes *rounds)
+{
+    struct rounds_reader reader;
+    guint32 bytes, round, at = 0;
+    gboolean dark = widget_is_dark(label);
+    PangoAttrList *list = pango_attr_list_new();
+    for (rounds_begin(&reader, rounds); rounds_next(&reader, &bytes, &round); at += bytes) {
+        GdkRGBA colour = round_colour(round, dark);
+        PangoAttribute *paint = pango_attr_foreground_new(
+            (guint16)(colour.red * 65535), (guint16)(colour.green * 65535), (guint16)(colour.blue * 65535));
+        paint->start_index = at;
+        paint->end_index = at + bytes;
+        pango_attr_list_insert(list, paint);
+    }
+    gtk_label_set_attributes(GTK_LABEL(label), list);
+    pango_attr_list_unref(list);
+}
+
+/* The text as it is, each token in the colour of the round that committed it. */
+static GtkWidget *new_rounds(const struct message *message)
+{
+    GtkWidget *label = new_text(message->text);
+    g_object_set_data_full(G_OBJECT(label), "refusion-rounds", g_bytes_ref(message->rounds),
+                           (GDestroyNotify)g_bytes_unref);
+    g_signal_connect(label, "map", G_CALLBACK(on_rounds_mapped), message->rounds);
+    return label;
+}
+
 static GtkWidget *new_action_button(const char *icon, const char *words, const char *action, GVariant *target)
 {
     GtkWidget *button = new_icon_button(icon, words);
@@ -251,6 +281,7 @@ GtkWidget *message_row_new(const struct message_row_desc *desc)
                               .branch = desc->branch,
                               .branches = desc->branches,
                               .running = desc->running,
+                              .rounds = desc->rounds,
                               .finish = g_strdup(message->finish)};
     g_object_set_data_full(G_OBJECT(row), row_key, data, row_data_free);
     gtk_widget_add_css_class(row, "message");
@@ -266,7 +297,9 @@ GtkWidget *message_row_new(const struct message_row_desc *desc)
         gtk_box_append(GTK_BOX(row), view);
         return row;
     }
-    gtk_box_append(GTK_BOX(row), message->from_user ? new_text(message->text) : new_answer(message->text));
+    gtk_box_append(GTK_BOX(row), message->from_user                ? new_text(message->text)
+                                 : desc->rounds && message->rounds ? new_rounds(message)
+                                                                   : new_answer(message->text));
     gtk_box_append(GTK_BOX(row), new_footer(desc));
     return row;
 }

@@ -12,6 +12,8 @@ struct message_row_desc {
     gboolean running;          /* an answer that forms: gets a ResponseView */
     guint32 block, max_tokens; /* of it */
     gboolean animated;
+    gboolean
+        rounds; /* a finished answer in the colours of its rounds, where they are known, instead of as blocks */
 };
 
 /* A floating widget. */

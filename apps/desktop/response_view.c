@@ -3,11 +3,14 @@
 #include <string.h>
 
 enum {
-    SETTLE_US = 1400000, /* from the colour of the round to that of text */
+    SETTLE_US = 1000 * RESPONSE_SETTLE_MS,
     FADE_IN_US = 180000,
     REDRAW_US = 33000, /* a long answer is laid out anew for each; text that settles needs no more */
     MINIMUM_WIDTH = 120
 };
+
+/* A dot, a thin space, and a place where a line may end. */
+#define MASK_MARK "\xc2\xb7\xe2\x80\x89\xe2\x80\x8b"
 
 struct shown_cell {
     enum cell_state state;
@@ -135,7 +138,7 @@ static void lay_out(ResponseView *view, gint64 now)
             run_begin = all->len;
             run_colour = colour;
         }
-        g_string_append(all, cell->state == CELL_MASKED ? "·\xe2\x80\x8b" : cell->text ? cell->text : "");
+        g_string_append(all, cell->state == CELL_MASKED ? MASK_MARK : cell->text ? cell->text : "");
     }
     if (all->len > run_begin)
         add_colour(list, &run_colour, run_begin, all->len);

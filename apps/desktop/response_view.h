@@ -7,6 +7,9 @@
 
 #include <gtk/gtk.h>
 
+/* From the colour of the round to that of text. */
+enum { RESPONSE_SETTLE_MS = 1400 };
+
 #define DESKTOP_TYPE_RESPONSE_VIEW (response_view_get_type())
 G_DECLARE_FINAL_TYPE(ResponseView, response_view, DESKTOP, RESPONSE_VIEW, GtkWidget)
 

@@ -9,7 +9,7 @@ struct settings_window {
     gsize device_count;
     struct settings_listener listener;
     void *user;
-    GtkWidget *model, *fit, *explanation, *slot, *token, *slot_row, *token_row;
+    GtkWidget *model, *fit, *folder, *explanation, *slot, *token, *slot_row, *token_row;
     guint64 weight_bytes; /* of the model; 0: not known */
     gboolean filling;     /* controls are being set: nobody changed anything */
 };
@@ -227,11 +227,11 @@ static void add_model_group(struct settings_window *s, GtkWidget *page)
     gtk_box_append(GTK_BOX(group), s->model);
     s->fit = add_note(group);
     GtkWidget *buttons = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 8);
-    GtkWidget *folder = gtk_button_new_with_mnemonic("Choose a _folder…");
+    s->folder = gtk_button_new_with_mnemonic("Choose a _folder…");
     GtkWidget *file = gtk_button_new_with_mnemonic("Choose a _GGUF file…");
-    g_signal_connect(folder, "clicked", G_CALLBACK(on_choose_folder), s);
+    g_signal_connect(s->folder, "clicked", G_CALLBACK(on_choose_folder), s);
     g_signal_connect(file, "clicked", G_CALLBACK(on_choose_file), s);
-    gtk_box_append(GTK_BOX(buttons), folder);
+    gtk_box_append(GTK_BOX(buttons), s->folder);
     gtk_box_append(GTK_BOX(buttons), file);
     gtk_box_append(GTK_BOX(group), buttons);
     add_row(group, "_Device", new_device_drop(s));
@@ -413,6 +413,8 @@ struct settings_window *settings_window_open(GtkWindow *parent, struct preferenc
     gtk_widget_add_controller(s->window, keys);
     g_signal_connect(s->window, "destroy", G_CALLBACK(on_destroy), s);
     listener->inspect(user, preferences->model);
+    gtk_window_set_titlebar(GTK_WINDOW(s->window), gtk_header_bar_new());
+    gtk_widget_grab_focus(s->folder);
     gtk_window_present(GTK_WINDOW(s->window));
     return s;
 }

@@ -29,7 +29,7 @@ struct window {
     gsize device_count;
     gint64 editing; /* message; 0: a new question is being written */
     gint64 deleted; /* conversation that can be brought back */
-    guint undo_timer;
+    guint undo_timer, settle_timer;
     guint64 device_memory;
     char *device_name; /* of what is loaded; NULL: nothing is */
     gboolean loading;
@@ -124,10 +124,26 @@ static void on_answer_changed(void *user, const struct message *answer)
     show_meter(w);
 }
 
+static gboolean on_settled(gpointer data)
+{
+    struct window *w = data;
+    w->settle_timer = 0;
+    message_list_show(w->messages, w->chat, &w->preferences, is_animated(w));
+    return G_SOURCE_REMOVE;
+}
+
+/* The last tokens have just been committed: they settle before the answer takes its final form. */
 static void on_answer_ended(void *user, const struct message *answer)
 {
-    (void)answer;
-    on_path_changed(user);
+    struct window *w = user;
+    gboolean settles = is_animated(w) && !g_str_equal(answer->finish, FINISH_STOPPED) && *answer->text;
+    if (w->settle_timer)
+        g_source_remove(w->settle_timer);
+    w->settle_timer = settles ? g_timeout_add(RESPONSE_SETTLE_MS, on_settled, w) : 0;
+    gap_probe_generating(FALSE);
+    if (!settles)
+        message_list_show(w->messages, w->chat, &w->preferences, FALSE);
+    show_state(w);
 }
 
 static void on_list_changed(void *user)
@@ -610,6 +626,14 @@ ACTION(on_settings)
                                            w->device_count, &listener, w);
 }
 
+static void on_rounds(GSimpleAction *action, GVariant *state, gpointer data)
+{
+    struct window *w = data;
+    g_simple_action_set_state(action, state);
+    message_list_set_rounds(w->messages, g_variant_get_boolean(state));
+    message_list_show(w->messages, w->chat, &w->preferences, is_animated(w));
+}
+
 ACTION(on_sidebar)
 {
     UNUSED();
@@ -672,6 +696,7 @@ static const GActionEntry actions[] = {
     {.name = "undo", .activate = on_undo},
     {.name = "settings", .activate = on_settings},
     {.name = "sidebar", .activate = on_sidebar},
+    {.name = "rounds", .state = "false", .change_state = on_rounds},
     {.name = "larger", .activate = on_larger},
     {.name = "smaller", .activate = on_smaller},
     {.name = "normal-size", .activate = on_normal_size},
@@ -691,6 +716,7 @@ static const char *const shortcuts[][3] = {
     {"win.export-open", "<Control>e", NULL},
     {"win.settings", "<Control>comma", NULL},
     {"win.sidebar", "F9", NULL},
+    {"win.rounds", "<Control>d", NULL},
     {"win.larger", "<Control>plus", "<Control>equal"},
     {"win.smaller", "<Control>minus", NULL},
     {"win.normal-size", "<Control>0", NULL},
@@ -723,6 +749,7 @@ static GtkWidget *new_header(struct window *w)
     GMenu *menu = g_menu_new();
     g_menu_append(menu, "Rename…", "win.rename-open");
     g_menu_append(menu, "Export to Markdown…", "win.export-open");
+    g_menu_append(menu, "Colour by round", "win.rounds");
     g_menu_append(menu, "Settings", "win.settings");
     g_menu_append(menu, "Keyboard shortcuts", "win.show-help-overlay");
     GtkWidget *button = gtk_menu_button_new();
@@ -838,6 +865,8 @@ void window_free(struct window *w)
     preferences_save(&w->preferences);
     if (w->undo_timer)
         g_source_remove(w->undo_timer);
+    if (w->settle_timer)
+        g_source_remove(w->settle_timer);
     chat_free(w->chat);
     engine_worker_stop(w->engine);
     store_thread_stop(w->store);

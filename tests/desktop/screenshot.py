@@ -4,8 +4,8 @@ import struct
 import zlib
 
 
-def read_screen(path):
-    """(width, height, rows of RGB bytes)."""
+def read_screen(path, rows=None):
+    """(width, height, rows of RGB bytes); `rows` (first, end): these alone."""
     with open(path, "rb") as file:
         data = file.read()
     # X11/XWDFile.h: 25 big-endian words, then a name up to header_size, then the colour map.
@@ -16,13 +16,14 @@ def read_screen(path):
     assert bits_per_pixel == 32, f"{path}: {bits_per_pixel} bits per pixel, wanted 32"
     start = header_size + 12 * colours
     blue, green, red = (0, 1, 2) if byte_order == 0 else (3, 2, 1)
-    rows = []
-    for y in range(height):
+    first, end = rows or (0, height)
+    pixels = []
+    for y in range(first, end):
         line = data[start + y * bytes_per_line:start + y * bytes_per_line + 4 * width]
         row = bytearray(3 * width)
         row[0::3], row[1::3], row[2::3] = line[red::4], line[green::4], line[blue::4]
-        rows.append(bytes(row))
-    return width, height, rows
+        pixels.append(bytes(row))
+    return width, end - first, pixels
 
 
 def write_png(path, width, height, rows):
