@@ -1,5 +1,7 @@
 #include "apps/desktop/composer.h"
 
+#include "apps/desktop/tip.h"
+
 #include <string.h>
 
 enum { TALLEST = 180 /* pixels, before the text scrolls */ };
@@ -42,11 +44,6 @@ static gboolean on_key(GtkEventControllerKey *keys, guint key, guint code, GdkMo
 static void update_button(struct composer *c)
 {
     char *text = typed(c);
-    const char *words = c->running ? "Stop the answer" : "Send the question";
-    gtk_button_set_icon_name(GTK_BUTTON(c->button),
-                             c->running ? "media-playback-stop-symbolic" : "go-up-symbolic");
-    gtk_widget_set_tooltip_text(c->button, words);
-    gtk_accessible_update_property(GTK_ACCESSIBLE(c->button), GTK_ACCESSIBLE_PROPERTY_LABEL, words, -1);
     gtk_widget_set_sensitive(c->button, c->running || *text);
     g_free(text);
 }
@@ -70,7 +67,7 @@ static void on_preset(GtkDropDown *drop, GParamSpec *property, struct composer *
 {
     (void)property;
     const struct preset *preset = &presets[MIN(gtk_drop_down_get_selected(drop), PRESET_COUNT - 1)];
-    gtk_widget_set_tooltip_text(GTK_WIDGET(drop), preset->explanation);
+    tip_set(GTK_WIDGET(drop), preset->explanation);
     if (!c->filling)
         c->listener.preset(c->user, preset);
 }
@@ -177,7 +174,7 @@ struct composer *composer_new(const struct composer_listener *listener, void *us
     gtk_box_append(GTK_BOX(c->box), c->editing);
     gtk_box_append(GTK_BOX(c->box), new_question(c));
     gtk_box_append(GTK_BOX(c->box), new_status(c));
-    update_button(c);
+    composer_set_running(c, FALSE);
     return c;
 }
 
@@ -204,6 +201,9 @@ void composer_set_text(struct composer *c, const char *text)
 void composer_set_running(struct composer *c, gboolean running)
 {
     c->running = running;
+    gtk_button_set_icon_name(GTK_BUTTON(c->button),
+                             running ? "media-playback-stop-symbolic" : "go-up-symbolic");
+    tip_and_name_set(c->button, running ? "Stop the answer" : "Send the question");
     update_button(c);
 }
 
@@ -216,7 +216,7 @@ void composer_set_preset(struct composer *c, const struct preset *preset)
 {
     c->filling = TRUE;
     gtk_drop_down_set_selected(GTK_DROP_DOWN(c->preset), (guint)(preset - presets));
-    gtk_widget_set_tooltip_text(c->preset, preset->explanation);
+    tip_set(c->preset, preset->explanation);
     c->filling = FALSE;
 }
 

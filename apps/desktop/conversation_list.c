@@ -1,5 +1,7 @@
 #include "apps/desktop/conversation_list.h"
 
+#include "apps/desktop/tip.h"
+
 struct conversation_list {
     struct store_thread *store;
     void (*on_open)(gpointer user, const struct conversation *conversation);
@@ -113,7 +115,7 @@ static GtkWidget *new_row(const struct conversation *conversation)
     gtk_menu_button_set_icon_name(GTK_MENU_BUTTON(button), "view-more-symbolic");
     gtk_menu_button_set_menu_model(GTK_MENU_BUTTON(button), menu);
     gtk_widget_add_css_class(button, "flat");
-    gtk_widget_set_tooltip_text(button, "What can be done with this conversation");
+    tip_set(button, "What can be done with this conversation");
     char *words = g_strdup_printf("Actions for %s", conversation->title);
     gtk_accessible_update_property(GTK_ACCESSIBLE(button), GTK_ACCESSIBLE_PROPERTY_LABEL, words, -1);
     g_free(words);
@@ -124,7 +126,7 @@ static GtkWidget *new_row(const struct conversation *conversation)
     gtk_list_box_row_set_child(GTK_LIST_BOX_ROW(row), box);
     gtk_accessible_update_property(GTK_ACCESSIBLE(row), GTK_ACCESSIBLE_PROPERTY_LABEL, conversation->title,
                                    -1);
-    gtk_widget_set_tooltip_text(title, conversation->title);
+    tip_set(title, conversation->title);
     GtkGesture *click = gtk_gesture_click_new();
     gtk_gesture_single_set_button(GTK_GESTURE_SINGLE(click), GDK_BUTTON_SECONDARY);
     g_signal_connect(click, "pressed", G_CALLBACK(on_secondary_click), button);

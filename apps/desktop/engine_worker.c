@@ -404,7 +404,11 @@ static gpointer run(gpointer data)
     struct engine_worker *worker = data;
     /* On a CPU driver the device's threads are children of this one and take every core; they inherit that the window
      * goes first. Where it is not allowed, nothing is lost. */
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+    enum {
+        LESS_URGENT =
+            4 /* nice; at 10 whoever else is busy would stop it while it holds what the window needs */
+    };
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), LESS_URGENT);
     gboolean going = TRUE;
     while (going) {
         struct request *request = next_request(worker);

@@ -5,23 +5,24 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BEAT_MS = 4 };
-
 /* Seconds of the main loop's thread. */
 struct times {
     double wall;
+    double ran;
     double ready; /* could have run, and other programs had the cores */
 };
 
 static struct {
     char *path; /* NULL: off */
-    guint timer;
+    GPollFunc poll;
     gboolean generating;
-    int schedstat; /* -1: the kernel keeps none */
-    struct times last;
+    int schedstat;       /* -1: the kernel keeps none */
+    struct times polled; /* when the loop's last poll ended */
     /* Of those while generating, and of all. */
-    double wall[2], blocked[2];
-    guint64 beats[2];
+    struct {
+        double wall, blocked, ran;
+        guint64 iterations;
+    } longest[2];
 } probe;
 
 static struct times now(void)
@@ -32,39 +33,47 @@ static struct times now(void)
     char text[128] = "";
     unsigned long long ran, ready; /* nanoseconds, as proc(5) has them */
     if (probe.schedstat >= 0 && pread(probe.schedstat, text, sizeof text - 1, 0) > 0 &&
-        sscanf(text, "%llu %llu", &ran, &ready) == 2)
+        sscanf(text, "%llu %llu", &ran, &ready) == 2) {
+        times.ran = (double)ran * 1e-9;
         times.ready = (double)ready * 1e-9;
+    }
     return times;
 }
 
-static gboolean on_beat(gpointer data)
+static void count(void)
 {
-    (void)data;
     struct times times = now();
-    double wall = times.wall - probe.last.wall, blocked = wall - (times.ready - probe.last.ready);
+    double wall = times.wall - probe.polled.wall, ran = times.ran - probe.polled.ran;
+    double blocked = wall - (times.ready - probe.polled.ready);
     for (int all = probe.generating ? 0 : 1; all < 2; all++) {
-        probe.wall[all] = MAX(probe.wall[all], wall);
-        probe.blocked[all] = MAX(probe.blocked[all], blocked);
-        probe.beats[all]++;
+        probe.longest[all].wall = MAX(probe.longest[all].wall, wall);
+        probe.longest[all].blocked = MAX(probe.longest[all].blocked, blocked);
+        probe.longest[all].ran = MAX(probe.longest[all].ran, ran);
+        probe.longest[all].iterations++;
     }
-    probe.last = times;
-    return G_SOURCE_CONTINUE;
+}
+
+static int counted_poll(GPollFD *files, guint file_count, int timeout)
+{
+    count();
+    int result = probe.poll(files, file_count, timeout);
+    probe.polled = now();
+    return result;
 }
 
 static void write_file(void)
 {
-    GString *text = g_string_new("{");
-    for (int all = 0; all < 2; all++)
-        g_string_append_printf(
-            text, "\"%s\": {\"longest_ms\": %.2f, \"blocked_ms\": %.2f, \"beats\": %" G_GUINT64_FORMAT "}%s",
-            all ? "all" : "generating", probe.wall[all] * 1e3, probe.blocked[all] * 1e3, probe.beats[all],
-            all ? "}\n" : ", ");
     FILE *file = fopen(probe.path, "w");
-    if (file) {
-        fputs(text->str, file);
-        fclose(file);
-    }
-    g_string_free(text, TRUE);
+    if (!file)
+        return;
+    for (int all = 0; all < 2; all++)
+        fprintf(file,
+                "%s\"%s\": {\"longest_ms\": %.2f, \"blocked_ms\": %.2f, \"computing_ms\": %.2f, "
+                "\"iterations\": %" G_GUINT64_FORMAT "}%s",
+                all ? ", " : "{", all ? "all" : "generating", probe.longest[all].wall * 1e3,
+                probe.longest[all].blocked * 1e3, probe.longest[all].ran * 1e3, probe.longest[all].iterations,
+                all ? "}\n" : "");
+    fclose(file);
 }
 
 void gap_probe_start(void)
@@ -73,15 +82,17 @@ void gap_probe_start(void)
     if (!probe.path)
         return;
     probe.schedstat = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-    probe.last = now();
-    probe.timer = g_timeout_add_full(G_PRIORITY_HIGH, BEAT_MS, on_beat, NULL, NULL);
+    probe.polled = now();
+    probe.poll = g_main_context_get_poll_func(NULL);
+    g_main_context_set_poll_func(NULL, counted_poll);
 }
 
 void gap_probe_generating(gboolean generating)
 {
     if (!probe.path)
         return;
-    on_beat(NULL);
+    probe.generating = generating || probe.generating; /* the iteration in which it ends counts too */
+    count();
     probe.generating = generating;
     write_file();
 }
@@ -91,7 +102,7 @@ void gap_probe_stop(void)
     if (!probe.path)
         return;
     write_file();
-    g_source_remove(probe.timer);
+    g_main_context_set_poll_func(NULL, probe.poll);
     if (probe.schedstat >= 0)
         close(probe.schedstat);
     g_clear_pointer(&probe.path, g_free);

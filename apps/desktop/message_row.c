@@ -2,6 +2,7 @@
 
 #include "apps/desktop/blocks.h"
 #include "apps/desktop/response.h"
+#include "apps/desktop/tip.h"
 
 #include <gtksourceview/gtksource.h>
 #include <string.h>
@@ -79,8 +80,7 @@ static GtkWidget *new_icon_button(const char *icon, const char *words)
 {
     GtkWidget *button = gtk_button_new_from_icon_name(icon);
     gtk_widget_add_css_class(button, "flat");
-    gtk_widget_set_tooltip_text(button, words);
-    gtk_accessible_update_property(GTK_ACCESSIBLE(button), GTK_ACCESSIBLE_PROPERTY_LABEL, words, -1);
+    tip_and_name_set(button, words);
     return button;
 }
 
@@ -319,5 +319,5 @@ gboolean message_row_shows(GtkWidget *row, const struct message_row_desc *desc)
     const struct row_data *data = row_data(row);
     return data->id == desc->message->id && data->branch == desc->branch &&
            data->branches == desc->branches && data->running == desc->running &&
-           g_str_equal(data->finish, desc->message->finish);
+           data->rounds == desc->rounds && g_str_equal(data->finish, desc->message->finish);
 }

@@ -9,6 +9,7 @@
 #include "apps/desktop/message_list.h"
 #include "apps/desktop/message_row.h"
 #include "apps/desktop/settings_window.h"
+#include "apps/desktop/tip.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -729,8 +730,7 @@ static const char *const shortcuts[][3] = {
 static GtkWidget *new_header_button(const char *icon, const char *words, const char *action)
 {
     GtkWidget *button = gtk_button_new_from_icon_name(icon);
-    gtk_widget_set_tooltip_text(button, words);
-    gtk_accessible_update_property(GTK_ACCESSIBLE(button), GTK_ACCESSIBLE_PROPERTY_LABEL, words, -1);
+    tip_and_name_set(button, words);
     gtk_actionable_set_action_name(GTK_ACTIONABLE(button), action);
     return button;
 }
@@ -756,8 +756,7 @@ static GtkWidget *new_header(struct window *w)
     gtk_menu_button_set_icon_name(GTK_MENU_BUTTON(button), "open-menu-symbolic");
     gtk_menu_button_set_primary(GTK_MENU_BUTTON(button), TRUE);
     gtk_menu_button_set_menu_model(GTK_MENU_BUTTON(button), G_MENU_MODEL(menu));
-    gtk_widget_set_tooltip_text(button, "Menu (F10)");
-    gtk_accessible_update_property(GTK_ACCESSIBLE(button), GTK_ACCESSIBLE_PROPERTY_LABEL, "Menu", -1);
+    tip_and_name_set(button, "Menu (F10)");
     gtk_header_bar_pack_end(GTK_HEADER_BAR(header), button);
     g_object_unref(menu);
     return header;
