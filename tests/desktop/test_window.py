@@ -209,6 +209,7 @@ class Window(unittest.TestCase):
         while time.monotonic() < end:
             picture = screenshot.read_screen(self.screen.file, rows=(562, 592))[2]
             if any(row[900:2940] != background[0] for row in picture):
+                time.sleep(0.04)  # until all of the frame is on the screen
                 self.screen.save("loading")
                 break
             self.assertFalse(desktop.answers() and desktop.answers()[0][0], "no progress was seen")
