@@ -10,8 +10,8 @@ struct block {
     char *language;   /* word after the opening fence, lower case; NULL: prose, or none given */
 };
 
-/* GArray of struct block; free with g_array_unref. A fence is a line that begins with three backticks or more; one that
- * is never closed reaches to the end. Empty prose is left out. */
+/* GArray of struct block; free with g_array_unref. A fence is a line that begins with three backticks or
+ * more; one that is never closed reaches to the end. Empty prose is left out. */
 GArray *blocks_split(const char *text);
 
 #endif

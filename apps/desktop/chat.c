@@ -74,7 +74,7 @@ const struct rf_session_stats *chat_stats(const struct chat *chat)
     return &chat->stats;
 }
 
-/* ---- Conversations ------------------------------------------------------------------------------------------------------- */
+/* ---- Conversations ------------------------------------------------------------------------------------- */
 
 static void forget_conversation(struct chat *chat)
 {
@@ -184,7 +184,7 @@ void chat_switch(struct chat *chat, gint64 message, int step)
     chat->listener.path_changed(chat->user);
 }
 
-/* ---- Answers --------------------------------------------------------------------------------------------------------------- */
+/* ---- Answers ------------------------------------------------------------------------------------------- */
 
 static struct message *add_message(struct chat *chat, gint64 parent, gboolean from_user, const char *text)
 {

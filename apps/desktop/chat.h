@@ -1,5 +1,5 @@
-/* The conversation that is open and the answer that is being written, without a widget. Everything happens on the main
- * loop and nothing waits: the store and the engine have threads of their own. */
+/* The conversation that is open and the answer that is being written, without a widget. Everything happens on
+ * the main loop and nothing waits: the store and the engine have threads of their own. */
 #ifndef DESKTOP_CHAT_H
 #define DESKTOP_CHAT_H
 
@@ -26,7 +26,8 @@ void chat_free(struct chat *chat); /* saves the answer that is being written as 
 
 /* NULL: a new one that is not stored yet. */
 const struct conversation *chat_conversation(const struct chat *chat);
-/* Messages from the first to the leaf; free with g_ptr_array_unref, what it holds is borrowed until the next change. */
+/* Messages from the first to the leaf; free with g_ptr_array_unref, what it holds is borrowed until the next
+ * change. */
 GPtrArray *chat_path(const struct chat *chat);
 /* Which of how many branches a message is, from 1. */
 void chat_branch(const struct chat *chat, gint64 message, guint *number, guint *count);

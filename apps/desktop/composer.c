@@ -72,7 +72,7 @@ static void on_preset(GtkDropDown *drop, GParamSpec *property, struct composer *
         c->listener.preset(c->user, preset);
 }
 
-/* ---- Parts --------------------------------------------------------------------------------------------------------------- */
+/* ---- Parts --------------------------------------------------------------------------------------------- */
 
 static GtkWidget *new_loading(struct composer *c)
 {
@@ -159,7 +159,7 @@ static GtkWidget *new_status(struct composer *c)
     return row;
 }
 
-/* ---- The composer -------------------------------------------------------------------------------------------------------- */
+/* ---- The composer -------------------------------------------------------------------------------------- */
 
 struct composer *composer_new(const struct composer_listener *listener, void *user)
 {

@@ -1,5 +1,6 @@
-/* Where the question is written: a text of several lines, a button that sends it or stops the answer, the preset, the
- * progress of loading, a meter. Its buttons are actions of the window: win.stop, win.cancel-edit. */
+/* Where the question is written: a text of several lines, a button that sends it or stops the answer, the
+ * preset, the progress of loading, a meter. Its buttons are actions of the window: win.stop,
+ * win.cancel-edit. */
 #ifndef DESKTOP_COMPOSER_H
 #define DESKTOP_COMPOSER_H
 

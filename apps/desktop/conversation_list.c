@@ -51,7 +51,7 @@ static void read_anew(struct conversation_list *list)
     store_thread_post(list->store, read_list, words, g_free, on_list, reading);
 }
 
-/* ---- Rows ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Rows ---------------------------------------------------------------------------------------------- */
 
 static GMenuModel *new_menu(const struct conversation *conversation)
 {
@@ -192,7 +192,7 @@ static void on_stop_search(GtkSearchEntry *entry, struct conversation_list *list
     gtk_editable_set_text(GTK_EDITABLE(entry), "");
 }
 
-/* ---- The list ---------------------------------------------------------------------------------------------------------------- */
+/* ---- The list ------------------------------------------------------------------------------------------ */
 
 struct conversation_list *
 conversation_list_new(struct store_thread *store,

@@ -1,5 +1,5 @@
-/* The conversations, with a search. A row's menu holds actions of the window: win.pin(x), win.rename(x), win.duplicate(x),
- * win.export(x), win.delete(x). */
+/* The conversations, with a search. A row's menu holds actions of the window: win.pin(x), win.rename(x),
+ * win.duplicate(x), win.export(x), win.delete(x). */
 #ifndef DESKTOP_CONVERSATION_LIST_H
 #define DESKTOP_CONVERSATION_LIST_H
 
@@ -20,7 +20,8 @@ GtkWidget *conversation_list_widget(struct conversation_list *list);
 void conversation_list_refresh(struct conversation_list *list, gint64 selected);
 const struct conversation *conversation_list_find(struct conversation_list *list, gint64 id);
 void conversation_list_search(struct conversation_list *list); /* the focus goes to the search */
-/* Opens the conversation that was changed last, when there is one; the list opens it once it has been read. */
+/* Opens the conversation that was changed last, when there is one; the list opens it once it has been
+ * read. */
 void conversation_list_open_last(struct conversation_list *list);
 
 #endif

@@ -1,4 +1,5 @@
-/* The way of events from the engine's thread to the main loop: gathered, and handed over at most once a frame. */
+/* The way of events from the engine's thread to the main loop: gathered, and handed over at most once a
+ * frame. */
 #ifndef DESKTOP_ENGINE_EVENTS_H
 #define DESKTOP_ENGINE_EVENTS_H
 

@@ -10,14 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum request_kind {
-    REQUEST_DEVICES,
-    REQUEST_INSPECT,
-    REQUEST_LOAD,
-    REQUEST_UNLOAD,
-    REQUEST_GENERATE,
-    REQUEST_QUIT
-};
+enum request_kind { REQUEST_DEVICES, REQUEST_INSPECT, REQUEST_UNLOAD, REQUEST_GENERATE, REQUEST_QUIT };
 
 struct request {
     enum request_kind kind;
@@ -80,7 +73,7 @@ static gboolean is_cancelled(struct engine_worker *worker)
     return cancelled;
 }
 
-/* ---- Loading ------------------------------------------------------------------------------------------------------- */
+/* ---- Loading ------------------------------------------------------------------------------------------- */
 
 static void on_log(void *user, enum rf_log_level level, const char *line)
 {
@@ -144,19 +137,7 @@ static enum rf_status load(struct engine_worker *worker, const struct engine_tar
     return RF_OK;
 }
 
-static void serve_load(struct engine_worker *worker, const struct request *request)
-{
-    struct rf_error err = {0};
-    enum rf_status status = load(worker, &request->target, &err);
-    if (status == RF_ERROR_CANCELLED)
-        post(worker, (struct engine_event){.kind = ENGINE_UNLOADED, .request = request->number});
-    else if (status)
-        post(worker, (struct engine_event){.kind = ENGINE_FAILED,
-                                           .request = request->number,
-                                           .message = g_strdup(err.message)});
-}
-
-/* ---- Generating ------------------------------------------------------------------------------------------------------ */
+/* ---- Generating ---------------------------------------------------------------------------------------- */
 
 static char *decode_tokens(void *user, const guint32 *tokens, gsize count)
 {
@@ -292,7 +273,7 @@ static void serve_generate(struct engine_worker *worker, const struct request *r
     }
 }
 
-/* ---- Devices and files ------------------------------------------------------------------------------------------------- */
+/* ---- Devices and files --------------------------------------------------------------------------------- */
 
 static void serve_devices(struct engine_worker *worker)
 {
@@ -340,7 +321,7 @@ static void serve_inspect(struct engine_worker *worker, const struct request *re
     post(worker, event);
 }
 
-/* ---- The thread -------------------------------------------------------------------------------------------------------- */
+/* ---- The thread ---------------------------------------------------------------------------------------- */
 
 /* The next request; NULL: the idle time is over. */
 static struct request *next_request(struct engine_worker *worker)
@@ -384,9 +365,6 @@ static gboolean serve(struct engine_worker *worker, const struct request *reques
     case REQUEST_INSPECT:
         serve_inspect(worker, request);
         break;
-    case REQUEST_LOAD:
-        serve_load(worker, request);
-        break;
     case REQUEST_UNLOAD:
         serve_unload(worker, FALSE);
         break;
@@ -402,8 +380,8 @@ static gboolean serve(struct engine_worker *worker, const struct request *reques
 static gpointer run(gpointer data)
 {
     struct engine_worker *worker = data;
-    /* On a CPU driver the device's threads are children of this one and take every core; they inherit that the window
-     * goes first. Where it is not allowed, nothing is lost. */
+    /* On a CPU driver the device's threads are children of this one and take every core; they inherit that
+     * the window goes first. Where it is not allowed, nothing is lost. */
     enum {
         LESS_URGENT =
             4 /* nice; at 10 whoever else is busy would stop it while it holds what the window needs */
@@ -434,7 +412,7 @@ struct engine_worker *engine_worker_start(engine_event_fn on_event, void *user)
     return worker;
 }
 
-/* ---- From the main loop ------------------------------------------------------------------------------------------------ */
+/* ---- From the main loop -------------------------------------------------------------------------------- */
 
 static guint64 push(struct engine_worker *worker, const struct request *request)
 {
@@ -460,11 +438,6 @@ void engine_worker_inspect(struct engine_worker *worker, const char *path)
 static struct engine_target target_copy(const struct engine_target *target)
 {
     return (struct engine_target){.model = g_strdup(target->model), .device = g_strdup(target->device)};
-}
-
-guint64 engine_worker_load(struct engine_worker *worker, const struct engine_target *target)
-{
-    return push(worker, &(struct request){.kind = REQUEST_LOAD, .target = target_copy(target)});
 }
 
 void engine_worker_unload(struct engine_worker *worker)
@@ -514,13 +487,10 @@ void engine_worker_cancel(struct engine_worker *worker, guint64 number)
     g_mutex_unlock(&worker->mutex);
     if (!waiting)
         return;
-    struct engine_event event = {.kind = ENGINE_UNLOADED, .request = number};
-    if (waiting->kind == REQUEST_GENERATE) {
-        event.kind = ENGINE_FINISHED;
-        event.text = g_strdup("");
-        event.finish = g_strdup(FINISH_STOPPED);
-    }
-    post(worker, event);
+    post(worker, (struct engine_event){.kind = ENGINE_FINISHED,
+                                       .request = number,
+                                       .text = g_strdup(""),
+                                       .finish = g_strdup(FINISH_STOPPED)});
     request_free(waiting);
 }
 

@@ -1,5 +1,5 @@
-/* The library, on a thread of its own. Nobody else in the program calls it: requests go in without waiting, what comes
- * of them is handed over on the main loop, all that gathered since the last frame at once. */
+/* The library, on a thread of its own. Nobody else in the program calls it: requests go in without waiting,
+ * what comes of them is handed over on the main loop, all that gathered since the last frame at once. */
 #ifndef DESKTOP_ENGINE_WORKER_H
 #define DESKTOP_ENGINE_WORKER_H
 
@@ -40,7 +40,7 @@ struct engine_cell {
 /* Valid during the call. Members that a kind does not name are zero. */
 struct engine_event {
     enum engine_event_kind kind;
-    guint64 request; /* of the generation or load; 0: of neither */
+    guint64 request; /* of the generation; 0: of none */
     guint64 done, total;
     struct rf_device_info *devices;
     gsize device_count;
@@ -63,16 +63,14 @@ void engine_worker_stop(struct engine_worker *worker);
 
 void engine_worker_list_devices(struct engine_worker *worker);
 void engine_worker_inspect(struct engine_worker *worker, const char *path);
-/* What is loaded goes first, when it is another target. */
-guint64 engine_worker_load(struct engine_worker *worker, const struct engine_target *target);
 void engine_worker_unload(struct engine_worker *worker);
-/* Loads the target before, when it is not loaded. `settings.preset` must outlive the worker; `messages` end with the
- * user's. The same number comes back in every event; the last is ENGINE_FINISHED or ENGINE_FAILED. */
+/* Loads the target before, when it is not loaded; what else is loaded goes first. `settings.preset` must
+ * outlive the worker; `messages` end with the user's. The same number comes back in every event; the last is
+ * ENGINE_FINISHED or ENGINE_FAILED. */
 guint64 engine_worker_generate(struct engine_worker *worker, const struct engine_target *target,
                                const struct engine_message *messages, gsize count,
                                const struct rf_decode_settings *settings);
-/* A request that is done already is left alone. A load that is cancelled ends with ENGINE_UNLOADED, a generation with
- * ENGINE_FINISHED and FINISH_STOPPED. */
+/* A generation ends with ENGINE_FINISHED and FINISH_STOPPED; one that is done already is left alone. */
 void engine_worker_cancel(struct engine_worker *worker, guint64 request);
 /* The model is unloaded when nothing was asked for so long; 0: never. */
 void engine_worker_set_idle(struct engine_worker *worker, guint seconds);

@@ -29,7 +29,7 @@ static struct row_data *row_data(GtkWidget *row)
     return g_object_get_data(G_OBJECT(row), row_key);
 }
 
-/* ---- Code ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Code ---------------------------------------------------------------------------------------------- */
 
 /* The name that people write after a fence to the name of GtkSourceView. */
 static const char *const language_names[][2] = {
@@ -134,7 +134,7 @@ void message_row_prepare(void)
     g_object_unref(block);
 }
 
-/* ---- Parts of a row ---------------------------------------------------------------------------------------------------------- */
+/* ---- Parts of a row ------------------------------------------------------------------------------------ */
 
 static GtkWidget *new_text(const char *text)
 {
@@ -270,7 +270,7 @@ static GtkWidget *new_footer(const struct message_row_desc *desc)
     return footer;
 }
 
-/* ---- Rows ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Rows ---------------------------------------------------------------------------------------------- */
 
 GtkWidget *message_row_new(const struct message_row_desc *desc)
 {

@@ -12,8 +12,8 @@ struct message_row_desc {
     gboolean running;          /* an answer that forms: gets a ResponseView */
     guint32 block, max_tokens; /* of it */
     gboolean animated;
-    gboolean
-        rounds; /* a finished answer in the colours of its rounds, where they are known, instead of as blocks */
+    /* A finished answer in the colours of its rounds, where they are known, instead of as blocks. */
+    gboolean rounds;
 };
 
 /* A floating widget. */
@@ -24,7 +24,8 @@ ResponseView *message_row_response(GtkWidget *row);
 /* Rows are equal to the eye when these are: the row need not be made anew. */
 gboolean message_row_shows(GtkWidget *row, const struct message_row_desc *desc);
 
-/* Reads the languages and styles that code is shown with, which would be noticed in the middle of an answer. */
+/* Reads the languages and styles that code is shown with, which would be noticed in the middle of an
+ * answer. */
 void message_row_prepare(void);
 
 #endif

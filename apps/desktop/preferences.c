@@ -81,7 +81,8 @@ void preferences_save(const struct preferences *p)
     char *text = g_key_file_to_data(file, &length, NULL);
     char *path = file_path(), *folder = g_path_get_dirname(path);
     g_mkdir_with_parents(folder, 0700);
-    /* A rename leaves the old file or the new one. Nobody waits for the disk: what a power cut may lose is a setting. */
+    /* A rename leaves the old file or the new one. Nobody waits for the disk: what a power cut may lose is a
+     * setting. */
     char *fresh = g_strconcat(path, ".new", NULL);
     g_remove(fresh); /* of a run that was killed: without it GLib would leave that file's end behind ours */
     if (g_file_set_contents_full(fresh, text, (gssize)length, G_FILE_SET_CONTENTS_NONE, 0600, NULL))

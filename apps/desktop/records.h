@@ -1,4 +1,5 @@
-/* What is remembered of conversations: a conversation's messages are a tree, and its leaf says which path is shown. */
+/* What is remembered of conversations: a conversation's messages are a tree, and its leaf says which path is
+ * shown. */
 #ifndef DESKTOP_RECORDS_H
 #define DESKTOP_RECORDS_H
 
@@ -39,9 +40,11 @@ void conversation_free(struct conversation *conversation); /* NULL is fine */
 struct message *message_copy(const struct message *message);
 void message_free(struct message *message); /* NULL is fine */
 
-/* Arrays are GPtrArray of struct message, in the order of their ids. What is returned is borrowed, but for arrays. */
+/* Arrays are GPtrArray of struct message, in the order of their ids. What is returned is borrowed, but for
+ * arrays. */
 struct message *messages_find(const GPtrArray *messages, gint64 id);
-/* From the first message to `leaf`; free with g_ptr_array_unref. A leaf that is not there gives an empty path. */
+/* From the first message to `leaf`; free with g_ptr_array_unref. A leaf that is not there gives an empty
+ * path. */
 GPtrArray *messages_path(const GPtrArray *messages, gint64 leaf);
 /* Those with the same parent, `id` included; free with g_ptr_array_unref. */
 GPtrArray *messages_siblings(const GPtrArray *messages, gint64 id);

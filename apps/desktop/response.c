@@ -64,7 +64,8 @@ static void set_text(struct cell *cell, char *text)
     cell->text = text;
 }
 
-/* A token that is a part of a character: tries it with what follows. Returns how many cells got their text. */
+/* A token that is a part of a character: tries it with what follows. Returns how many cells got their
+ * text. */
 static guint32 decode_run(struct response *response, guint32 first, decode_fn decode, void *user)
 {
     guint32 tokens[LONGEST_RUN];

@@ -14,12 +14,12 @@ enum cell_state {
 struct cell {
     enum cell_state state;
     guint32 token, round;
-    char *
-        text; /* of the token; "" for the later ones of several that are one character; NULL: masked, dropped */
-    gboolean dirty; /* changed since response_settle */
+    char *text;     /* "" for the later tokens of one character; NULL: masked, dropped */
+    gboolean dirty; /* changed since whoever shows it cleared this */
 };
 
-/* Several tokens to text, malloc'ed by g_malloc; what is no whole character becomes U+FFFD. NULL on failure. */
+/* Several tokens to text, malloc'ed by g_malloc; what is no whole character becomes U+FFFD. NULL on
+ * failure. */
 typedef char *(*decode_fn)(void *user, const guint32 *tokens, gsize count);
 
 struct response {
@@ -33,13 +33,14 @@ void response_clear(struct response *response); /* also for one that is all zero
 void response_set(struct response *response, guint32 position, enum cell_state state, guint32 token,
                   guint32 round);
 void response_drop(struct response *response, guint32 position, guint32 count);
-/* Gives the dirty cells their text. Afterwards those that changed are still marked; the caller clears the marks. */
+/* Gives the dirty cells their text. Afterwards those that changed are still marked; the caller clears the
+ * marks. */
 void response_decode(struct response *response, decode_fn decode, void *user);
 /* The cells from another thread's response: a copy of one cell of it. */
 void response_put(struct response *response, guint32 position, const struct cell *cell);
 
-/* Rounds of a settled text: for each token how many bytes of the text are its, and the round that committed it, in
- * variable-length numbers. NULL when the committed cells do not spell `text`. */
+/* Rounds of a settled text: for each token how many bytes of the text are its, and the round that committed
+ * it, in variable-length numbers. NULL when the committed cells do not spell `text`. */
 GBytes *response_rounds(const struct response *response, const char *text);
 
 struct rounds_reader {

@@ -234,7 +234,7 @@ void response_view_set_animated(ResponseView *view, gboolean animated)
     wake(view);
 }
 
-/* ---- The widget -------------------------------------------------------------------------------------------------------- */
+/* ---- The widget ---------------------------------------------------------------------------------------- */
 
 static void ensure_layout(ResponseView *view)
 {

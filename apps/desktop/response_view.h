@@ -1,5 +1,5 @@
-/* A response that forms: masked positions as small marks, drafts faint where they are planned, tokens in the colour of
- * the round that committed them, which settles to that of text. */
+/* A response that forms: masked positions as small marks, drafts faint where they are planned, tokens in the
+ * colour of the round that committed them, which settles to that of text. */
 #ifndef DESKTOP_RESPONSE_VIEW_H
 #define DESKTOP_RESPONSE_VIEW_H
 

@@ -39,7 +39,7 @@ static void changed(struct settings_window *s)
         s->listener.changed(s->user);
 }
 
-/* ---- Parts --------------------------------------------------------------------------------------------------------------- */
+/* ---- Parts --------------------------------------------------------------------------------------------- */
 
 static GtkWidget *new_group(GtkWidget *page, const char *title)
 {
@@ -132,7 +132,7 @@ void settings_window_inspected(struct settings_window *s, const struct engine_ev
         show_fit(s);
 }
 
-/* ---- Model and device ------------------------------------------------------------------------------------------------------ */
+/* ---- Model and device ---------------------------------------------------------------------------------- */
 
 static void set_model(struct settings_window *s, char *path)
 {
@@ -240,7 +240,7 @@ static void add_model_group(struct settings_window *s, GtkWidget *page)
     add_row(group, "_Unload when idle for so many minutes (0: never)", idle);
 }
 
-/* ---- Decoding ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Decoding ------------------------------------------------------------------------------------------ */
 
 static void on_preset(GtkDropDown *drop, GParamSpec *property, struct settings_window *s)
 {
@@ -326,7 +326,7 @@ static void add_decode_group(struct settings_window *s, GtkWidget *page)
     show_preset(s);
 }
 
-/* ---- Looks --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Looks --------------------------------------------------------------------------------------------- */
 
 static void on_animate(GtkSwitch *widget, GParamSpec *property, struct settings_window *s)
 {
@@ -365,7 +365,7 @@ static void add_looks_group(struct settings_window *s, GtkWidget *page)
     add_row(group, "Size of te_xt, in percent", text);
 }
 
-/* ---- The window ------------------------------------------------------------------------------------------------------------------ */
+/* ---- The window ---------------------------------------------------------------------------------------- */
 
 static void on_destroy(GtkWidget *widget, struct settings_window *s)
 {

@@ -67,7 +67,8 @@ static gboolean finish(struct store *store, sqlite3_stmt *statement, GError **er
     return ok;
 }
 
-/* holds(TEXT, NEEDLE): NEEDLE, which is case-folded, is a part of TEXT. LIKE knows the case of ASCII letters alone. */
+/* holds(TEXT, NEEDLE): NEEDLE, which is case-folded, is a part of TEXT. LIKE knows the case of ASCII letters
+ * alone. */
 static void sql_holds(sqlite3_context *context, int count, sqlite3_value **values)
 {
     (void)count;
@@ -92,7 +93,8 @@ static int read_version(struct store *store, GError **error)
 
 static gboolean migrate(struct store *store, GError **error)
 {
-    /* Immediate: two processes that open a new file at once take turns, and the second finds the work done. */
+    /* Immediate: two processes that open a new file at once take turns, and the second finds the work
+     * done. */
     if (!run(store, "BEGIN IMMEDIATE", error))
         return FALSE;
     int version = read_version(store, error);

@@ -1,5 +1,5 @@
-/* Tooltips. gtk_widget_set_tooltip_text asks the X server at once where the pointer is and waits for its answer, which on a
- * busy machine takes long; these are asked for when the pointer rests. */
+/* Tooltips. gtk_widget_set_tooltip_text asks the X server at once where the pointer is and waits for its
+ * answer, which on a busy machine takes long; these are asked for when the pointer rests. */
 #ifndef DESKTOP_TIP_H
 #define DESKTOP_TIP_H
 

@@ -62,7 +62,7 @@ static void set_enabled(struct window *w, const char *name, gboolean enabled)
                                 enabled);
 }
 
-/* ---- What is shown --------------------------------------------------------------------------------------------------------- */
+/* ---- What is shown ------------------------------------------------------------------------------------- */
 
 static void show_meter(struct window *w)
 {
@@ -95,7 +95,7 @@ static void show_state(struct window *w)
     gtk_window_set_title(GTK_WINDOW(w->window), title);
     composer_set_running(w->composer, running);
     composer_set_editing(w->composer, w->editing != 0);
-    set_enabled(w, "stop", running || w->loading);
+    set_enabled(w, "stop", running);
     set_enabled(w, "regenerate", !running);
     set_enabled(w, "regenerate-last", !running && path->len > 1);
     set_enabled(w, "edit", !running);
@@ -103,6 +103,7 @@ static void show_state(struct window *w)
     set_enabled(w, "copy-last", path->len > 1);
     set_enabled(w, "suggest", !running);
     set_enabled(w, "cancel-edit", w->editing != 0);
+    set_enabled(w, "unload", w->device_name && !running);
     set_enabled(w, "rename-open", conversation != NULL);
     set_enabled(w, "export-open", conversation != NULL);
     show_meter(w);
@@ -168,7 +169,7 @@ static void on_open(gpointer user, const struct conversation *conversation)
     show_state(w);
 }
 
-/* ---- The engine ------------------------------------------------------------------------------------------------------------ */
+/* ---- The engine ---------------------------------------------------------------------------------------- */
 
 static void on_loading(struct window *w, const struct engine_event *event)
 {
@@ -219,13 +220,11 @@ static void on_engine_event(void *user, const struct engine_event *event)
         composer_set_loading(w->composer, NULL, 0);
     }
     chat_engine_event(w->chat, event);
-    if (w->loading != was_loading)
+    if (w->loading != was_loading || event->kind == ENGINE_UNLOADED)
         show_state(w);
-    else if (event->kind == ENGINE_UNLOADED)
-        show_meter(w);
 }
 
-/* ---- Asking ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Asking -------------------------------------------------------------------------------------------- */
 
 static void on_send(void *user, const char *text)
 {
@@ -289,7 +288,7 @@ static void edit_message(struct window *w, gint64 id)
     show_state(w);
 }
 
-/* ---- Actions ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Actions ------------------------------------------------------------------------------------------- */
 
 #define ACTION(name) static void name(GSimpleAction *action, GVariant *parameter, gpointer data)
 #define UNUSED()     (void)action, (void)parameter
@@ -386,7 +385,7 @@ ACTION(on_branch)
     chat_switch(((struct window *)data)->chat, id, step);
 }
 
-/* ---- Actions on conversations ------------------------------------------------------------------------------------------------ */
+/* ---- Actions on conversations -------------------------------------------------------------------------- */
 
 static gboolean is_open(struct window *w, gint64 id)
 {
@@ -586,7 +585,7 @@ ACTION(on_undo)
     hide_undo(w);
 }
 
-/* ---- Settings ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Settings ------------------------------------------------------------------------------------------ */
 
 static void apply_preferences(void *user)
 {
@@ -633,6 +632,12 @@ static void on_rounds(GSimpleAction *action, GVariant *state, gpointer data)
     g_simple_action_set_state(action, state);
     message_list_set_rounds(w->messages, g_variant_get_boolean(state));
     message_list_show(w->messages, w->chat, &w->preferences, is_animated(w));
+}
+
+ACTION(on_unload)
+{
+    UNUSED();
+    engine_worker_unload(((struct window *)data)->engine);
 }
 
 ACTION(on_sidebar)
@@ -696,6 +701,7 @@ static const GActionEntry actions[] = {
     {.name = "delete", .activate = on_delete, .parameter_type = "x"},
     {.name = "undo", .activate = on_undo},
     {.name = "settings", .activate = on_settings},
+    {.name = "unload", .activate = on_unload},
     {.name = "sidebar", .activate = on_sidebar},
     {.name = "rounds", .state = "false", .change_state = on_rounds},
     {.name = "larger", .activate = on_larger},
@@ -725,7 +731,7 @@ static const char *const shortcuts[][3] = {
     {"win.show-help-overlay", "<Control>question", "F1"},
 };
 
-/* ---- The window ---------------------------------------------------------------------------------------------------------------- */
+/* ---- The window ---------------------------------------------------------------------------------------- */
 
 static GtkWidget *new_header_button(const char *icon, const char *words, const char *action)
 {
@@ -750,6 +756,7 @@ static GtkWidget *new_header(struct window *w)
     g_menu_append(menu, "Rename…", "win.rename-open");
     g_menu_append(menu, "Export to Markdown…", "win.export-open");
     g_menu_append(menu, "Colour by round", "win.rounds");
+    g_menu_append(menu, "Unload the model", "win.unload");
     g_menu_append(menu, "Settings", "win.settings");
     g_menu_append(menu, "Keyboard shortcuts", "win.show-help-overlay");
     GtkWidget *button = gtk_menu_button_new();

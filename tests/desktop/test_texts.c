@@ -1,5 +1,5 @@
-/* What the application makes of texts: blocks of code, a forming response, titles; and whether it tells the truth about
- * presets. */
+/* What the application makes of texts: blocks of code, a forming response, titles; and whether it tells the
+ * truth about presets. */
 #include "apps/desktop/blocks.h"
 #include "apps/desktop/presets.h"
 #include "apps/desktop/records.h"
