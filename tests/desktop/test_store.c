@@ -314,8 +314,10 @@ static void on_listed(gpointer user, gpointer result, const GError *error)
 {
     struct outcome *outcome = user;
     outcome->list = result;
-    if (error)
+    if (error) {
+        g_free(outcome->error);
         outcome->error = g_strdup(error->message);
+    }
     g_main_loop_quit(outcome->loop);
 }
 

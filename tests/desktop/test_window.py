@@ -230,6 +230,9 @@ class Window(unittest.TestCase):
         desktop.xdotool("type", "--delay", "8", CODE)
         self.watch_for_loading(desktop)
         how, text = desktop.wait_for_answer(1)
+        with open(f"/proc/{desktop.process.pid}/maps", encoding="utf-8") as maps:
+            library = re.search(r"\S+/librefusion\.so\S*", maps.read())[0]
+        self.assertEqual(os.path.dirname(os.path.dirname(library)), os.path.dirname(os.path.dirname(PROGRAM)))
         self.assertEqual(how, "stop")
         self.assertIn("def count_even(nums):", text)
         time.sleep(2)  # it settles, and becomes a block of code

@@ -61,6 +61,8 @@ static void on_event(void *user, const struct engine_event *event)
         break;
     case ENGINE_FINISHED:
         take_text(seen, event);
+        g_free(seen->text);
+        g_free(seen->finish);
         seen->text = g_strdup(event->text);
         seen->finish = g_strdup(event->finish);
         seen->rounds = event->rounds ? g_bytes_ref(event->rounds) : NULL;
