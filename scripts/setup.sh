@@ -1,8 +1,8 @@
 #!/bin/bash
 # Installs or fetches what this repository needs. A second run finds everything in place and changes nothing.
 #   scripts/setup.sh           compiler, CMake, libraries, a Vulkan driver, newer Vulkan headers and glslang
-#   scripts/setup.sh --tests   also cmocka, validation layers, a browser, and the drivers, npm packages and tokenizer
-#                              files of the test suite
+#   scripts/setup.sh --tests   also cmocka, validation layers, a browser, GTK and Xvfb for the desktop application, and
+#                              the drivers, npm packages and tokenizer files of the test suite
 # Debian 12 and 13 and Ubuntu 24.04 are set up, as root or with sudo; elsewhere the missing things are listed.
 # Everything that is not a system package goes below .deps/. Progress is on stderr; stdout stays empty.
 set -Eeuo pipefail
@@ -15,6 +15,9 @@ RUN_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libpcre2-d
 TEST_PACKAGES=(abigail-tools dpkg-dev libcmocka-dev man-db vulkan-validationlayers ca-certificates)
 TEST_COMMANDS=(clang doxygen g++ jq python3 npm brotli) # packages too, but any installation of the command will do
 PACKAGE_NEEDS=(libcjson1 libpcre2-8-0 libedit2 libvulkan1 mesa-vulkan-drivers) # of a package made here; and utf8proc
+# The desktop application and its test in Xvfb.
+DESKTOP_PACKAGES=(libgtk-4-dev libgtksourceview-5-dev libsqlite3-dev desktop-file-utils appstream xvfb xdotool
+    adwaita-icon-theme fonts-dejavu-core)
 HEADER_PACKAGES=(libvulkan-dev libvulkan-volk-dev glslang-tools spirv-tools)
 MINIMUM_HEADERS=1.4.330 # of libvulkan-volk-dev too: the first years of volk have no per-instance tables
 MINIMUM_GLSLANG=15.4    # knows every cooperative matrix extension
@@ -320,7 +323,7 @@ case $system in
     apt_install "${RUN_PACKAGES[@]}"
     if [ $tests = 1 ]; then
         mapfile -t absent < <(absent_commands "${TEST_COMMANDS[@]}")
-        apt_install "${TEST_PACKAGES[@]}" "${absent[@]}"
+        apt_install "${TEST_PACKAGES[@]}" "${DESKTOP_PACKAGES[@]}" "${absent[@]}"
     fi
     setup_headers
     if [ $tests = 1 ]; then

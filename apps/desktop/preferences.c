@@ -1,0 +1,116 @@
+#include "apps/desktop/preferences.h"
+
+#include <glib/gstdio.h>
+
+static const char group[] = "refusion";
+
+static char *file_path(void)
+{
+    return g_build_filename(g_get_user_config_dir(), "refusion", "desktop.ini", NULL);
+}
+
+static double number(GKeyFile *file, const char *key, double low, double high, double otherwise)
+{
+    GError *error = NULL;
+    double value = g_key_file_get_double(file, group, key, &error);
+    gboolean good = !error && value >= low && value <= high;
+    g_clear_error(&error);
+    return good ? value : otherwise;
+}
+
+static gboolean flag(GKeyFile *file, const char *key, gboolean otherwise)
+{
+    GError *error = NULL;
+    gboolean value = g_key_file_get_boolean(file, group, key, &error);
+    gboolean good = !error;
+    g_clear_error(&error);
+    return good ? value : otherwise;
+}
+
+void preferences_load(struct preferences *p, const char *default_model)
+{
+    GKeyFile *file = g_key_file_new();
+    char *path = file_path();
+    g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, NULL); /* none at the first run */
+    char *preset = g_key_file_get_string(file, group, "preset", NULL);
+    *p = (struct preferences){
+        .model = g_key_file_get_string(file, group, "model", NULL),
+        .device = g_key_file_get_string(file, group, "device", NULL),
+        .preset = preset_find(preset),
+        .max_tokens = (guint32)number(file, "max-tokens", MIN_TOKENS, MAX_TOKENS, 512),
+        .temperature = number(file, "temperature", 0, MAX_TEMPERATURE, 0),
+        .seed = g_key_file_get_uint64(file, group, "seed", NULL),
+        .own_thresholds = flag(file, "own-thresholds", FALSE),
+        .idle_minutes = (guint)number(file, "idle-minutes", 0, MAX_IDLE, 10),
+        .animate = flag(file, "animate", TRUE),
+        .colours = (enum colour_scheme)number(file, "colours", COLOURS_SYSTEM, COLOURS_DARK, COLOURS_SYSTEM),
+        .text_percent = (guint)number(file, "text-percent", MIN_TEXT, MAX_TEXT, 100),
+        .sidebar = flag(file, "sidebar", TRUE),
+    };
+    p->slot_threshold = number(file, "slot-threshold", 0, 1, p->preset->slot_threshold);
+    p->token_threshold = number(file, "token-threshold", 0, 1, p->preset->token_threshold);
+    if (!p->model || !*p->model) {
+        g_free(p->model);
+        p->model = g_strdup(default_model);
+    }
+    g_free(preset);
+    g_free(path);
+    g_key_file_unref(file);
+}
+
+void preferences_save(const struct preferences *p)
+{
+    GKeyFile *file = g_key_file_new();
+    g_key_file_set_string(file, group, "model", p->model);
+    g_key_file_set_string(file, group, "device", p->device ? p->device : "");
+    if (!p->device)
+        g_key_file_remove_key(file, group, "device", NULL);
+    g_key_file_set_string(file, group, "preset", p->preset->name);
+    g_key_file_set_uint64(file, group, "max-tokens", p->max_tokens);
+    g_key_file_set_double(file, group, "temperature", p->temperature);
+    g_key_file_set_uint64(file, group, "seed", p->seed);
+    g_key_file_set_boolean(file, group, "own-thresholds", p->own_thresholds);
+    g_key_file_set_double(file, group, "slot-threshold", p->slot_threshold);
+    g_key_file_set_double(file, group, "token-threshold", p->token_threshold);
+    g_key_file_set_uint64(file, group, "idle-minutes", p->idle_minutes);
+    g_key_file_set_boolean(file, group, "animate", p->animate);
+    g_key_file_set_integer(file, group, "colours", (int)p->colours);
+    g_key_file_set_uint64(file, group, "text-percent", p->text_percent);
+    g_key_file_set_boolean(file, group, "sidebar", p->sidebar);
+    gsize length;
+    char *text = g_key_file_to_data(file, &length, NULL);
+    char *path = file_path(), *folder = g_path_get_dirname(path);
+    g_mkdir_with_parents(folder, 0700);
+    /* A rename leaves the old file or the new one. Nobody waits for the disk: what a power cut may lose is a
+     * setting. */
+    char *fresh = g_strconcat(path, ".new", NULL);
+    g_remove(fresh); /* of a run that was killed: without it GLib would leave that file's end behind ours */
+    if (g_file_set_contents_full(fresh, text, (gssize)length, G_FILE_SET_CONTENTS_NONE, 0600, NULL))
+        g_rename(fresh, path);
+    g_free(fresh);
+    g_free(text);
+    g_free(folder);
+    g_free(path);
+    g_key_file_unref(file);
+}
+
+void preferences_clear(struct preferences *p)
+{
+    g_free(p->model);
+    g_free(p->device);
+    *p = (struct preferences){0};
+}
+
+struct rf_decode_settings preferences_decode(const struct preferences *p)
+{
+    return (struct rf_decode_settings){
+        .preset = p->preset->name,
+        .max_tokens = p->max_tokens,
+        .temperature = (float)p->temperature,
+        .seed = p->seed,
+        .has_slot_threshold = p->own_thresholds,
+        .slot_threshold = p->own_thresholds ? (float)p->slot_threshold : 0,
+        .has_token_threshold = p->own_thresholds,
+        .token_threshold = p->own_thresholds ? (float)p->token_threshold : 0,
+    };
+}

@@ -1,0 +1,38 @@
+/* What the user has set, in a key file below $XDG_CONFIG_HOME. */
+#ifndef DESKTOP_PREFERENCES_H
+#define DESKTOP_PREFERENCES_H
+
+#include "apps/desktop/presets.h"
+
+#include <refusion.h>
+
+enum colour_scheme { COLOURS_SYSTEM, COLOURS_LIGHT, COLOURS_DARK };
+
+struct preferences {
+    char *model;  /* folder or GGUF file */
+    char *device; /* name; NULL: the best */
+    const struct preset *preset;
+    guint32 max_tokens;
+    double temperature;
+    guint64 seed;
+    gboolean own_thresholds; /* instead of the preset's: */
+    double slot_threshold, token_threshold;
+    guint idle_minutes; /* until the model is unloaded; 0: never */
+    gboolean animate;
+    enum colour_scheme colours;
+    guint text_percent; /* size of text */
+    gboolean sidebar;
+};
+
+/* Ranges, for the file and for the controls. */
+enum { MIN_TOKENS = 16, MAX_TOKENS = 32768, MIN_TEXT = 75, MAX_TEXT = 250, TEXT_STEP = 25, MAX_IDLE = 600 };
+#define MAX_TEMPERATURE 2.0
+
+/* Values that are missing or out of range are the defaults'; `default_model` is that of the first run. */
+void preferences_load(struct preferences *preferences, const char *default_model);
+/* Does not wait for the disk. What cannot be written is kept for this run alone. */
+void preferences_save(const struct preferences *preferences);
+void preferences_clear(struct preferences *preferences);
+struct rf_decode_settings preferences_decode(const struct preferences *preferences);
+
+#endif

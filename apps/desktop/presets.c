@@ -1,0 +1,29 @@
+#include "apps/desktop/presets.h"
+
+const struct preset presets[PRESET_COUNT] = {
+    {"chat", "Chat",
+     "For everyday questions. Long slots of 32 tokens, filled in only where the plan is sure of a slot's "
+     "beginning.",
+     32, 128, 0.9, 0.4},
+    {"code", "Code",
+     "As Chat, but more drafted tokens are accepted at once: programs are easier to foresee than prose.", 32,
+     128, 0.9, 0.3},
+    {"math", "Mathematics",
+     "More slots are tried at once and each token is judged more strictly, so a wrong digit rarely stays.",
+     32, 64, 0.8, 0.6},
+    {"strict", "Careful",
+     "Short slots of 8 tokens, one after the other. Slower, and nearly what decoding from left to right "
+     "gives.",
+     8, 8, 0.8, 0.1},
+    {"demo", "Demonstration",
+     "Very short slots of 4 tokens with low thresholds: many small steps out of order, made to be watched.",
+     4, 16, 0.6, 0.3},
+};
+
+const struct preset *preset_find(const char *name)
+{
+    for (guint i = 0; i < PRESET_COUNT; i++)
+        if (g_strcmp0(presets[i].name, name) == 0)
+            return &presets[i];
+    return &presets[0];
+}

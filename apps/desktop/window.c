@@ -1,0 +1,887 @@
+#include "apps/desktop/window.h"
+
+#include "apps/desktop/appearance.h"
+#include "apps/desktop/chat.h"
+#include "apps/desktop/composer.h"
+#include "apps/desktop/conversation_list.h"
+#include "apps/desktop/dialogs.h"
+#include "apps/desktop/gap_probe.h"
+#include "apps/desktop/message_list.h"
+#include "apps/desktop/message_row.h"
+#include "apps/desktop/settings_window.h"
+#include "apps/desktop/tip.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { UNDO_SECONDS = 8 };
+
+struct window {
+    GtkWidget *window, *title, *sidebar, *error, *error_words, *undo, *undo_words;
+    struct preferences preferences;
+    struct store_thread *store;
+    struct engine_worker *engine;
+    struct chat *chat;
+    struct conversation_list *list;
+    struct message_list *messages;
+    struct composer *composer;
+    struct settings_window *settings; /* NULL: closed */
+    struct rf_device_info *devices;
+    gsize device_count;
+    gint64 editing; /* message; 0: a new question is being written */
+    gint64 deleted; /* conversation that can be brought back */
+    guint undo_timer, settle_timer;
+    guint64 device_memory;
+    char *device_name; /* of what is loaded; NULL: nothing is */
+    gboolean loading;
+};
+
+static void show_error(void *user, const char *message)
+{
+    struct window *w = user;
+    gtk_label_set_text(GTK_LABEL(w->error_words), message);
+    gtk_info_bar_set_revealed(GTK_INFO_BAR(w->error), TRUE);
+    gtk_accessible_update_property(GTK_ACCESSIBLE(w->error), GTK_ACCESSIBLE_PROPERTY_LABEL, message, -1);
+}
+
+static void on_store_error(gpointer user, const GError *error)
+{
+    show_error(user, error->message);
+}
+
+static gboolean is_animated(const struct window *w)
+{
+    gboolean enabled = TRUE;
+    g_object_get(gtk_settings_get_default(), "gtk-enable-animations", &enabled, NULL);
+    return enabled && w->preferences.animate;
+}
+
+static void set_enabled(struct window *w, const char *name, gboolean enabled)
+{
+    g_simple_action_set_enabled(G_SIMPLE_ACTION(g_action_map_lookup_action(G_ACTION_MAP(w->window), name)),
+                                enabled);
+}
+
+/* ---- What is shown ------------------------------------------------------------------------------------- */
+
+static void show_meter(struct window *w)
+{
+    GString *words = g_string_new(NULL);
+    char *model = g_path_get_basename(w->preferences.model);
+    g_string_append(words, model);
+    g_free(model);
+    if (w->device_name) {
+        char *memory = g_format_size(w->device_memory);
+        g_string_append_printf(words, " on %s · %s", w->device_name, memory);
+        g_free(memory);
+    } else {
+        g_string_append(words, w->loading ? " · loading" : " · not loaded");
+    }
+    const struct rf_session_stats *stats = chat_stats(w->chat);
+    double seconds = stats->prefill_seconds + stats->decode_seconds;
+    if (stats->shown_tokens && seconds > 0)
+        g_string_append_printf(words, " · %.1f tokens/s", stats->shown_tokens / seconds);
+    composer_set_meter(w->composer, words->str);
+    g_string_free(words, TRUE);
+}
+
+static void show_state(struct window *w)
+{
+    const struct conversation *conversation = chat_conversation(w->chat);
+    gboolean running = chat_running(w->chat) != NULL;
+    GPtrArray *path = chat_path(w->chat);
+    const char *title = conversation ? conversation->title : "New conversation";
+    gtk_label_set_text(GTK_LABEL(w->title), title);
+    gtk_window_set_title(GTK_WINDOW(w->window), title);
+    composer_set_running(w->composer, running);
+    composer_set_editing(w->composer, w->editing != 0);
+    set_enabled(w, "stop", running);
+    set_enabled(w, "regenerate", !running);
+    set_enabled(w, "regenerate-last", !running && path->len > 1);
+    set_enabled(w, "edit", !running);
+    set_enabled(w, "edit-last", !running && path->len);
+    set_enabled(w, "copy-last", path->len > 1);
+    set_enabled(w, "suggest", !running);
+    set_enabled(w, "cancel-edit", w->editing != 0);
+    set_enabled(w, "unload", w->device_name && !running);
+    set_enabled(w, "rename-open", conversation != NULL);
+    set_enabled(w, "export-open", conversation != NULL);
+    show_meter(w);
+    g_ptr_array_unref(path);
+}
+
+static void on_path_changed(void *user)
+{
+    struct window *w = user;
+    gap_probe_generating(chat_running(w->chat) != NULL);
+    message_list_show(w->messages, w->chat, &w->preferences, is_animated(w));
+    show_state(w);
+}
+
+static void on_answer_changed(void *user, const struct message *answer)
+{
+    struct window *w = user;
+    (void)answer;
+    message_list_update(w->messages, w->chat);
+    show_meter(w);
+}
+
+static gboolean on_settled(gpointer data)
+{
+    struct window *w = data;
+    w->settle_timer = 0;
+    message_list_show(w->messages, w->chat, &w->preferences, is_animated(w));
+    return G_SOURCE_REMOVE;
+}
+
+/* The last tokens have just been committed: they settle before the answer takes its final form. */
+static void on_answer_ended(void *user, const struct message *answer)
+{
+    struct window *w = user;
+    gboolean settles = is_animated(w) && !g_str_equal(answer->finish, FINISH_STOPPED) && *answer->text;
+    if (w->settle_timer)
+        g_source_remove(w->settle_timer);
+    w->settle_timer = settles ? g_timeout_add(RESPONSE_SETTLE_MS, on_settled, w) : 0;
+    gap_probe_generating(FALSE);
+    if (!settles)
+        message_list_show(w->messages, w->chat, &w->preferences, FALSE);
+    show_state(w);
+}
+
+static void on_list_changed(void *user)
+{
+    struct window *w = user;
+    const struct conversation *conversation = chat_conversation(w->chat);
+    conversation_list_refresh(w->list, conversation ? conversation->id : 0);
+}
+
+static void leave_editing(struct window *w)
+{
+    w->editing = 0;
+    composer_set_editing(w->composer, FALSE);
+}
+
+static void on_open(gpointer user, const struct conversation *conversation)
+{
+    struct window *w = user;
+    leave_editing(w);
+    chat_open(w->chat, conversation);
+    show_state(w);
+}
+
+/* ---- The engine ---------------------------------------------------------------------------------------- */
+
+static void on_loading(struct window *w, const struct engine_event *event)
+{
+    char *name = g_path_get_basename(w->preferences.model);
+    char *words = event->total ? g_strdup_printf("Loading %s: %.0f %%", name,
+                                                 100.0 * (double)event->done / (double)event->total)
+                               : g_strdup_printf("Loading %s: opening the device", name);
+    composer_set_loading(w->composer, words, event->total ? (double)event->done / (double)event->total : -1);
+    w->loading = TRUE;
+    g_free(words);
+    g_free(name);
+}
+
+static void take_devices(struct window *w, const struct engine_event *event)
+{
+    w->devices = malloc(MAX(event->device_count, 1) * sizeof *event->devices);
+    w->device_count = w->devices ? event->device_count : 0;
+    if (w->device_count)
+        memcpy(w->devices, event->devices, w->device_count * sizeof *event->devices);
+    if (event->message)
+        show_error(w, event->message);
+}
+
+static void on_engine_event(void *user, const struct engine_event *event)
+{
+    struct window *w = user;
+    gboolean was_loading = w->loading;
+    if (event->kind == ENGINE_LOADING) {
+        on_loading(w, event);
+    } else if (event->kind == ENGINE_LOADED) {
+        g_free(w->device_name);
+        w->device_name = g_strdup(event->device.name);
+    } else if (event->kind == ENGINE_UNLOADED) {
+        g_clear_pointer(&w->device_name, g_free);
+    } else if (event->kind == ENGINE_DEVICES) {
+        take_devices(w, event);
+    } else if (event->kind == ENGINE_INSPECTED) {
+        if (w->settings)
+            settings_window_inspected(w->settings, event);
+    } else if (event->kind == ENGINE_NOTICE) {
+        show_error(w, event->message);
+    }
+    if (event->device_memory)
+        w->device_memory = event->device_memory;
+    if (event->kind != ENGINE_LOADING && event->kind != ENGINE_DEVICES && event->kind != ENGINE_INSPECTED &&
+        event->kind != ENGINE_NOTICE) {
+        w->loading = FALSE;
+        composer_set_loading(w->composer, NULL, 0);
+    }
+    chat_engine_event(w->chat, event);
+    if (w->loading != was_loading || event->kind == ENGINE_UNLOADED)
+        show_state(w);
+}
+
+/* ---- Asking -------------------------------------------------------------------------------------------- */
+
+static void on_send(void *user, const char *text)
+{
+    struct window *w = user;
+    gint64 editing = w->editing;
+    gtk_info_bar_set_revealed(GTK_INFO_BAR(w->error), FALSE);
+    leave_editing(w);
+    if (editing)
+        chat_edit(w->chat, editing, text);
+    else
+        chat_ask(w->chat, text);
+}
+
+static void on_preset(void *user, const struct preset *preset)
+{
+    struct window *w = user;
+    w->preferences.preset = preset;
+    preferences_save(&w->preferences);
+}
+
+static const struct message *find_message(struct window *w, gint64 id)
+{
+    GPtrArray *path = chat_path(w->chat);
+    const struct message *message = messages_find(path, id);
+    g_ptr_array_unref(path);
+    return message;
+}
+
+/* The last message of the path that is a question, or an answer; 0: there is none. */
+static gint64 last_message(struct window *w, gboolean from_user)
+{
+    GPtrArray *path = chat_path(w->chat);
+    gint64 id = 0;
+    for (guint i = 0; i < path->len; i++) {
+        const struct message *message = path->pdata[i];
+        if (message->from_user == from_user)
+            id = message->id;
+    }
+    g_ptr_array_unref(path);
+    return id;
+}
+
+static void copy_message(struct window *w, gint64 id)
+{
+    const struct message *message = find_message(w, id);
+    const struct message *running = chat_running(w->chat);
+    if (running && running->id == id)
+        message = running;
+    if (message)
+        gdk_clipboard_set_text(gtk_widget_get_clipboard(w->window), message->text);
+}
+
+static void edit_message(struct window *w, gint64 id)
+{
+    const struct message *message = find_message(w, id);
+    if (!message)
+        return;
+    w->editing = id;
+    composer_set_text(w->composer, message->text);
+    composer_focus(w->composer);
+    show_state(w);
+}
+
+/* ---- Actions ------------------------------------------------------------------------------------------- */
+
+#define ACTION(name) static void name(GSimpleAction *action, GVariant *parameter, gpointer data)
+#define UNUSED()     (void)action, (void)parameter
+
+ACTION(on_new)
+{
+    UNUSED();
+    struct window *w = data;
+    leave_editing(w);
+    chat_new_conversation(w->chat);
+    conversation_list_refresh(w->list, 0);
+    composer_focus(w->composer);
+}
+
+ACTION(on_search)
+{
+    UNUSED();
+    struct window *w = data;
+    gtk_widget_set_visible(w->sidebar, TRUE);
+    conversation_list_search(w->list);
+}
+
+ACTION(on_focus_question)
+{
+    UNUSED();
+    composer_focus(((struct window *)data)->composer);
+}
+
+ACTION(on_stop)
+{
+    UNUSED();
+    struct window *w = data;
+    if (chat_running(w->chat))
+        chat_stop(w->chat);
+}
+
+ACTION(on_cancel_edit)
+{
+    UNUSED();
+    struct window *w = data;
+    leave_editing(w);
+    composer_set_text(w->composer, "");
+    show_state(w);
+}
+
+ACTION(on_suggest)
+{
+    (void)action;
+    on_send(data, g_variant_get_string(parameter, NULL));
+}
+
+ACTION(on_copy)
+{
+    (void)action;
+    copy_message(data, g_variant_get_int64(parameter));
+}
+
+ACTION(on_copy_last)
+{
+    UNUSED();
+    copy_message(data, last_message(data, FALSE));
+}
+
+ACTION(on_edit)
+{
+    (void)action;
+    edit_message(data, g_variant_get_int64(parameter));
+}
+
+ACTION(on_edit_last)
+{
+    UNUSED();
+    edit_message(data, last_message(data, TRUE));
+}
+
+ACTION(on_regenerate)
+{
+    (void)action;
+    chat_regenerate(((struct window *)data)->chat, g_variant_get_int64(parameter));
+}
+
+ACTION(on_regenerate_last)
+{
+    UNUSED();
+    chat_regenerate(((struct window *)data)->chat, last_message(data, FALSE));
+}
+
+ACTION(on_branch)
+{
+    (void)action;
+    gint64 id;
+    int step;
+    g_variant_get(parameter, "(xi)", &id, &step);
+    chat_switch(((struct window *)data)->chat, id, step);
+}
+
+/* ---- Actions on conversations -------------------------------------------------------------------------- */
+
+static gboolean is_open(struct window *w, gint64 id)
+{
+    const struct conversation *open = chat_conversation(w->chat);
+    return open && open->id == id;
+}
+
+ACTION(on_pin)
+{
+    (void)action;
+    struct window *w = data;
+    const struct conversation *listed = conversation_list_find(w->list, g_variant_get_int64(parameter));
+    if (!listed)
+        return;
+    chat_set_pinned(w->chat, listed, !listed->pinned);
+}
+
+static void rename_to(gpointer user, gint64 id, const char *text)
+{
+    struct window *w = user;
+    const struct conversation *open = chat_conversation(w->chat);
+    const struct conversation *listed = is_open(w, id) ? open : conversation_list_find(w->list, id);
+    if (listed)
+        chat_rename(w->chat, listed, text);
+    show_state(w);
+}
+
+static void ask_name(struct window *w, const struct conversation *conversation)
+{
+    if (conversation)
+        dialog_ask_line(GTK_WINDOW(w->window), "Rename the conversation", "_Rename", conversation->title,
+                        conversation->id, rename_to, w);
+}
+
+ACTION(on_rename)
+{
+    (void)action;
+    struct window *w = data;
+    ask_name(w, conversation_list_find(w->list, g_variant_get_int64(parameter)));
+}
+
+ACTION(on_rename_open)
+{
+    UNUSED();
+    struct window *w = data;
+    ask_name(w, chat_conversation(w->chat));
+}
+
+struct conversation_job {
+    struct window *window;
+    struct conversation *conversation;
+    gboolean flag;
+};
+
+static void job_free(struct conversation_job *job)
+{
+    conversation_free(job->conversation);
+    g_free(job);
+}
+
+static gpointer duplicate(struct store *store, gpointer data, GError **error)
+{
+    struct conversation *from = data;
+    char *title = g_strconcat(from->title, " (copy)", NULL);
+    store_duplicate(store, from->id, title, error);
+    g_free(title);
+    return NULL;
+}
+
+static void on_stored(gpointer user, gpointer result, const GError *error)
+{
+    (void)result;
+    if (error)
+        show_error(user, error->message);
+    on_list_changed(user);
+}
+
+ACTION(on_duplicate)
+{
+    (void)action;
+    struct window *w = data;
+    const struct conversation *listed = conversation_list_find(w->list, g_variant_get_int64(parameter));
+    if (listed)
+        store_thread_post(w->store, duplicate, conversation_copy(listed), (GDestroyNotify)conversation_free,
+                          on_stored, w);
+}
+
+static gpointer read_messages(struct store *store, gpointer data, GError **error)
+{
+    return store_messages(store, *(gint64 *)data, error);
+}
+
+static void on_export_read(gpointer user, gpointer result, const GError *error)
+{
+    struct conversation_job *job = user;
+    if (error) {
+        show_error(job->window, error->message);
+    } else {
+        GPtrArray *path = messages_path(result, job->conversation->leaf);
+        dialog_save_text(GTK_WINDOW(job->window->window), job->conversation->title,
+                         messages_to_markdown(job->conversation->title, path), show_error, job->window);
+        g_ptr_array_unref(path);
+        g_ptr_array_unref(result);
+    }
+    job_free(job);
+}
+
+static void export_conversation(struct window *w, const struct conversation *conversation)
+{
+    if (!conversation)
+        return;
+    struct conversation_job *job = g_new0(struct conversation_job, 1);
+    *job = (struct conversation_job){.window = w, .conversation = conversation_copy(conversation)};
+    store_thread_post(w->store, read_messages, g_memdup2(&conversation->id, sizeof conversation->id), g_free,
+                      on_export_read, job);
+}
+
+ACTION(on_export)
+{
+    (void)action;
+    struct window *w = data;
+    export_conversation(w, conversation_list_find(w->list, g_variant_get_int64(parameter)));
+}
+
+ACTION(on_export_open)
+{
+    UNUSED();
+    struct window *w = data;
+    export_conversation(w, chat_conversation(w->chat));
+}
+
+struct deletion {
+    gint64 id;
+    gboolean deleted;
+};
+
+static gpointer set_deleted(struct store *store, gpointer data, GError **error)
+{
+    const struct deletion *deletion = data;
+    store_set_deleted(store, deletion->id, deletion->deleted, error);
+    return NULL;
+}
+
+static void post_deletion(struct window *w, gint64 id, gboolean deleted)
+{
+    struct deletion *deletion = g_new(struct deletion, 1);
+    *deletion = (struct deletion){.id = id, .deleted = deleted};
+    store_thread_post(w->store, set_deleted, deletion, g_free, on_stored, w);
+}
+
+static void hide_undo(struct window *w)
+{
+    gtk_info_bar_set_revealed(GTK_INFO_BAR(w->undo), FALSE);
+    if (w->undo_timer)
+        g_source_remove(w->undo_timer);
+    w->undo_timer = 0;
+}
+
+static gboolean on_undo_late(gpointer data)
+{
+    struct window *w = data;
+    w->undo_timer = 0;
+    hide_undo(w);
+    return G_SOURCE_REMOVE;
+}
+
+ACTION(on_delete)
+{
+    (void)action;
+    struct window *w = data;
+    gint64 id = g_variant_get_int64(parameter);
+    const struct conversation *listed = conversation_list_find(w->list, id);
+    const struct message *running = chat_running(w->chat);
+    if (!listed)
+        return;
+    if (running && running->conversation == id)
+        chat_stop(w->chat);
+    char *words = g_strdup_printf("“%s” was deleted.", listed->title);
+    gtk_label_set_text(GTK_LABEL(w->undo_words), words);
+    g_free(words);
+    w->deleted = id;
+    hide_undo(w);
+    w->undo_timer = g_timeout_add_seconds(UNDO_SECONDS, on_undo_late, w);
+    gtk_info_bar_set_revealed(GTK_INFO_BAR(w->undo), TRUE);
+    if (is_open(w, id))
+        chat_new_conversation(w->chat);
+    post_deletion(w, id, TRUE);
+}
+
+ACTION(on_undo)
+{
+    UNUSED();
+    struct window *w = data;
+    if (w->deleted)
+        post_deletion(w, w->deleted, FALSE);
+    w->deleted = 0;
+    hide_undo(w);
+}
+
+/* ---- Settings ------------------------------------------------------------------------------------------ */
+
+static void apply_preferences(void *user)
+{
+    struct window *w = user;
+    appearance_apply(&w->preferences);
+    composer_set_preset(w->composer, w->preferences.preset);
+    engine_worker_set_idle(w->engine, w->preferences.idle_minutes * 60);
+    message_list_set_animated(w->messages, is_animated(w));
+    gtk_widget_set_visible(w->sidebar, w->preferences.sidebar);
+    show_meter(w);
+}
+
+static void on_settings_changed(void *user)
+{
+    struct window *w = user;
+    apply_preferences(w);
+    preferences_save(&w->preferences);
+}
+
+static void on_settings_inspect(void *user, const char *model)
+{
+    engine_worker_inspect(((struct window *)user)->engine, model);
+}
+
+static void on_settings_closed(void *user)
+{
+    ((struct window *)user)->settings = NULL;
+}
+
+ACTION(on_settings)
+{
+    UNUSED();
+    struct window *w = data;
+    static const struct settings_listener listener = {on_settings_changed, on_settings_inspect,
+                                                      on_settings_closed};
+    if (!w->settings)
+        w->settings = settings_window_open(GTK_WINDOW(w->window), &w->preferences, w->devices,
+                                           w->device_count, &listener, w);
+}
+
+static void on_rounds(GSimpleAction *action, GVariant *state, gpointer data)
+{
+    struct window *w = data;
+    g_simple_action_set_state(action, state);
+    message_list_set_rounds(w->messages, g_variant_get_boolean(state));
+    message_list_show(w->messages, w->chat, &w->preferences, is_animated(w));
+}
+
+ACTION(on_unload)
+{
+    UNUSED();
+    engine_worker_unload(((struct window *)data)->engine);
+}
+
+ACTION(on_sidebar)
+{
+    UNUSED();
+    struct window *w = data;
+    w->preferences.sidebar = !w->preferences.sidebar;
+    on_settings_changed(w);
+}
+
+static void set_text_size(struct window *w, guint percent)
+{
+    w->preferences.text_percent = CLAMP(percent, (guint)MIN_TEXT, (guint)MAX_TEXT);
+    on_settings_changed(w);
+}
+
+ACTION(on_larger)
+{
+    UNUSED();
+    set_text_size(data, ((struct window *)data)->preferences.text_percent + TEXT_STEP);
+}
+
+ACTION(on_smaller)
+{
+    UNUSED();
+    set_text_size(data, ((struct window *)data)->preferences.text_percent - TEXT_STEP);
+}
+
+ACTION(on_normal_size)
+{
+    UNUSED();
+    set_text_size(data, 100);
+}
+
+ACTION(on_close)
+{
+    UNUSED();
+    gtk_window_close(GTK_WINDOW(((struct window *)data)->window));
+}
+
+static const GActionEntry actions[] = {
+    {.name = "new", .activate = on_new},
+    {.name = "search", .activate = on_search},
+    {.name = "focus-question", .activate = on_focus_question},
+    {.name = "stop", .activate = on_stop},
+    {.name = "cancel-edit", .activate = on_cancel_edit},
+    {.name = "suggest", .activate = on_suggest, .parameter_type = "s"},
+    {.name = "copy", .activate = on_copy, .parameter_type = "x"},
+    {.name = "copy-last", .activate = on_copy_last},
+    {.name = "edit", .activate = on_edit, .parameter_type = "x"},
+    {.name = "edit-last", .activate = on_edit_last},
+    {.name = "regenerate", .activate = on_regenerate, .parameter_type = "x"},
+    {.name = "regenerate-last", .activate = on_regenerate_last},
+    {.name = "branch", .activate = on_branch, .parameter_type = "(xi)"},
+    {.name = "pin", .activate = on_pin, .parameter_type = "x"},
+    {.name = "rename", .activate = on_rename, .parameter_type = "x"},
+    {.name = "rename-open", .activate = on_rename_open},
+    {.name = "duplicate", .activate = on_duplicate, .parameter_type = "x"},
+    {.name = "export", .activate = on_export, .parameter_type = "x"},
+    {.name = "export-open", .activate = on_export_open},
+    {.name = "delete", .activate = on_delete, .parameter_type = "x"},
+    {.name = "undo", .activate = on_undo},
+    {.name = "settings", .activate = on_settings},
+    {.name = "unload", .activate = on_unload},
+    {.name = "sidebar", .activate = on_sidebar},
+    {.name = "rounds", .state = "false", .change_state = on_rounds},
+    {.name = "larger", .activate = on_larger},
+    {.name = "smaller", .activate = on_smaller},
+    {.name = "normal-size", .activate = on_normal_size},
+    {.name = "close", .activate = on_close},
+};
+
+static const char *const shortcuts[][3] = {
+    {"win.new", "<Control>n", NULL},
+    {"win.search", "<Control>f", NULL},
+    {"win.focus-question", "<Control>l", NULL},
+    {"win.stop", "Escape", NULL},
+    {"win.cancel-edit", "Escape", NULL},
+    {"win.copy-last", "<Control><Shift>c", NULL},
+    {"win.edit-last", "<Control>Up", NULL},
+    {"win.regenerate-last", "<Control>r", NULL},
+    {"win.rename-open", "F2", NULL},
+    {"win.export-open", "<Control>e", NULL},
+    {"win.settings", "<Control>comma", NULL},
+    {"win.sidebar", "F9", NULL},
+    {"win.rounds", "<Control>d", NULL},
+    {"win.larger", "<Control>plus", "<Control>equal"},
+    {"win.smaller", "<Control>minus", NULL},
+    {"win.normal-size", "<Control>0", NULL},
+    {"win.close", "<Control>w", NULL},
+    {"win.show-help-overlay", "<Control>question", "F1"},
+};
+
+/* ---- The window ---------------------------------------------------------------------------------------- */
+
+static GtkWidget *new_header_button(const char *icon, const char *words, const char *action)
+{
+    GtkWidget *button = gtk_button_new_from_icon_name(icon);
+    tip_and_name_set(button, words);
+    gtk_actionable_set_action_name(GTK_ACTIONABLE(button), action);
+    return button;
+}
+
+static GtkWidget *new_header(struct window *w)
+{
+    GtkWidget *header = gtk_header_bar_new();
+    w->title = gtk_label_new("");
+    gtk_widget_add_css_class(w->title, "title");
+    gtk_label_set_ellipsize(GTK_LABEL(w->title), PANGO_ELLIPSIZE_END);
+    gtk_header_bar_set_title_widget(GTK_HEADER_BAR(header), w->title);
+    gtk_header_bar_pack_start(GTK_HEADER_BAR(header), new_header_button("sidebar-show-symbolic",
+                                                                        "Conversations (F9)", "win.sidebar"));
+    gtk_header_bar_pack_start(GTK_HEADER_BAR(header),
+                              new_header_button("list-add-symbolic", "New conversation (Ctrl+N)", "win.new"));
+    GMenu *menu = g_menu_new();
+    g_menu_append(menu, "Rename…", "win.rename-open");
+    g_menu_append(menu, "Export to Markdown…", "win.export-open");
+    g_menu_append(menu, "Colour by round", "win.rounds");
+    g_menu_append(menu, "Unload the model", "win.unload");
+    g_menu_append(menu, "Settings", "win.settings");
+    g_menu_append(menu, "Keyboard shortcuts", "win.show-help-overlay");
+    GtkWidget *button = gtk_menu_button_new();
+    gtk_menu_button_set_icon_name(GTK_MENU_BUTTON(button), "open-menu-symbolic");
+    gtk_menu_button_set_primary(GTK_MENU_BUTTON(button), TRUE);
+    gtk_menu_button_set_menu_model(GTK_MENU_BUTTON(button), G_MENU_MODEL(menu));
+    tip_and_name_set(button, "Menu (F10)");
+    gtk_header_bar_pack_end(GTK_HEADER_BAR(header), button);
+    g_object_unref(menu);
+    return header;
+}
+
+static void on_bar_response(GtkInfoBar *bar, int response, struct window *w)
+{
+    if (GTK_WIDGET(bar) == w->undo && response == GTK_RESPONSE_ACCEPT)
+        gtk_widget_activate_action(w->window, "win.undo", NULL);
+    gtk_info_bar_set_revealed(bar, FALSE);
+}
+
+static GtkWidget *new_bar(struct window *w, GtkMessageType type, GtkWidget **words)
+{
+    GtkWidget *bar = gtk_info_bar_new();
+    gtk_info_bar_set_message_type(GTK_INFO_BAR(bar), type);
+    gtk_info_bar_set_show_close_button(GTK_INFO_BAR(bar), TRUE);
+    gtk_info_bar_set_revealed(GTK_INFO_BAR(bar), FALSE);
+    *words = gtk_label_new("");
+    gtk_label_set_wrap(GTK_LABEL(*words), TRUE);
+    gtk_label_set_wrap_mode(GTK_LABEL(*words), PANGO_WRAP_WORD_CHAR);
+    gtk_label_set_xalign(GTK_LABEL(*words), 0);
+    gtk_label_set_selectable(GTK_LABEL(*words), TRUE);
+    gtk_info_bar_add_child(GTK_INFO_BAR(bar), *words);
+    g_signal_connect(bar, "response", G_CALLBACK(on_bar_response), w);
+    return bar;
+}
+
+static GtkWidget *new_content(struct window *w)
+{
+    static const struct composer_listener composer_listener = {on_send, on_preset};
+    w->messages = message_list_new();
+    w->composer = composer_new(&composer_listener, w);
+    w->error = new_bar(w, GTK_MESSAGE_ERROR, &w->error_words);
+    w->undo = new_bar(w, GTK_MESSAGE_INFO, &w->undo_words);
+    gtk_info_bar_add_button(GTK_INFO_BAR(w->undo), "_Undo", GTK_RESPONSE_ACCEPT);
+    GtkWidget *main = gtk_box_new(GTK_ORIENTATION_VERTICAL, 0);
+    gtk_box_append(GTK_BOX(main), w->error);
+    gtk_box_append(GTK_BOX(main), w->undo);
+    gtk_box_append(GTK_BOX(main), message_list_widget(w->messages));
+    gtk_box_append(GTK_BOX(main), composer_widget(w->composer));
+    w->list = conversation_list_new(w->store, on_open, on_store_error, w);
+    w->sidebar = conversation_list_widget(w->list);
+    gtk_widget_set_size_request(w->sidebar, 200, -1);
+    gtk_widget_set_size_request(main, 360, -1);
+    GtkWidget *paned = gtk_paned_new(GTK_ORIENTATION_HORIZONTAL);
+    gtk_paned_set_start_child(GTK_PANED(paned), w->sidebar);
+    gtk_paned_set_end_child(GTK_PANED(paned), main);
+    gtk_paned_set_resize_start_child(GTK_PANED(paned), FALSE);
+    gtk_paned_set_shrink_start_child(GTK_PANED(paned), FALSE);
+    gtk_paned_set_shrink_end_child(GTK_PANED(paned), FALSE);
+    gtk_paned_set_position(GTK_PANED(paned), 250);
+    return paned;
+}
+
+static void add_shortcuts_window(struct window *w)
+{
+    GtkBuilder *builder = gtk_builder_new_from_resource("/org/refusion/Desktop/gtk/help-overlay.ui");
+    gtk_application_window_set_help_overlay(
+        GTK_APPLICATION_WINDOW(w->window),
+        GTK_SHORTCUTS_WINDOW(gtk_builder_get_object(builder, "help_overlay")));
+    g_object_unref(builder);
+}
+
+struct window *window_new(GtkApplication *application, const char *default_model)
+{
+    static const struct chat_listener chat_listener = {on_path_changed, on_answer_changed, on_answer_ended,
+                                                       on_list_changed, show_error};
+    struct window *w = g_new0(struct window, 1);
+    char *path = g_build_filename(g_get_user_data_dir(), "refusion", "conversations.sqlite", NULL);
+    preferences_load(&w->preferences, default_model);
+    appearance_start();
+    w->store = store_thread_start(path, on_store_error, w);
+    w->engine = engine_worker_start(on_engine_event, w);
+    w->chat = chat_new(w->store, w->engine, &w->preferences, &chat_listener, w);
+    w->window = gtk_application_window_new(application);
+    g_object_add_weak_pointer(G_OBJECT(w->window), (gpointer *)&w->window);
+    gtk_window_set_icon_name(GTK_WINDOW(w->window), "org.refusion.Desktop");
+    gtk_window_set_default_size(GTK_WINDOW(w->window), 1040, 720);
+    gtk_window_set_titlebar(GTK_WINDOW(w->window), new_header(w));
+    gtk_window_set_child(GTK_WINDOW(w->window), new_content(w));
+    g_action_map_add_action_entries(G_ACTION_MAP(w->window), actions, G_N_ELEMENTS(actions), w);
+    for (gsize i = 0; i < G_N_ELEMENTS(shortcuts); i++)
+        gtk_application_set_accels_for_action(application, shortcuts[i][0],
+                                              (const char *[]){shortcuts[i][1], shortcuts[i][2], NULL});
+    add_shortcuts_window(w);
+    apply_preferences(w);
+    engine_worker_list_devices(w->engine);
+    conversation_list_open_last(w->list);
+    conversation_list_refresh(w->list, 0);
+    on_path_changed(w);
+    message_row_prepare();
+    g_free(path);
+    return w;
+}
+
+void window_present(struct window *w)
+{
+    gtk_window_present(GTK_WINDOW(w->window));
+    composer_focus(w->composer);
+}
+
+void window_free(struct window *w)
+{
+    preferences_save(&w->preferences);
+    if (w->undo_timer)
+        g_source_remove(w->undo_timer);
+    if (w->settle_timer)
+        g_source_remove(w->settle_timer);
+    chat_free(w->chat);
+    engine_worker_stop(w->engine);
+    store_thread_stop(w->store);
+    conversation_list_free(w->list);
+    message_list_free(w->messages);
+    composer_free(w->composer);
+    preferences_clear(&w->preferences);
+    appearance_stop();
+    free(w->devices);
+    g_free(w->device_name);
+    g_free(w);
+}

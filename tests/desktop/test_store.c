@@ -1,0 +1,376 @@
+/* Conversations in SQLite: what is put is found again, also after a kill at any moment. */
+#include "apps/desktop/store_thread.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char *file_in(const char *name)
+{
+    char *folder = g_build_filename(RF_BINARY_DIR, "store", name, NULL);
+    char *path = g_build_filename(folder, "conversations.sqlite", NULL);
+    for (const char *const *end = (const char *const[]){"", "-wal", "-shm", NULL}; *end; end++) {
+        char *file = g_strconcat(path, *end, NULL);
+        g_remove(file);
+        g_free(file);
+    }
+    g_free(folder);
+    return path;
+}
+
+static struct store *open_store(const char *path)
+{
+    GError *error = NULL;
+    struct store *store = store_open(path, &error);
+    if (error)
+        fail_msg("%s", error->message);
+    return store;
+}
+
+static gint64 add_conversation(struct store *store, const char *title, gboolean pinned)
+{
+    gint64 id = record_new_id();
+    struct conversation conversation = {
+        .id = id, .created = id, .updated = id, .title = (char *)title, .pinned = pinned};
+    assert_true(store_put_conversation(store, &conversation, NULL));
+    return id;
+}
+
+static gint64 add_message(struct store *store, gint64 conversation, gint64 parent, gboolean from_user,
+                          const char *text)
+{
+    struct message message = {.id = record_new_id(),
+                              .conversation = conversation,
+                              .parent = parent,
+                              .from_user = from_user,
+                              .text = (char *)text,
+                              .finish = from_user ? "" : "stop"};
+    message.created = message.id;
+    assert_true(store_put_message(store, &message, TRUE, NULL));
+    return message.id;
+}
+
+static char *titles(struct store *store, const char *search)
+{
+    GString *all = g_string_new(NULL);
+    GPtrArray *list = store_conversations(store, search, NULL);
+    assert_non_null(list);
+    for (guint i = 0; i < list->len; i++)
+        g_string_append_printf(all, "%s%s", i ? "|" : "", ((struct conversation *)list->pdata[i])->title);
+    g_ptr_array_unref(list);
+    return g_string_free(all, FALSE);
+}
+
+static void expect_titles(struct store *store, const char *search, const char *wanted)
+{
+    char *found = titles(store, search);
+    assert_string_equal(found, wanted);
+    g_free(found);
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    char *path = file_in("round-trip");
+    struct store *store = open_store(path);
+    gint64 conversation = add_conversation(store, "Ünïcode", FALSE);
+    struct message message = {.id = record_new_id(),
+                              .conversation = conversation,
+                              .created = 12,
+                              .text = "An\nanswer \xf0\x9f\x8e\xb2",
+                              .rounds = g_bytes_new_static("\1\3\0", 3),
+                              .finish = "length",
+                              .tokens = 7,
+                              .forwards = 4,
+                              .seconds = 1.5};
+    assert_true(store_put_message(store, &message, TRUE, NULL));
+    store_close(store);
+    store = open_store(path);
+    GPtrArray *messages = store_messages(store, conversation, NULL);
+    assert_int_equal(messages->len, 1);
+    const struct message *found = messages->pdata[0];
+    assert_string_equal(found->text, message.text);
+    assert_string_equal(found->finish, "length");
+    assert_true(g_bytes_equal(found->rounds, message.rounds));
+    assert_int_equal(found->tokens, 7);
+    assert_int_equal(found->forwards, 4);
+    assert_true(found->seconds == 1.5);
+    assert_int_equal(found->created, 12);
+    g_ptr_array_unref(messages);
+    GPtrArray *list = store_conversations(store, NULL, NULL);
+    assert_int_equal(((struct conversation *)list->pdata[0])->leaf, message.id);
+    g_ptr_array_unref(list);
+    g_bytes_unref(message.rounds);
+    store_close(store);
+    g_free(path);
+}
+
+static void test_order_and_search(void **state)
+{
+    (void)state;
+    char *path = file_in("search");
+    struct store *store = open_store(path);
+    gint64 old = add_conversation(store, "Old", FALSE);
+    add_conversation(store, "Pinned", TRUE);
+    gint64 newer = add_conversation(store, "100% new_er", FALSE);
+    expect_titles(store, NULL, "Pinned|100% new_er|Old");
+    add_message(store, old, 0, TRUE, "Where is the STRASSE, Ägidius?");
+    expect_titles(store, NULL, "Pinned|Old|100% new_er");
+    expect_titles(store, "ägidius", "Old");
+    expect_titles(store, "PINN", "Pinned");
+    expect_titles(store, "0% new_E", "100% new_er"); /* nothing is a wildcard */
+    expect_titles(store, "%", "100% new_er");
+    expect_titles(store, "nothing has this", "");
+    assert_true(store_set_deleted(store, newer, TRUE, NULL));
+    expect_titles(store, NULL, "Pinned|Old");
+    assert_true(store_set_deleted(store, newer, FALSE, NULL));
+    expect_titles(store, NULL, "Pinned|Old|100% new_er");
+    assert_true(store_set_deleted(store, old, TRUE, NULL));
+    store_close(store);
+    store = open_store(path); /* for good */
+    assert_true(store_set_deleted(store, old, FALSE, NULL));
+    expect_titles(store, NULL, "Pinned|100% new_er");
+    GPtrArray *messages = store_messages(store, old, NULL);
+    assert_int_equal(messages->len, 0);
+    g_ptr_array_unref(messages);
+    store_close(store);
+    g_free(path);
+}
+
+static void test_duplicate_keeps_the_tree(void **state)
+{
+    (void)state;
+    char *path = file_in("duplicate");
+    struct store *store = open_store(path);
+    gint64 from = add_conversation(store, "Tree", TRUE);
+    gint64 question = add_message(store, from, 0, TRUE, "q");
+    gint64 first = add_message(store, from, question, FALSE, "a1");
+    add_message(store, from, question, FALSE, "a2");
+    add_message(store, from, first, TRUE, "q2");
+    gint64 copy = store_duplicate(store, from, "Tree, again", NULL);
+    assert_true(copy && copy != from);
+    expect_titles(store, NULL, "Tree|Tree, again");
+    GPtrArray *messages = store_messages(store, copy, NULL);
+    GPtrArray *list = store_conversations(store, "again", NULL);
+    assert_int_equal(messages->len, 4);
+    gint64 leaf = ((struct conversation *)list->pdata[0])->leaf;
+    GPtrArray *shown = messages_path(messages, leaf);
+    char *markdown = messages_to_markdown("Tree", shown);
+    assert_string_equal(markdown, "# Tree\n\n## Question\n\nq\n\n## Answer\n\na1\n\n## Question\n\nq2\n");
+    g_free(markdown);
+    struct message *answer = shown->pdata[1];
+    assert_int_not_equal(answer->id, first);
+    GPtrArray *siblings = messages_siblings(messages, answer->id);
+    assert_int_equal(siblings->len, 2);
+    assert_string_equal(((struct message *)siblings->pdata[1])->text, "a2");
+    assert_int_equal(messages_last_leaf(messages, answer->id), leaf);
+    assert_int_equal(messages_last_leaf(messages, ((struct message *)shown->pdata[0])->id),
+                     ((struct message *)siblings->pdata[1])->id);
+    g_ptr_array_unref(siblings);
+    g_ptr_array_unref(shown);
+    g_ptr_array_unref(messages);
+    g_ptr_array_unref(list);
+    GError *error = NULL;
+    assert_int_equal(store_duplicate(store, 1, "x", &error), 0);
+    assert_non_null(strstr(error->message, "no conversation 1"));
+    g_error_free(error);
+    expect_titles(store, NULL, "Tree|Tree, again");
+    store_close(store);
+    g_free(path);
+}
+
+static void expect_refused(const char *path, const char *words)
+{
+    GError *error = NULL;
+    assert_null(store_open(path, &error));
+    assert_non_null(error);
+    if (!strstr(error->message, words) || !strstr(error->message, path))
+        fail_msg("\"%s\" does not name the file and \"%s\"", error->message, words);
+    g_error_free(error);
+}
+
+static void test_bad_files(void **state)
+{
+    (void)state;
+    char *path = file_in("bad");
+    store_close(open_store(path));
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    expect_refused(path, "schema version 99");
+    g_free(path);
+    path = file_in("bad");
+    assert_true(g_file_set_contents(path, "this is no database, whatever its name says", -1, NULL));
+    expect_refused(path, "not a database");
+    g_free(path);
+}
+
+/* ---- Killed while it writes ---------------------------------------------------------------------------- */
+
+enum { KILLS = 12 };
+
+/* Writes an answer that grows, and tells each length through the pipe after it was stored. Never returns. */
+static void write_until_killed(const char *path, gint64 conversation, int told)
+{
+    struct store *store = store_open(path, NULL);
+    GString *text = g_string_new(NULL);
+    struct message message = {.id = record_new_id(), .conversation = conversation, .finish = FINISH_RUNNING};
+    for (;;) {
+        g_string_append_printf(text, "%u ", (guint)text->len);
+        message.text = text->str;
+        if (!store || !store_put_message(store, &message, TRUE, NULL))
+            _exit(1);
+        guint32 length = (guint32)text->len;
+        if (write(told, &length, sizeof length) != sizeof length)
+            _exit(2);
+    }
+}
+
+static void kill_while_writing(const char *path, gint64 conversation, guint kill_after_us)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        write_until_killed(path, conversation, ends[1]);
+    }
+    close(ends[1]);
+    guint32 told = 0, next;
+    assert_int_equal(read(ends[0], &told, sizeof told), sizeof told);
+    g_usleep(kill_after_us);
+    kill(child, SIGKILL);
+    while (read(ends[0], &next, sizeof next) == sizeof next)
+        told = next;
+    close(ends[0]);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+
+    struct store *store = open_store(path);
+    GPtrArray *messages = store_messages(store, conversation, NULL);
+    const struct message *last = messages->pdata[messages->len - 1];
+    assert_string_equal(last->finish, FINISH_INTERRUPTED);
+    assert_true(strlen(last->text) >=
+                told); /* what was told is there, and perhaps one more that could not be told */
+    GString *wanted = g_string_new(NULL);
+    while (wanted->len < strlen(last->text))
+        g_string_append_printf(wanted, "%u ", (guint)wanted->len);
+    assert_string_equal(last->text, wanted->str);
+    g_string_free(wanted, TRUE);
+    GPtrArray *list = store_conversations(store, NULL, NULL);
+    assert_int_equal(((struct conversation *)list->pdata[0])->leaf, last->id);
+    g_ptr_array_unref(list);
+    g_ptr_array_unref(messages);
+    store_close(store);
+}
+
+static void test_killed(void **state)
+{
+    (void)state;
+    char *path = file_in("killed");
+    struct store *store = open_store(path);
+    gint64 conversation = add_conversation(store, "Killed", FALSE);
+    store_close(store);
+    guint32 seed = (guint32)getpid();
+    print_message("seed %u\n", seed);
+    GRand *random = g_rand_new_with_seed(seed);
+    for (int i = 0; i < KILLS; i++)
+        kill_while_writing(path, conversation, (guint)g_rand_int_range(random, 0, 60000));
+    g_rand_free(random);
+    store = open_store(path);
+    GPtrArray *messages = store_messages(store, conversation, NULL);
+    assert_int_equal(messages->len, KILLS);
+    g_ptr_array_unref(messages);
+    store_close(store);
+    g_free(path);
+}
+
+/* ---- On its thread ------------------------------------------------------------------------------------- */
+
+struct outcome {
+    GMainLoop *loop;
+    GPtrArray *list;
+    char *error;
+};
+
+static gpointer list_all(struct store *store, gpointer data, GError **error)
+{
+    return store_conversations(store, data, error);
+}
+
+static void on_listed(gpointer user, gpointer result, const GError *error)
+{
+    struct outcome *outcome = user;
+    outcome->list = result;
+    if (error) {
+        g_free(outcome->error);
+        outcome->error = g_strdup(error->message);
+    }
+    g_main_loop_quit(outcome->loop);
+}
+
+static void on_error(gpointer user, const GError *error)
+{
+    struct outcome *outcome = user;
+    g_free(outcome->error);
+    outcome->error = g_strdup(error->message);
+}
+
+static void test_thread(void **state)
+{
+    (void)state;
+    char *path = file_in("thread");
+    struct outcome outcome = {.loop = g_main_loop_new(NULL, FALSE)};
+    struct store_thread *thread = store_thread_start(path, on_error, &outcome);
+    struct conversation conversation = {.id = record_new_id(), .title = "Posted"};
+    store_thread_put_conversation(thread, &conversation);
+    store_thread_post(thread, list_all, NULL, NULL, on_listed, &outcome);
+    g_main_loop_run(outcome.loop);
+    assert_null(outcome.error);
+    assert_int_equal(outcome.list->len, 1);
+    g_ptr_array_unref(outcome.list);
+    conversation.id = record_new_id();
+    store_thread_put_conversation(thread, &conversation);
+    store_thread_stop(thread); /* does what was posted */
+    struct store *store = open_store(path);
+    expect_titles(store, NULL, "Posted|Posted");
+    store_close(store);
+
+    g_free(path);
+    path = file_in("thread");
+    assert_true(g_file_set_contents(path, "this is no database, whatever its name says", -1, NULL));
+    thread = store_thread_start(path, on_error, &outcome);
+    store_thread_post(thread, list_all, NULL, NULL, on_listed, &outcome);
+    g_main_loop_run(outcome.loop);
+    assert_null(outcome.list);
+    assert_non_null(strstr(outcome.error, "not a database"));
+    store_thread_stop(thread);
+    g_free(outcome.error);
+    g_main_loop_unref(outcome.loop);
+    g_free(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_order_and_search),
+        cmocka_unit_test(test_duplicate_keeps_the_tree),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_thread),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
