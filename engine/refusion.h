@@ -174,7 +174,7 @@ RF_API enum rf_status rf_tokenizer_encode(const rf_tokenizer *tokenizer, const c
                                           bool special, uint32_t **tokens, size_t *count,
                                           struct rf_error *err);
 /* Ids to text, malloc'ed and NUL-terminated. With `skip_special`, added special tokens are left out. Bytes
- * that form no whole UTF-8 character become U+FFFD. An id outside the vocabulary is refused. Thread-safe. */
+ * that form no whole UTF-8 character become U+FFFD. `length` (bytes) may be NULL. An id outside the vocabulary is refused. Thread-safe. */
 RF_API enum rf_status rf_tokenizer_decode(const rf_tokenizer *tokenizer, const uint32_t *tokens, size_t count,
                                           bool skip_special, char **text, size_t *length,
                                           struct rf_error *err);

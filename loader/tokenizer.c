@@ -225,7 +225,8 @@ enum rf_status rf_tokenizer_decode(const rf_tokenizer *tokenizer, const uint32_t
                                    bool skip_special, char **text, size_t *length, struct rf_error *err)
 {
     *text = NULL;
-    *length = 0;
+    if (length)
+        *length = 0;
     struct rf_bytes bytes = {0}, out = {0};
     size_t used = 0;
     enum rf_status status = collect_bytes(tokenizer, tokens, count, skip_special, &bytes, err);
@@ -238,6 +239,7 @@ enum rf_status rf_tokenizer_decode(const rf_tokenizer *tokenizer, const uint32_t
         return status;
     }
     *text = out.data;
-    *length = out.length;
+    if (length)
+        *length = out.length;
     return RF_OK;
 }

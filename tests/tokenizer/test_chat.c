@@ -261,6 +261,10 @@ static void test_content_never_controls(void **state)
     size_t length = 0;
     assert_int_equal(rf_tokenizer_decode(tokenizer, ids, count, false, &text, &length, NULL), RF_OK);
     assert_renders(messages, 4, true, true, text);
+    char *same = NULL; /* who needs no length gives no room for it */
+    assert_int_equal(rf_tokenizer_decode(tokenizer, ids, count, false, &same, NULL, NULL), RF_OK);
+    assert_string_equal(same, text);
+    free(same);
     free(text);
     free(ids);
     rf_tokenizer_destroy(tokenizer);
