@@ -1,4 +1,4 @@
-# Target `docs`: pages of refusion.h in docs/html of the build folder.
+# Target `docs`: pages of the public headers in docs/html of the build folder.
 find_program(RF_DOXYGEN doxygen)
 find_program(RF_AWK awk)
 if(RF_DOXYGEN AND RF_AWK)

@@ -1,7 +1,7 @@
-# Doxygen's input filter: engine/refusion.h has plain comments, and this makes those of them that Doxygen reads.
+# Doxygen's input filter: public headers have plain comments, and this makes those of them that Doxygen reads.
 #   /* text */ in front of a declaration, or behind one       -> /** text */, /**< text */
 #   /* ---- Title ---- */                                      -> a group, up to the next title
-#   the comment at the head of the file                        -> the main page
+#   the comment at the head of the file                        -> the main page (refusion.h), or the file's
 #   lines of a comment that are indented by three or more      -> shown as they stand, unless they are a list
 # Nothing in a comment is a command or markup.
 
@@ -59,7 +59,9 @@ inside {
 /^\/\* ---- .* -+ \*\/$/ {
     title = $0
     gsub(/^\/\* ---- | -+ \*\/$/, "", title)
-    printf "%s/** @defgroup part%d %s\n@{ */\n", groups ? "/** @} */\n" : "", ++groups, escaped(title)
+    name = title
+    gsub(/[^A-Za-z]/, "_", name)
+    printf "%s/** @defgroup %s %s\n@{ */\n", groups++ ? "/** @} */\n" : "", name, escaped(title)
     next
 }
 
@@ -80,7 +82,7 @@ inside {
     inside = opened = NR
     list = shown = 0
     if (NR == 1)
-        printf "/** @mainpage refusion\n *"
+        printf "/** %s\n *", FILENAME ~ /refusion\.h$/ ? "@mainpage refusion" : "@file"
     else
         printf "%s/**%s", before, before ~ /[^ ]/ ? "<" : ""
     put_comment(rest, index(rest, "*/") > 0)

@@ -1,4 +1,4 @@
-# What an application that links the library gets to see: the functions that refusion.h declares, and nothing else, so
+# What an application that links the library gets to see: the functions that the public headers declare, and nothing else, so
 # that its own volk, cJSON or helper of the same name never meets ours.
 
 # rf_symbol_versions(TARGET SOVERSION): gives the shared library's symbols a version, so that a process may hold two
@@ -7,7 +7,7 @@ function(rf_symbol_versions target soversion)
     if(APPLE OR WIN32)
         return()
     endif()
-    # What is public is decided by RF_API in refusion.h: other names are hidden before the linker sees this.
+    # What is public is decided by RF_API in refusion*.h: other names are hidden before the linker sees this.
     set(map "${PROJECT_BINARY_DIR}/refusion.map")
     file(CONFIGURE OUTPUT "${map}" CONTENT "REFUSION_${soversion} {\nglobal:\n    rf_*;\nlocal:\n    *;\n};\n")
     target_link_options(${target} PRIVATE "-Wl,--version-script=${map}" -Wl,-Bsymbolic)

@@ -3,6 +3,7 @@
 #include "apps/desktop/engine_events.h"
 #include "apps/desktop/records.h"
 
+#include <refusion_profile.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>

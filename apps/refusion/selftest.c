@@ -3,6 +3,7 @@
 #include "apps/refusion/interrupt.h"
 #include "apps/refusion/json_out.h"
 #include "apps/refusion/program.h"
+#include "engine/refusion_profile.h"
 
 #include <stdlib.h>
 #include <string.h>

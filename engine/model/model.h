@@ -8,6 +8,7 @@
 #include "engine/context.h"
 #include "engine/model/forward.h"
 #include "engine/model/kv_pages.h"
+#include "engine/refusion_profile.h"
 #include "engine/thread.h"
 
 struct rf_model {

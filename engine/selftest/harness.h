@@ -12,6 +12,7 @@
 #define RF_SELFTEST_HARNESS_H
 
 #include "engine/gpu/command.h"
+#include "engine/refusion_profile.h"
 #include "engine/selftest/numbers.h"
 
 enum { RF_CASE_PARTS = 8, RF_CASE_REGIONS = 64, RF_SHAPE_LENGTH = 320 };

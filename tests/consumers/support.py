@@ -28,6 +28,7 @@ def installed(pattern):
 
 
 HEADER = os.path.join(PREFIX, "include", "refusion.h")
+HEADERS = sorted(glob.glob(os.path.join(PREFIX, "include", "refusion*.h")))
 TINY = os.path.join(PREFIX, "share", "refusion", "models", "tiny")
 PROGRAM = os.path.join(PREFIX, "bin", "refusion")
 

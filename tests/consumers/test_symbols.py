@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What the installed libraries show to an application: the functions of refusion.h, and nothing else."""
+"""What the installed libraries show to an application: the functions of the public headers, and nothing else."""
 import os
 import re
 import shutil
 import subprocess
 
-from support import CC, HEADER, HERE, ConsumerTest, installed, main
+from support import CC, HEADERS, HERE, ConsumerTest, installed, main
 
 LIST = os.path.join(HERE, "symbols.txt")
 
@@ -16,10 +16,9 @@ def listed():
 
 
 def declared():
-    """The functions that the header declares as RF_API, by what the preprocessor leaves of it."""
+    """The functions that headers declare as RF_API, by what the preprocessor leaves of them."""
     marked = subprocess.run([CC, "-E", "-P", "-DRF_API=RF_API", "-x", "c", "-"], check=True, capture_output=True,
-                            text=True, input=re.sub(r"^#define RF_API.*$", "", open(HEADER, encoding="utf-8").read(),
-                                                    flags=re.M)).stdout
+                            text=True, input="".join(f'#include "{header}"\n' for header in HEADERS)).stdout
     return sorted(re.findall(r"\bRF_API\b[^;]*?\b(rf_\w+)\s*\(", marked))
 
 
@@ -31,7 +30,7 @@ def exported(library, *options):
 
 
 class Symbols(ConsumerTest):
-    def test_list_is_sorted_and_what_the_header_declares(self):
+    def test_list_is_sorted_and_what_headers_declare(self):
         self.assertEqual(listed(), sorted(set(listed())))
         self.assertEqual(listed(), declared())
 

@@ -10,7 +10,7 @@
 #include "engine/context.h"
 #include "engine/gpu/device.h"
 #include "engine/gpu/shader_blobs.h"
-#include "engine/refusion.h"
+#include "engine/refusion_profile.h"
 
 enum { MAX_KERNELS = 128, MAX_NAMES = 16, EXIT_SKIP = 77 };
 

@@ -6,6 +6,7 @@
 
 #include "engine/context.h"
 #include "engine/gpu/device.h"
+#include "engine/refusion_profile.h"
 
 enum { EXIT_SKIP = 77 };
 

@@ -2,6 +2,7 @@
 #ifndef RF_APPS_PROFILE_STORE_H
 #define RF_APPS_PROFILE_STORE_H
 
+#include "engine/refusion_profile.h"
 #include "engine/status.h"
 
 /* A kernel in its place: what it is in the model, and which shader does it. */
