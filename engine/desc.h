@@ -15,6 +15,8 @@
 #define RF_DESC_LAST_BYTES_rf_session_desc    sizeof(bool)
 #define RF_DESC_LAST_rf_generation_desc       user
 #define RF_DESC_LAST_BYTES_rf_generation_desc sizeof(void *)
+#define RF_DESC_LAST_rf_selftest_desc         seed
+#define RF_DESC_LAST_BYTES_rf_selftest_desc   sizeof(uint64_t)
 
 /* *out becomes `given` (NULL: zeros) in our version: `known` bytes, of which 0.1 had `first`. RF_ERROR_ARGUMENT for a
  * size that cannot be, RF_ERROR_UNSUPPORTED when the caller's version is newer and uses what we do not know. */

@@ -20,14 +20,20 @@
  *   - The library never prints, never exits, never aborts on bad input and installs no signal handlers.
  *   - Text is UTF-8. Token ids are uint32_t. Positions are 0-based; in events they count from the response's
  *     start.
+ *   - Examples are the inside of a function that returns enum rf_status. Its parameters are what they name and do
+ *     not declare: context, model, session, tokenizer, generation, err, and callbacks. Tests compile them.
  *
  * In short:
- *   rf_context_create(&context, NULL, &err);
- *   rf_model_load(&model, context, "models/tiny", NULL, &err);
- *   rf_session_create(&session, model, NULL, &err);
- *   rf_session_begin_chat(session, &message, 1, true, &err);
- *   while (!rf_session_finished(session)) rf_session_step(session, NULL, NULL, &err);
- *   puts(rf_session_text(session, NULL));
+ *
+ *     struct rf_message question = {"user", "Write a Python function is_odd(x)."};
+ *     rf_context_create(&context, NULL, &err);
+ *     rf_model_load(&model, context, "models/tiny", NULL, &err);
+ *     rf_session_create(&session, model, NULL, &err);
+ *     rf_session_begin_chat(session, &question, 1, true, &err);
+ *     while (!rf_session_finished(session))
+ *         if (rf_session_step(session, NULL, NULL, &err) != RF_OK)
+ *             break;
+ *     puts(rf_session_text(session, NULL));
  */
 #ifndef REFUSION_H
 #define REFUSION_H
@@ -70,8 +76,16 @@ struct rf_error {
     char message[1024]; /* one line, no newline at its end */
 };
 
+/* In words, "out of device memory"; "unknown status" for a number that is none. Static. Thread-safe.
+ *
+ *     fprintf(stderr, "%s: %s\n", rf_status_name(err.status), err.message);
+ */
 RF_API const char *rf_status_name(enum rf_status status);
-RF_API const char *rf_version(void); /* "0.1.0" */
+/* The library's, "0.1.0". Static. Thread-safe.
+ *
+ *     printf("refusion %s\n", rf_version());
+ */
+RF_API const char *rf_version(void);
 
 /* ---- Devices and contexts --------------------------------------------------------------------------- */
 
@@ -97,7 +111,16 @@ struct rf_device_info {
 };
 
 /* Lists every Vulkan device, usable or not. *infos is malloc'ed, the caller frees it. RF_ERROR_NO_DEVICE when
- * there is no Vulkan loader or no device at all. Thread-safe. */
+ * there is no Vulkan loader or no device at all. Thread-safe.
+ *
+ *     struct rf_device_info *devices;
+ *     size_t count;
+ *     if (rf_devices_list(&devices, &count, &err) == RF_OK) {
+ *         for (size_t i = 0; i < count; i++)
+ *             printf("%s %s\n", devices[i].name, devices[i].missing[0] ? devices[i].missing : "usable");
+ *         free(devices);
+ *     }
+ */
 RF_API enum rf_status rf_devices_list(struct rf_device_info **infos, size_t *count, struct rf_error *err);
 
 enum rf_log_level { RF_LOG_DEBUG, RF_LOG_INFO, RF_LOG_WARNING, RF_LOG_ERROR };
@@ -143,16 +166,42 @@ struct rf_context_desc {
     void *log_user;
 };
 
+/* Opens a device: an instance, a logical device, and memory as it is needed. `desc` may be NULL. RF_ERROR_NO_DEVICE
+ * when none fits, with what it lacks. A context must be gone before the process forks or exits. Thread-safe.
+ *
+ *     struct rf_context_desc desc = {.size = sizeof desc, .device = "nvidia", .memory_limit = 8ull << 30};
+ *     return rf_context_create(&context, &desc, &err);
+ */
 RF_API enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc *desc,
                                         struct rf_error *err);
-RF_API void rf_context_destroy(rf_context *context); /* NULL is fine; models must be gone */
+/* NULL is fine; models must be gone. Also what to do with a lost device.
+ *
+ *     rf_session_destroy(session);
+ *     rf_model_destroy(model);
+ *     rf_context_destroy(context);
+ */
+RF_API void rf_context_destroy(rf_context *context);
+/* The device that it opened. Thread-safe.
+ *
+ *     struct rf_device_info info;
+ *     rf_context_device(context, &info);
+ *     printf("%s, %s\n", info.name, info.driver);
+ */
 RF_API void rf_context_device(const rf_context *context, struct rf_device_info *info);
 /* Validation messages of warning level or above seen so far (0 unless desc.validation), plus failed debug
- * checks. */
+ * checks. Thread-safe.
+ *
+ *     if (rf_context_complaints(context) > 0)
+ *         abort();
+ */
 RF_API uint64_t rf_context_complaints(const rf_context *context);
-/* How often each shader was dispatched on this context so far, trials of kernel shapes left out; a shader
- * comes once for each of its specializations. Thread-safe; `visit` must not call into the context. */
+/* `shader`: as in rf_selftest_result.kernel; lives as long as the context. */
 typedef void (*rf_dispatch_fn)(void *user, const char *shader, uint64_t dispatches);
+/* How often each shader was dispatched on this context so far, trials of kernel shapes left out; a shader
+ * comes once for each of its specializations. Thread-safe; `visit` must not call into the context.
+ *
+ *     rf_context_visit_dispatches(context, visit, NULL);
+ */
 RF_API void rf_context_visit_dispatches(const rf_context *context, rf_dispatch_fn visit, void *user);
 
 /* ---- Tokenizer (no device) -------------------------------------------------------------------------- */
@@ -165,24 +214,57 @@ struct rf_message {
 };
 
 /* Reads the tokenizer of a model folder (tokenizer.json, or vocab.json + merges.txt + added_tokens.json) or
- * of a GGUF file. */
+ * of a GGUF file. Thread-safe. A model has one of its own: rf_model_tokenizer.
+ *
+ *     if (rf_tokenizer_load(&tokenizer, "models/tiny", &err) != RF_OK)
+ *         return err.status;
+ *     rf_tokenizer_destroy(tokenizer);
+ */
 RF_API enum rf_status rf_tokenizer_load(rf_tokenizer **out, const char *folder, struct rf_error *err);
 RF_API void rf_tokenizer_destroy(rf_tokenizer *tokenizer);
 
 /* Text to ids. With `special`, added tokens written in the text (such as <|im_end|>) become their ids;
  * without it they are plain text. *tokens is malloc'ed, the caller frees it. Invalid UTF-8 is refused
- * (RF_ERROR_ARGUMENT, with the byte offset). Thread-safe. */
+ * (RF_ERROR_ARGUMENT, with the byte offset). Thread-safe.
+ *
+ *     uint32_t *tokens;
+ *     size_t count;
+ *     const char *text = "How many tokens is this?";
+ *     if (rf_tokenizer_encode(tokenizer, text, strlen(text), false, &tokens, &count, &err) == RF_OK) {
+ *         printf("%zu\n", count);
+ *         free(tokens);
+ *     }
+ */
 RF_API enum rf_status rf_tokenizer_encode(const rf_tokenizer *tokenizer, const char *text, size_t length,
                                           bool special, uint32_t **tokens, size_t *count,
                                           struct rf_error *err);
-/* Ids to text, malloc'ed and NUL-terminated. With `skip_special`, added special tokens are left out. Bytes
- * that form no whole UTF-8 character become U+FFFD. `length` (bytes) may be NULL. An id outside the vocabulary is refused. Thread-safe. */
+/* Ids to text, malloc'ed and NUL-terminated, the caller frees it. With `skip_special`, added special tokens are left
+ * out. Bytes that form no whole UTF-8 character become U+FFFD. `length` (bytes) may be NULL. An id outside the
+ * vocabulary is refused (RF_ERROR_ARGUMENT). Thread-safe.
+ *
+ *     size_t count;
+ *     const uint32_t *tokens = rf_session_tokens(session, &count);
+ *     char *text;
+ *     if (rf_tokenizer_decode(tokenizer, tokens, count, true, &text, NULL, &err) == RF_OK) {
+ *         puts(text);
+ *         free(text);
+ *     }
+ */
 RF_API enum rf_status rf_tokenizer_decode(const rf_tokenizer *tokenizer, const uint32_t *tokens, size_t count,
                                           bool skip_special, char **text, size_t *length,
                                           struct rf_error *err);
 /* Messages to prompt ids by the folder's chat template (ChatML as Qwen3 writes it; another template is
  * RF_ERROR_UNSUPPORTED). `thinking` false appends the empty think block to the generation prompt.
- * Thread-safe. */
+ * *tokens is malloc'ed, the caller frees it. Thread-safe.
+ *
+ *     struct rf_message messages[] = {{"system", "Be brief."}, {"user", "What is a slot?"}};
+ *     uint32_t *tokens;
+ *     size_t count;
+ *     if (rf_tokenizer_chat(tokenizer, messages, 2, false, true, &tokens, &count, &err) == RF_OK) {
+ *         rf_session_begin(session, tokens, count, &err);
+ *         free(tokens);
+ *     }
+ */
 RF_API enum rf_status rf_tokenizer_chat(const rf_tokenizer *tokenizer, const struct rf_message *messages,
                                         size_t count, bool thinking, bool generation_prompt,
                                         uint32_t **tokens, size_t *token_count, struct rf_error *err);
@@ -233,16 +315,28 @@ struct rf_model_info {
 };
 
 /* `folder`: a model folder in the Hugging Face layout, or a GGUF file (also a folder that holds one and no
- * config.json). */
+ * config.json). `desc` may be NULL. Thread-safe.
+ *
+ *     struct rf_model_desc desc = {.size = sizeof desc, .context_length = 8192, .weight_type = "q8_0"};
+ *     return rf_model_load(&model, context, "ReFusion-8B", &desc, &err);
+ */
 RF_API enum rf_status rf_model_load(rf_model **out, rf_context *context, const char *folder,
                                     const struct rf_model_desc *desc, struct rf_error *err);
 /* A model of a real one's shape with random weights made on the device, for measurements. `shape` is
  * qwen3-0.6b, -1.7b, -4b or -8b, then any of ",KEY=VALUE" with the keys layers, hidden, heads, kv_heads,
  * head_dim, ffn, vocab, tied (0, 1), context and type (see weight_type). It has a mask token and no
- * tokenizer: prompts are ids, texts stay empty. */
+ * tokenizer: prompts are ids, texts stay empty. Thread-safe.
+ *
+ *     return rf_model_synthesize(&model, context, "qwen3-0.6b,layers=4,type=q4_0", NULL, &err);
+ */
 RF_API enum rf_status rf_model_synthesize(rf_model **out, rf_context *context, const char *shape,
                                           const struct rf_model_desc *desc, struct rf_error *err);
-RF_API void rf_model_destroy(rf_model *model); /* sessions must be gone */
+/* NULL is fine; sessions must be gone.
+ *
+ *     rf_session_destroy(session);
+ *     rf_model_destroy(model);
+ */
+RF_API void rf_model_destroy(rf_model *model);
 
 /* Does it fit? Device memory in bytes, counted by the steps that loading would take, without reading a weight. */
 struct rf_memory_estimate {
@@ -259,14 +353,33 @@ struct rf_memory_estimate {
 };
 enum { RF_KV_PAGE_ROWS = 64 };
 
-/* For what rf_model_load would load. Errors as there, but of damaged weights, which it does not look at. Thread-safe. */
+/* For what rf_model_load would load. Errors as there, but of damaged weights, which it does not look at. Thread-safe.
+ *
+ *     struct rf_memory_estimate need;
+ *     if (rf_model_estimate(&need, context, "ReFusion-8B", NULL, &err) == RF_OK && !need.fits)
+ *         printf("wants %.1f GB of %.1f\n", (double)need.total / 1e9, (double)need.available / 1e9);
+ */
 RF_API enum rf_status rf_model_estimate(struct rf_memory_estimate *out, rf_context *context,
                                         const char *folder, const struct rf_model_desc *desc,
                                         struct rf_error *err);
-/* Device memory that the context holds now, all of its models and sessions. Thread-safe. */
+/* Device memory that the context holds now, in bytes, all of its models and sessions. Thread-safe.
+ *
+ *     printf("%.1f MB\n", (double)rf_context_memory(context) / 1e6);
+ */
 RF_API uint64_t rf_context_memory(const rf_context *context);
+/* Thread-safe.
+ *
+ *     struct rf_model_info info;
+ *     rf_model_get_info(model, &info);
+ *     printf("%.1f billion parameters\n", (double)info.parameters / 1e9);
+ */
 RF_API void rf_model_get_info(const rf_model *model, struct rf_model_info *info);
-/* Owned by the model; NULL: a synthetic model has none. */
+/* Owned by the model; NULL: a synthetic model has none. Thread-safe.
+ *
+ *     const rf_tokenizer *own = rf_model_tokenizer(model);
+ *     if (!own)
+ *         puts("a synthetic model");
+ */
 RF_API const rf_tokenizer *rf_model_tokenizer(const rf_model *model);
 
 /* ---- Sessions --------------------------------------------------------------------------------------- */
@@ -332,12 +445,29 @@ struct rf_session_stats {
     uint64_t reserved[8];
 };
 
+/* An empty conversation. Its KV pages come as it grows. `desc` may be NULL; the texts of desc->stops are copied.
+ * RF_ERROR_ARGUMENT for settings outside their ranges. Thread-safe.
+ *
+ *     static const char *const stops[] = {"\n\n"};
+ *     struct rf_session_desc desc = {
+ *         .size = sizeof desc, .settings = {.preset = "code", .max_tokens = 256}, .stops = stops, .stop_count = 1};
+ *     return rf_session_create(&session, model, &desc, &err);
+ */
 RF_API enum rf_status rf_session_create(rf_session **out, rf_model *model, const struct rf_session_desc *desc,
                                         struct rf_error *err);
+/* NULL is fine. Not while a step of it runs or a generation has it.
+ *
+ *     rf_generation_destroy(generation);
+ *     rf_session_destroy(session);
+ */
 RF_API void rf_session_destroy(rf_session *session);
 /* A second session that starts with those rows of `session` that lie in position order: its prompt's, and
  * with RF_DECODE_AR its response's too. Rows of a plan-and-infill response lie in commit order and are not
- * taken. KV pages are shared and copied when written. Only between responses. */
+ * taken. KV pages are shared and copied when written. Only between responses.
+ *
+ *     rf_session *branch;
+ *     return rf_session_fork(&branch, session, NULL, &err);
+ */
 RF_API enum rf_status rf_session_fork(rf_session **out, rf_session *session,
                                       const struct rf_session_desc *desc, struct rf_error *err);
 
@@ -345,46 +475,114 @@ RF_API enum rf_status rf_session_fork(rf_session **out, rf_session *session,
  * would have: for conversations that are taken up days later without their prompt being computed anew. The file appears
  * whole or not at all, takes rf_memory_estimate.kv_page bytes for 64 tokens, and fits the model that it was saved with
  * alone, in the same precision and weight_type: another is RF_ERROR_ARGUMENT, damage RF_ERROR_FORMAT. It holds the
- * conversation: treat it as such. Saving: only between responses. */
+ * conversation: treat it as such. Saving: only between responses.
+ *
+ *     if (rf_session_save(session, "yesterday.kv", &err) != RF_OK)
+ *         return err.status;
+ *     rf_session_destroy(session);
+ *     return rf_session_load(&session, model, "yesterday.kv", NULL, &err);
+ */
 RF_API enum rf_status rf_session_save(rf_session *session, const char *path, struct rf_error *err);
 RF_API enum rf_status rf_session_load(rf_session **out, rf_model *model, const char *path,
                                       const struct rf_session_desc *desc, struct rf_error *err);
 
 /* Starts a response to `tokens` (the whole conversation so far). Rows of the longest common prefix with what
  * the session holds in position order are reused. The response before is given up, even by a begin that
- * fails: then there is none. */
+ * fails: then there is none. RF_ERROR_CONTEXT_FULL when they leave no room for a response.
+ *
+ *     const uint32_t tokens[] = {9707, 11, 1879};
+ *     return rf_session_begin(session, tokens, 3, &err);
+ */
 RF_API enum rf_status rf_session_begin(rf_session *session, const uint32_t *tokens, size_t count,
                                        struct rf_error *err);
+/* The same for messages, by rf_tokenizer_chat.
+ *
+ *     struct rf_message messages[] = {{"user", "Hello"}, {"assistant", "Hello!"}, {"user", "What is 12 + 30?"}};
+ *     return rf_session_begin_chat(session, messages, 3, false, &err);
+ */
 RF_API enum rf_status rf_session_begin_chat(rf_session *session, const struct rf_message *messages,
                                             size_t count, bool thinking, struct rf_error *err);
 
-/* Runs one round (or one token with RF_DECODE_AR). *events (NULL is allowed) stays valid until the next call.
+/* Runs one round (or one token with RF_DECODE_AR). *events (NULL is allowed) stays valid until the next call. After
+ * RF_ERROR_CANCELLED it can be called again, and goes on.
+ *
+ *     const struct rf_event *events;
+ *     size_t count;
+ *     if (rf_session_step(session, &events, &count, &err) != RF_OK)
+ *         return err.status;
+ *     for (size_t i = 0; i < count; i++)
+ *         if (events[i].kind == RF_EVENT_COMMITTED)
+ *             printf("%u is %u\n", events[i].position, events[i].token);
  */
 RF_API enum rf_status rf_session_step(rf_session *session, const struct rf_event **events, size_t *count,
                                       struct rf_error *err);
 /* The same for several sessions of one model: their rows share forwards. Finished sessions are passed over.
  * Events are then read with rf_session_events. When one session fails, the others are unaffected and the
- * first failure is returned. A session that is listed twice is refused. */
+ * first failure is returned. A session that is listed twice is refused.
+ *
+ *     rf_session *pair[2];
+ *     for (int i = 0; i < 2; i++)
+ *         if (rf_session_fork(&pair[i], session, NULL, &err) != RF_OK)
+ *             return err.status;
+ *     return rf_sessions_step(pair, 2, &err);
+ */
 RF_API enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struct rf_error *err);
-/* Of the last step; `count` may be NULL. */
+/* Of the last step; `count` may be NULL. Valid until the next call on this session.
+ *
+ *     size_t count;
+ *     const struct rf_event *events = rf_session_events(session, &count);
+ *     printf("%zu, of round %u\n", count, count ? events[0].round : 0);
+ */
 RF_API const struct rf_event *rf_session_events(const rf_session *session, size_t *count);
-/* Steps until finished; `on_event` (may be NULL) is called for each event, and returning false cancels. */
+/* Returning false cancels. May read the session (rf_session_text, ..), but not step it. */
 typedef bool (*rf_event_fn)(void *user, rf_session *session, const struct rf_event *event);
+/* Steps until finished; `on_event` (may be NULL) is called for each event.
+ *
+ *     return rf_session_generate(session, on_event, NULL, &err);
+ */
 RF_API enum rf_status rf_session_generate(rf_session *session, rf_event_fn on_event, void *user,
                                           struct rf_error *err);
-/* From any thread: the running or next step returns RF_ERROR_CANCELLED before its next submission. */
+/* From any thread: the running or next step returns RF_ERROR_CANCELLED before its next submission.
+ *
+ *     rf_session_cancel(session);
+ */
 RF_API void rf_session_cancel(rf_session *session);
 
+/* Also true before a response was begun.
+ *
+ *     while (!rf_session_finished(session))
+ *         if (rf_session_step(session, NULL, NULL, &err) != RF_OK)
+ *             return err.status;
+ */
 RF_API bool rf_session_finished(const rf_session *session);
-/* "stop" (eos), "stop_text", "length", or "" while running. */
+/* "stop" (eos), "stop_text", "length", or "" while running. Static.
+ *
+ *     if (strcmp(rf_session_finish_reason(session), "length") == 0)
+ *         puts("[there was more to say]");
+ */
 RF_API const char *rf_session_finish_reason(const rf_session *session);
 /* The text that is certain to stay: the contiguous committed prefix, whole UTF-8 characters, before the
  * earliest eos or stop text, a possible partial stop text held back until the end. Only grows during a
- * response. Valid until the next call on this session. */
+ * response. NUL-terminated; `length` (bytes) may be NULL. Valid until the next call on this session.
+ *
+ *     puts(rf_session_text(session, NULL));
+ */
 RF_API const char *rf_session_text(const rf_session *session, size_t *length);
 /* Committed response tokens by position. Default: cut before the earliest eos or stop. settings.reference:
- * all of them, eos included, as the original program returns. Valid until the next call on this session. */
+ * all of them, eos included, as the original program returns. Valid until the next call on this session.
+ *
+ *     size_t count;
+ *     const uint32_t *tokens = rf_session_tokens(session, &count);
+ *     for (size_t i = 0; i < count; i++)
+ *         printf("%u\n", tokens[i]);
+ */
 RF_API const uint32_t *rf_session_tokens(const rf_session *session, size_t *count);
+/* Of the response so far.
+ *
+ *     struct rf_session_stats stats;
+ *     rf_session_get_stats(session, &stats);
+ *     printf("%.1f tokens per forward\n", stats.tokens_per_forward);
+ */
 RF_API void rf_session_get_stats(const rf_session *session, struct rf_session_stats *stats);
 
 /* ---- Generating in the background ------------------------------------------------------------------- */
@@ -415,17 +613,38 @@ struct rf_update {
 
 /* Begins to step a session, which has been begun, until it is finished. Until rf_generation_destroy the session belongs
  * to the generation: of its functions only rf_session_cancel may be called. Generations of several sessions of a model
- * take turns, a submission each. The thread takes no signals. */
+ * take turns, a submission each. The thread takes no signals. `desc` may be NULL.
+ *
+ *     struct rf_generation_desc desc = {.size = sizeof desc};
+ *     if (rf_generation_start(&generation, session, &desc, &err) != RF_OK)
+ *         return err.status;
+ *     while (!rf_generation_wait(generation, 100))
+ *         puts("..");
+ *     rf_generation_destroy(generation);
+ */
 RF_API enum rf_status rf_generation_start(rf_generation **out, rf_session *session,
                                           const struct rf_generation_desc *desc, struct rf_error *err);
 /* Takes what has come since the last poll; never waits for the device. While it runs and when it has finished well
- * RF_OK, else how it ended: RF_ERROR_CANCELLED, RF_ERROR_DEVICE_LOST, ... One thread at a time. */
+ * RF_OK, else how it ended: RF_ERROR_CANCELLED, RF_ERROR_DEVICE_LOST, ... One thread at a time.
+ *
+ *     struct rf_update update;
+ *     if (rf_generation_poll(generation, &update, &err) != RF_OK)
+ *         fprintf(stderr, "%s\n", err.message);
+ *     fputs(update.text + update.text_first, stdout);
+ */
 RF_API enum rf_status rf_generation_poll(rf_generation *generation, struct rf_update *update,
                                          struct rf_error *err);
-/* Waits until it is finished, at most so long; UINT32_MAX: without limit. Whether it is. From any thread. */
+/* Waits until it is finished, at most so long; UINT32_MAX: without limit. Whether it is. From any thread.
+ *
+ *     rf_generation_wait(generation, UINT32_MAX);
+ */
 RF_API bool rf_generation_wait(rf_generation *generation, uint32_t milliseconds);
 /* Cancels what still runs, waits for it (at most one submission) and hands the session back, which keeps what
- * was committed and can be stepped on. NULL is fine. */
+ * was committed and can be stepped on. NULL is fine.
+ *
+ *     rf_generation_destroy(generation);
+ *     puts(rf_session_text(session, NULL));
+ */
 RF_API void rf_generation_destroy(rf_generation *generation);
 
 #ifdef __cplusplus

@@ -33,7 +33,12 @@ enum rf_profile_phase {
     RF_PHASE_AR,       /* RF_DECODE_AR */
     RF_PHASES
 };
-RF_API const char *rf_profile_phase_name(enum rf_profile_phase phase); /* "prefill", "plan", .. */
+/* "prefill", "plan", "verify", "complete" or "ar"; "unknown" for a number that is none. Static. Thread-safe.
+ *
+ *     for (int phase = 0; phase < RF_PHASES; phase++)
+ *         puts(rf_profile_phase_name((enum rf_profile_phase)phase));
+ */
+RF_API const char *rf_profile_phase_name(enum rf_profile_phase phase);
 
 /* One dispatch, or copy, of a submission. */
 struct rf_profile_dispatch {
@@ -93,7 +98,12 @@ typedef void (*rf_profile_fn)(void *user, const struct rf_profile_record *record
  * each kind has to be left out where times matter (rf_profile_record.recorded). RF_PROFILE_OFF restores commands
  * without a timestamp. RF_ERROR_UNSUPPORTED for FREE, SERIAL and COUNTERS on a device without timestamps,
  * for COUNTERS also when the device does not grant its profiling lock. Thread-safe; waits for the submission
- * under way. */
+ * under way.
+ *
+ *     rf_model_profile(model, RF_PROFILE_FREE, on_record, NULL, &err);
+ *     rf_session_generate(session, NULL, NULL, &err);
+ *     return rf_model_profile(model, RF_PROFILE_OFF, NULL, NULL, &err);
+ */
 RF_API enum rf_status rf_model_profile(rf_model *model, enum rf_profile_mode mode, rf_profile_fn on_record,
                                        void *user, struct rf_error *err);
 
@@ -109,13 +119,18 @@ struct rf_selftest_result {
 typedef void (*rf_selftest_fn)(void *user, const struct rf_selftest_result *result);
 
 struct rf_selftest_desc {
+    uint32_t size;      /* sizeof(struct rf_selftest_desc), or 0; see refusion.h */
     const char *kernel; /* only kernels whose name contains this; NULL: all */
     bool thorough;      /* the whole matrix of awkward shapes; else a few of each */
     uint64_t seed;      /* of the random data; 0: from the clock (reported in `shape` of the first result) */
 };
 
 /* Runs every kernel on this device against a plain f64 C reference. RF_OK when all passed, RF_ERROR_INTERNAL
- * when one did not (counts in err). */
+ * when one did not (counts in err). `desc` and `on_result` may be NULL.
+ *
+ *     struct rf_selftest_desc desc = {.size = sizeof desc, .kernel = "attention", .seed = 1};
+ *     return rf_selftest(context, &desc, NULL, NULL, &err);
+ */
 RF_API enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *desc,
                                   rf_selftest_fn on_result, void *user, struct rf_error *err);
 

@@ -2,6 +2,7 @@
  * and not from the shaders. Two passes over the suites: one lists the pipelines, which are then made in one
  * batch, one runs. */
 #include "engine/context.h"
+#include "engine/desc.h"
 #include "engine/selftest/fixtures.h"
 
 #include <time.h>
@@ -38,27 +39,28 @@ static enum rf_status summary(const struct rf_harness *h, const struct rf_selfte
     return RF_OK;
 }
 
-enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *desc, rf_selftest_fn on_result,
+enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *given, rf_selftest_fn on_result,
                            void *user, struct rf_error *err)
 {
-    static const struct rf_selftest_desc defaults = {0};
+    struct rf_selftest_desc desc;
     struct rf_harness h;
     if (!context)
         return rf_fail(err, RF_ERROR_ARGUMENT, "selftest: context is NULL");
-    if (!desc)
-        desc = &defaults;
-    struct rf_gpu *gpu = rf_context_gpu(context);
-    enum rf_status status = rf_harness_create(&h, gpu, desc, on_result, user, err);
+    enum rf_status status = RF_DESC_READ(&desc, rf_selftest_desc, given, err);
     if (status != RF_OK)
         return status;
-    h.seed = desc->seed ? desc->seed : clock_seed();
-    struct rf_suite suite = {&h, desc->thorough, rf_gpu_get_caps(gpu)->fp16};
+    struct rf_gpu *gpu = rf_context_gpu(context);
+    status = rf_harness_create(&h, gpu, &desc, on_result, user, err);
+    if (status != RF_OK)
+        return status;
+    h.seed = desc.seed ? desc.seed : clock_seed();
+    struct rf_suite suite = {&h, desc.thorough, rf_gpu_get_caps(gpu)->fp16};
     h.collecting = true;
     run_suites(&suite);
     h.collecting = false;
     h.status = rf_harness_create_kernels(&h);
     run_suites(&suite);
-    status = summary(&h, desc, err);
+    status = summary(&h, &desc, err);
     rf_harness_destroy(&h);
     return status;
 }
