@@ -324,7 +324,7 @@ static enum rf_status check_template(const rf_tokenizer *tokenizer, struct rf_er
     if (tokenizer->chat_template != RF_CHAT_QWEN3)
         return rf_fail(err, RF_ERROR_UNSUPPORTED,
                        "%s: the chat template is %s; only Qwen3's is supported: write the "
-                       "prompt out yourself and pass it with --raw",
+                       "prompt out yourself (rf_session_begin, --raw)",
                        tokenizer->folder,
                        tokenizer->chat_template == RF_CHAT_NONE ? "missing" : "not one that is known");
     for (size_t i = 0; i < 2; i++)

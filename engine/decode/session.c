@@ -181,8 +181,8 @@ static enum rf_status check_model(const struct rf_session *s, struct rf_error *e
 {
     if (s->settings.decode == RF_DECODE_REFUSION && s->mask_token == RF_NONE)
         return rf_fail(err, RF_ERROR_UNSUPPORTED,
-                       "this model has no mask token, so it is no ReFusion model: decode it with "
-                       "--decode ar");
+                       "this model has no mask token, so it is no ReFusion model: only sequential decoding "
+                       "runs it (RF_DECODE_AR, --decode ar)");
     return RF_OK;
 }
 

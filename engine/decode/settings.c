@@ -43,8 +43,8 @@ static enum rf_status check_sampling(const struct rf_settings *s, struct rf_erro
         return rf_fail(err, RF_ERROR_ARGUMENT, "top-p %g: wanted a number in (0, 1]", (double)s->top_p);
     if (s->decode != RF_DECODE_AR && (s->top_k || s->top_p > 0.0f))
         return rf_fail(err, RF_ERROR_ARGUMENT,
-                       "top-k and top-p work with --decode ar only: plan-and-infill draws from the whole "
-                       "distribution");
+                       "top-k and top-p work with sequential decoding only (RF_DECODE_AR, --decode ar): "
+                       "plan-and-infill draws from the whole distribution");
     if ((s->top_k || s->top_p > 0.0f) && s->temperature == 0.0f)
         return rf_fail(err, RF_ERROR_ARGUMENT,
                        "top-k and top-p need a temperature above 0, which is 0 (greedy)");

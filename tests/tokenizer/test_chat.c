@@ -167,7 +167,7 @@ static void test_unknown_template(void **state)
                      RF_ERROR_UNSUPPORTED);
     assert_string_equal(err.message,
                         "m: the chat template is not one that is known; only Qwen3's is supported: "
-                        "write the prompt out yourself and pass it with --raw");
+                        "write the prompt out yourself (rf_session_begin, --raw)");
     assert_null(ids);
     rf_tokenizer_destroy(tokenizer);
 
@@ -179,7 +179,7 @@ static void test_unknown_template(void **state)
                      RF_ERROR_UNSUPPORTED);
     assert_string_equal(err.message,
                         "m: the chat template is missing; only Qwen3's is supported: write the prompt "
-                        "out yourself and pass it with --raw");
+                        "out yourself (rf_session_begin, --raw)");
     rf_tokenizer_destroy(tokenizer);
     folder_edit(&folder, RF_TOKENIZER_CONFIG_JSON, "chat_template",
                 "[{\"name\": \"default\", \"template\": \"\"}]");
