@@ -295,8 +295,9 @@ struct rf_push_head_rope {
 RF_CHECK_PUSH(rf_push_head_rope);
 
 /* Grid: (kv_heads * ceil(group / 8), rows, splits). Spec 0 GROUP: q heads of one kv head that a workgroup
- * handles (<= 8), spec 1 HEAD_DIM; attention_wide: spec 2 lanes, spec 3 ROWS of a workgroup. A row with at most RF_SPLIT_KEYS keys is written to y at once, by split 0; any
- * other leaves partials for attention_reduce. */
+ * handles (<= 8), spec 1 HEAD_DIM; attention_wide and attention_spread: spec 2 lanes, spec 3 ROWS of a workgroup. A
+ * row with at most RF_SPLIT_KEYS keys is written to y at once, by split 0; any other leaves partials for
+ * attention_reduce. */
 struct rf_push_attention {
     RF_REF(RfCounts) counts;
     RF_REF(RfRows) rows;

@@ -29,7 +29,7 @@ foreach(weight IN ITEMS bf16 f16 f32 q8_0 q4_0 q4_k q6_k)
     endif()
 endforeach()
 
-foreach(op IN ITEMS rmsnorm head_rope attention attention_wide attention_reduce)
+foreach(op IN ITEMS rmsnorm head_rope attention attention_wide attention_spread attention_reduce)
     rf_shader(NAME ${op} SOURCE ${op}.comp)
     rf_shader(NAME ${op}_act16 SOURCE ${op}.comp PATH fp16 DEFINES ACT_F16=1)
 endforeach()

@@ -188,16 +188,19 @@ static struct attention_kernel choose_attention(const struct rf_forward *f, cons
     }
     while (group > 8)
         group = rf_divide_up(group, 2); /* at most 8 heads share a workgroup's registers */
-    bool wide = !int8 && rf_gpu_get_caps(f->gpu)->wide_attention &&
+    const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    bool spread = !int8 && caps->spread;
+    bool wide = !int8 && caps->wide_attention &&
                 rf_plan_is_wide(f, plan, f->weights->layers[layer].qkv.chunks[0].format);
-    kernel.shader = int8   ? "attention_int8"
-                    : wide ? by_path(f, "attention_wide", "attention_wide_act16")
-                           : by_path(f, "attention", "attention_act16");
-    kernel.spec_count = wide ? 4 : 2;
+    kernel.shader = int8     ? "attention_int8"
+                    : spread ? by_path(f, "attention_spread", "attention_spread_act16")
+                    : wide   ? by_path(f, "attention_wide", "attention_wide_act16")
+                             : by_path(f, "attention", "attention_act16");
+    kernel.spec_count = wide || spread ? 4 : 2;
     kernel.specs[0] = group;
     kernel.specs[1] = c->head_dim;
-    kernel.specs[2] = rf_gpu_get_caps(f->gpu)->subgroup_size;
-    kernel.specs[3] = rf_wide_attention_rows(group, plan->bucket);
+    kernel.specs[2] = caps->subgroup_size;
+    kernel.specs[3] = rf_attention_lines_rows(group, plan->bucket);
     kernel.groups = rf_divide_up(ratio, group);
     return kernel;
 }

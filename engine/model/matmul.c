@@ -10,7 +10,7 @@ enum {
     WIDE_ROWS = 16, /* 32 vector registers hold 16 sums and what is multiplied */
     WIDE_REDUCE_ROWS = 8,
     DETERMINISTIC_WIDE_ROWS = 8,
-    WIDE_LINES = 8, /* MOST_LINES of attention_wide.comp */
+    ATTENTION_LINES = 8, /* most of attention_lines.glsl */
     SMALL_SUBGROUP = 16,
     LOCAL = 64,
     MOST_LOCAL = 256,
@@ -277,9 +277,9 @@ bool rf_plan_is_wide(const struct rf_forward *f, const struct forward_plan *plan
     return pick_shape(f, plan, format, RF_EPILOGUE_STORE).kind == RF_MATMUL_WIDE;
 }
 
-uint32_t rf_wide_attention_rows(uint32_t group, uint32_t rows)
+uint32_t rf_attention_lines_rows(uint32_t group, uint32_t rows)
 {
-    uint32_t most = WIDE_LINES / group;
+    uint32_t most = ATTENTION_LINES / group;
     return rows < most ? rows : most;
 }
 

@@ -107,8 +107,8 @@ bool rf_plan_is_wide(const struct rf_forward *forward, const struct forward_plan
 bool rf_matmul_by_column(const struct rf_gpu_caps *caps);
 /* RF_SPEC_BLOCKS of SPREAD with so many rows a lane. */
 uint32_t rf_spread_blocks(uint32_t rows);
-/* ROWS of attention_wide.comp, for workgroups of `group` heads in forwards of up to `rows` rows. */
-uint32_t rf_wide_attention_rows(uint32_t group, uint32_t rows);
+/* ROWS of attention_lines.glsl, for workgroups of `group` heads in forwards of up to `rows` rows. */
+uint32_t rf_attention_lines_rows(uint32_t group, uint32_t rows);
 /* One op for each chunk. Returns the splits: more than 1: partials were written instead of y. */
 uint32_t rf_plan_matmul(const struct rf_forward *forward, struct forward_plan *plan,
                         const struct rf_matmul_call *call);

@@ -13,7 +13,7 @@ enum layout {
     LAYOUT_MIXED     /* rows of three sequences with different caches in turn; one sequence has none */
 };
 
-enum kernel_kind { KIND_PLAIN, KIND_WIDE, KIND_INT8, KIND_COOPMAT, KIND_COOPMAT2 };
+enum kernel_kind { KIND_PLAIN, KIND_WIDE, KIND_SPREAD, KIND_INT8, KIND_COOPMAT, KIND_COOPMAT2 };
 
 struct attention_shape {
     enum rf_number act;
@@ -259,6 +259,7 @@ static bool choose_kernel(const struct rf_suite *suite, const struct attention_s
 {
     static const char *const names[][2] = {[KIND_PLAIN] = {"attention", "attention_act16"},
                                            [KIND_WIDE] = {"attention_wide", "attention_wide_act16"},
+                                           [KIND_SPREAD] = {"attention_spread", "attention_spread_act16"},
                                            [KIND_INT8] = {NULL, "attention_int8"}};
     struct rf_gpu_caps caps = *rf_gpu_get_caps(suite->h->gpu);
     struct rf_coopmat_attention division;
@@ -280,9 +281,9 @@ static bool choose_kernel(const struct rf_suite *suite, const struct attention_s
     *groups = (ratio + group - 1) / group;
     *id = (struct rf_kernel_id){
         .shader = names[s->kind][s->act == RF_NUMBER_F16],
-        .spec_count = s->kind == KIND_WIDE ? 4 : 2,
-        .specs = {group, s->head_dim, caps.subgroup_size, rf_wide_attention_rows(group, s->rows)}};
-    return s->kind != KIND_WIDE || caps.wide_attention;
+        .spec_count = s->kind == KIND_WIDE || s->kind == KIND_SPREAD ? 4 : 2,
+        .specs = {group, s->head_dim, caps.subgroup_size, rf_attention_lines_rows(group, s->rows)}};
+    return (s->kind != KIND_WIDE || caps.wide_attention) && (s->kind != KIND_SPREAD || caps.spread);
 }
 
 static void run_attention(struct rf_suite *suite, struct attention_shape s)
@@ -512,6 +513,7 @@ void rf_selftest_attention(struct rf_suite *suite)
     for (int act = RF_NUMBER_F32; act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32); act++) {
         run_act(suite, (enum rf_number)act, KIND_PLAIN);
         run_act(suite, (enum rf_number)act, KIND_WIDE);
+        run_act(suite, (enum rf_number)act, KIND_SPREAD);
         run_reduces(suite, (enum rf_number)act);
     }
     for (int kind = KIND_COOPMAT; suite->fp16 && kind <= KIND_COOPMAT2; kind++)

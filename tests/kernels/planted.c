@@ -110,7 +110,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     for (; read_fault(list, &fault);) {
-        if (argc > 1 && strcmp(argv[1], fault.name) != 0)
+        if (argc > 1 && !strstr(fault.name, argv[1]) && !strstr(fault.shader, argv[1]))
             continue;
         int rc = find_fault(&fault);
         if (rc == EXIT_SKIP) {

@@ -26,10 +26,14 @@ plant(NAME attention_ignores_segments SHADER attention SOURCE attention.comp FIL
     FROM "row.seg_first + (t - row.ctx_rows)" TO "t" REASON "")
 plant(NAME attention_reads_one_head SHADER attention SOURCE attention.comp
     FROM "push.layer * push.kv_heads + kv_head" TO "push.layer * push.kv_heads" REASON "")
-plant(NAME wide_attention_looks_ahead SHADER attention_wide SOURCE attention_wide.comp
+plant(NAME wide_attention_looks_ahead SHADER attention_wide SOURCE attention_wide.comp FILE attention_lines.glsl
     FROM "float weight = seen ?" TO "float weight = true ?" REASON "")
-plant(NAME wide_attention_forgets_a_tile SHADER attention_wide SOURCE attention_wide.comp
+plant(NAME wide_attention_forgets_a_tile SHADER attention_wide SOURCE attention_wide.comp FILE attention_lines.glsl
     FROM "&& follows(max(m, 1) - 1, m)" TO "" REASON "mixed")
+plant(NAME spread_attention_looks_ahead SHADER attention_spread SOURCE attention_spread.comp FILE attention_lines.glsl
+    FROM "float weight = seen ?" TO "float weight = true ?" REASON "")
+plant(NAME spread_attention_repeats_a_key SHADER attention_spread_act16 SOURCE attention_spread.comp
+    DEFINES ACT_F16=1 FROM "own_key < r.count ? weight : 0.0" TO "weight" REASON "")
 plant(NAME reduce_misses_a_split SHADER attention_reduce SOURCE attention_reduce.comp
     FROM "s < splits" TO "s < max(splits, 2u) - 1" REASON "y +")
 plant(NAME matmul_without_last_term SHADER matmul_bf16 SOURCE matmul.comp FILE matmul_octets.glsl
