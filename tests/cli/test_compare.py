@@ -116,6 +116,8 @@ class Compare(FileTest):
         self.check_verdict(result, 0)
         limit = float(re.search(r"limit ([\d.]+) %", result.stdout).group(1))
         self.assertAlmostEqual(limit, 100 * (math.exp(3 * 0.1) - 1), delta=5)
+        self.assertIn("limit of 10.0 % asked for: more --runs", result.stdout)
+        self.assertNotIn("asked for", self.compare(old, old).stdout)
         self.check_verdict(self.compare(old, slowed(unlike, 1.2, 12)), 0)
         self.check_verdict(self.compare(old, slowed(unlike, 2, 12)), 1)
 

@@ -115,10 +115,22 @@ class Measured(ProgramTest):
 
     def test_cost(self):
         """The cost of the free-running profile is told; a bar for it takes a quiet machine, a sane value does not."""
-        cost = self.json["totals"]["free_cost"]
+        totals = self.json["totals"]
+        cost, low, high = (totals[f"free_cost{part}"] for part in ("", "_low", "_high"))
         self.assertTrue(-0.9 < cost < 10, cost)
-        self.assertRegex(self.json["explanation"], r"Each submission at its shortest.*: [+-][\d.]+ %; believe")
+        self.assertTrue(low <= cost <= high, (low, cost, high))
+        self.assertEqual(totals["free_cost_turns"], 3)
+        # Of three turns the outermost: all three lie on one side of the median once in four times.
+        self.assertAlmostEqual(totals["free_cost_confidence"], 0.75, delta=1e-6)
+        self.assertEqual(totals["free_cost_told"], high - low <= 0.05)
+        verdict = "believe that one" if totals["free_cost_told"] else "too wide to say"
+        self.assertRegex(self.json["explanation"], r"side by side in 3 turns: [+-][\d.]+ %, within .*" + verdict)
         self.assertRegex(self.json["explanation"], r"[\d.]+ dispatches to a group between")
+
+    def test_turns(self):
+        """Free runs and runs without profile swap places each turn, so that a drift of the machine cancels out."""
+        self.assertEqual([r["mode"] for r in self.json["runs"]],
+                         ["off", "free", "serial", "free", "off", "serial", "off", "free", "serial"])
 
     def test_shaders(self):
         shaders = self.json["shaders"]

@@ -1,7 +1,11 @@
 #include "apps/refusion/profile/aggregate.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const double SURE = 0.9;         /* that an interval holds the median */
+static const double MOST_SPREAD = 0.05; /* of an interval that tells something */
 
 const char *profile_phase(int phase)
 {
@@ -70,34 +74,99 @@ static double wall_of(const struct profile *profile, const struct profile_run *r
     return end - s->record_begin;
 }
 
-/* Each submission at its shortest in all runs of a mode, summed; 0: there is nothing to sum. */
-static double shortest_submissions(const struct profile *profile, enum rf_profile_mode mode, uint32_t count)
+/* Submissions of one kind do the same work on nearly as many rows. */
+static bool same_kind(const struct profile_submission *a, const struct profile_submission *b)
 {
-    double sum = 0.0;
-    for (uint32_t i = 0; i < count; i++) {
-        double least = 0.0;
-        for (uint32_t n = 0; n < profile->run_count; n++) {
-            const struct profile_run *run = &profile->runs[n];
-            if (run->mode != mode)
-                continue;
-            if (run->count != count)
-                return 0.0;
-            double wall = wall_of(profile, run, i);
-            least = least <= 0.0 || wall < least ? wall : least;
-        }
-        sum += least;
-    }
-    return sum;
+    return a->phase == b->phase && a->rows[0] == b->rows[0] && a->rows[1] == b->rows[1];
 }
 
-bool profile_cost(double *cost, const struct profile *profile)
+/* Of one turn: what `marked` takes beside `plain`, from the median ratio of each kind of submission, weighted with the
+ * kind's time. ratios: room for one a submission. */
+static double cost_of_turn(const struct profile *p, const struct profile_run *plain,
+                           const struct profile_run *marked, double *ratios)
 {
-    const struct profile_run *free_run = profile_first_run(profile, RF_PROFILE_FREE);
-    uint32_t count = free_run ? free_run->count : 0;
-    double off = shortest_submissions(profile, RF_PROFILE_OFF, count);
-    double marked = shortest_submissions(profile, RF_PROFILE_FREE, count);
-    *cost = off > 0.0 && marked > 0.0 ? marked / off - 1.0 : 0.0;
-    return off > 0.0 && marked > 0.0;
+    const struct profile_submission *subs = &p->submissions[plain->first];
+    double whole = 0.0, more = 0.0;
+    for (uint32_t i = 0; i < plain->count; i++) {
+        uint32_t n = 0, before = 0;
+        double seconds = 0.0;
+        while (before < i && !same_kind(&subs[before], &subs[i]))
+            before++;
+        if (before < i) /* the first of a kind stands for all */
+            continue;
+        for (uint32_t k = i; k < plain->count; k++) {
+            double wall = wall_of(p, plain, k);
+            if (!same_kind(&subs[k], &subs[i]) || wall <= 0.0)
+                continue;
+            seconds += wall;
+            ratios[n++] = wall_of(p, marked, k) / wall;
+        }
+        if (n)
+            more += seconds * (median(ratios, n) - 1.0);
+        whole += seconds;
+    }
+    return whole > 0.0 ? more / whole : 0.0;
+}
+
+static const struct profile_run *nth_run(const struct profile *p, enum rf_profile_mode mode, uint32_t n)
+{
+    for (uint32_t i = 0; i < p->run_count; i++)
+        if (p->runs[i].mode == mode && n-- == 0)
+            return &p->runs[i];
+    return NULL;
+}
+
+static bool same_submissions(const struct profile *p, const struct profile_run *a,
+                             const struct profile_run *b)
+{
+    bool same = a->count == b->count && a->count > 0;
+    for (uint32_t i = 0; same && i < a->count; i++)
+        same = same_kind(&p->submissions[a->first + i], &p->submissions[b->first + i]);
+    return same;
+}
+
+/* The sign test's interval of a median: of `count` sorted values the outermost, or those further in that leave at
+ * least SURE. Nothing is assumed of how a machine's unrest is distributed. */
+static void bound_median(struct profile_cost *cost, const double *sorted, uint32_t count)
+{
+    double tail = pow(0.5, count), term = tail;
+    uint32_t in = 0;
+    for (;;) {
+        double next = term * (double)(count - in) / (double)(in + 1);
+        if (2 * (in + 1) >= count || 1.0 - 2.0 * (tail + next) < SURE)
+            break;
+        term = next;
+        tail += term;
+        in++;
+    }
+    cost->low = sorted[in];
+    cost->high = sorted[count - 1 - in];
+    cost->confidence = count > 1 ? 1.0 - 2.0 * tail : 0.0;
+}
+
+bool profile_cost(struct profile_cost *cost, const struct profile *profile)
+{
+    uint32_t turns = profile_count_runs(profile, RF_PROFILE_OFF), n = 0;
+    uint32_t marked_runs = profile_count_runs(profile, RF_PROFILE_FREE);
+    *cost = (struct profile_cost){0};
+    turns = turns < marked_runs ? turns : marked_runs;
+    double *costs = calloc(turns + 1, sizeof *costs);
+    double *ratios = calloc(profile->submission_count + 1, sizeof *ratios);
+    for (uint32_t t = 0; costs && ratios && t < turns; t++) {
+        const struct profile_run *plain = nth_run(profile, RF_PROFILE_OFF, t),
+                                 *marked = nth_run(profile, RF_PROFILE_FREE, t);
+        if (same_submissions(profile, plain, marked))
+            costs[n++] = cost_of_turn(profile, plain, marked, ratios);
+    }
+    if (n) {
+        cost->turns = n;
+        cost->share = median(costs, n);
+        bound_median(cost, costs, n);
+        cost->told = n > 1 && cost->high - cost->low <= MOST_SPREAD;
+    }
+    free(costs);
+    free(ratios);
+    return n > 0;
 }
 
 double profile_group_size(const struct profile *profile)

@@ -66,9 +66,16 @@ struct profile_step {
 };
 struct profile_step profile_step(const struct profile *profile, enum rf_profile_mode mode);
 
-/* What free-running runs take beside those without profile, as a share: from the wall time of each submission at its
- * shortest, until the next begins, summed. False where the runs of one kind are missing or made other submissions. */
-bool profile_cost(double *cost, const struct profile *profile);
+/* What free-running runs take beside those without profile, by wall clock, as shares: the median over turns, each of
+ * one run of either kind, whose submissions are set side by side one by one. */
+struct profile_cost {
+    double share, low, high; /* low to high: an interval that holds the true median ... */
+    double confidence;       /* ... with this probability; 0: a single turn */
+    uint32_t turns;
+    bool told; /* the interval is narrow enough to say anything */
+};
+/* False where the runs of one kind are missing or made other submissions. */
+bool profile_cost(struct profile_cost *cost, const struct profile *profile);
 /* Dispatches to a group in the first free-running run, on average; 0: there is none. */
 double profile_group_size(const struct profile *profile);
 

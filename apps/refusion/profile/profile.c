@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RUNS = 4, BLOCKS = 2, BLOCK_RUNS = 3, TRIES = 3, PROMPT_TOKENS = 128 };
+enum { RUNS = 4, TRIES = 3, PROMPT_TOKENS = 128 };
 
 struct profiling {
     const struct settings *settings;
@@ -106,33 +106,31 @@ static bool counts(const struct settings *s)
     return s->counters && s->counters[0];
 }
 
-static enum rf_status run_block(struct profiling *p, struct profile *kept, enum rf_profile_mode mode,
-                                uint32_t runs, struct rf_error *err)
+static enum rf_status run_mode(struct profiling *p, struct profile *kept, enum rf_profile_mode mode,
+                               struct rf_error *err)
 {
     /* Of runs without profile the host's clock is kept, so that single submissions can be set side by side. */
     const enum rf_profile_mode asked = mode == RF_PROFILE_OFF ? RF_PROFILE_HOST : mode;
     choose_kernels(p, kept == &p->builtin);
     enum rf_status status = rf_model_profile(p->engine.model, asked, profile_on_record, kept, err);
-    for (uint32_t i = 0; !status && i < runs; i++)
-        status = warm_run(p, kept, mode, err);
-    return status;
+    return status ? status : warm_run(p, kept, mode, err);
 }
 
-/* Runs without profile, free-running and serialised ones, built-in and replaced ones take turns, so that a
- * machine that slows down slows all of them. A turn is of several runs, because each costs one more, which records. */
+/* Runs without profile, free-running and serialised ones, built-in and replaced ones take strict turns, so that a
+ * machine that slows down slows all of them. The first two modes, which are set side by side, swap places each turn:
+ * what drifts then pushes as often one way as the other. Each costs one more run, which records and is not kept. */
 static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *modes, uint32_t mode_count,
                               struct rf_error *err)
 {
     uint32_t runs = p->settings->runs.given ? (uint32_t)p->settings->runs.value : RUNS;
-    uint32_t blocks = runs / BLOCK_RUNS > BLOCKS ? runs / BLOCK_RUNS : runs < BLOCKS ? runs : BLOCKS;
     enum rf_status status = respond_once(p, NULL, &(bool){false}, err); /* tunes, compiles, fills caches */
-    for (uint32_t b = 0; b < blocks; b++) {
-        uint32_t here = runs * (b + 1) / blocks - runs * b / blocks;
+    for (uint32_t turn = 0; turn < runs; turn++) {
         for (uint32_t m = 0; !status && m < mode_count; m++) {
-            if (p->settings->shader_dir && modes[m] != RF_PROFILE_COUNTERS)
-                status = run_block(p, &p->builtin, modes[m], here, err);
+            enum rf_profile_mode mode = modes[m < 2 && turn % 2 ? 1 - m : m];
+            if (p->settings->shader_dir && mode != RF_PROFILE_COUNTERS)
+                status = run_mode(p, &p->builtin, mode, err);
             if (!status)
-                status = run_block(p, &p->profile, modes[m], here, err);
+                status = run_mode(p, &p->profile, mode, err);
         }
     }
     rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);

@@ -326,9 +326,19 @@ void profile_add_identity(cJSON *object, const struct profile_report *r)
     cJSON_AddItemToObject(object, "model", model_json(r));
 }
 
+static void add_cost(cJSON *totals, const struct profile_cost *cost)
+{
+    add_rate(totals, "free_cost", cost->share);
+    add_rate(totals, "free_cost_low", cost->low);
+    add_rate(totals, "free_cost_high", cost->high);
+    add_rate(totals, "free_cost_confidence", cost->confidence);
+    cJSON_AddNumberToObject(totals, "free_cost_turns", cost->turns);
+    cJSON_AddBoolToObject(totals, "free_cost_told", cost->told);
+}
+
 static void add_head(cJSON *object, const struct profile_report *r)
 {
-    char text[1400];
+    char text[1800];
     profile_explain(r, text, sizeof text);
     profile_add_identity(object, r);
     cJSON_AddItemToObject(object, "settings", settings_json(r));
@@ -345,7 +355,7 @@ static void add_head(cJSON *object, const struct profile_report *r)
     add_seconds(totals, "free_groups", r->free.groups);
     add_rate(totals, "free_spread", r->free.spread);
     if (r->has_cost)
-        add_rate(totals, "free_cost", r->cost);
+        add_cost(totals, &r->cost);
     add_seconds(totals, "serial_sum", r->serial.groups);
     add_rate(totals, "serial_spread", r->serial.spread);
 }

@@ -20,7 +20,7 @@ struct profile_report {
     struct rf_bench_ceilings ceilings;
     uint32_t prompt_tokens;
     struct profile_step off, free, serial; /* zero: not run */
-    double cost;                           /* of the free-running profile, see profile_cost */
+    struct profile_cost cost;              /* of the free-running profile */
     bool has_cost;
     const struct rf_counter *counters; /* [profile.counter_count] */
     const cJSON *pipelines;            /* NULL: the device does not tell what it compiles */

@@ -21,6 +21,19 @@ double profile_percent_of_floor(const struct profile_sum *sum)
     return sum->total > 0.0 ? 100.0 * sum->floor_seconds / sum->total : 0.0;
 }
 
+static int explain_cost(const struct profile_cost *c, char *text, size_t size)
+{
+    if (c->turns < 2)
+        return snprintf(text, size,
+                        " A single turn cannot say what the profile itself costs: use more --runs.");
+    return snprintf(text, size,
+                    " What the profile itself costs, of submissions set side by side in %u turns: "
+                    "%+.1f %%, within %+.1f and %+.1f %% with %.0f %% confidence; %s",
+                    c->turns, 100.0 * c->share, 100.0 * c->low, 100.0 * c->high, 100.0 * c->confidence,
+                    c->told ? "believe that one."
+                            : "too wide to say: the machine is busy, or --runs are too few.");
+}
+
 void profile_explain(const struct profile_report *r, char *text, size_t size)
 {
     double span = r->free.span, groups = r->free.groups, serial = r->serial.groups;
@@ -45,10 +58,7 @@ void profile_explain(const struct profile_report *r, char *text, size_t size)
             100.0 * (r->free.seconds / r->off.seconds - 1.0),
             100.0 * (r->free.least_seconds / r->off.least_seconds - 1.0));
     if (r->has_cost && used > 0 && (size_t)used < size)
-        used += snprintf(text + used, size - (size_t)used,
-                         " Each submission at its shortest, which has least of the machine's unrest in it: "
-                         "%+.1f %%; believe that one.",
-                         100.0 * r->cost);
+        used += explain_cost(&r->cost, text + used, size - (size_t)used);
     if (serial <= 0.0 || used < 0 || (size_t)used >= size)
         return;
     snprintf(
@@ -84,7 +94,7 @@ static void print_head(const struct profile_report *r)
                run->wait * 1e3, run->read * 1e3, run->tokens, run->rounds, run->forwards,
                run->tokens_per_forward);
     }
-    char text[1400];
+    char text[1800];
     profile_explain(r, text, sizeof text);
     printf("\n%s\n", text);
     if (r->free.span > 0.0)
