@@ -62,7 +62,7 @@ enum rf_status {
     RF_ERROR_IO,          /* a file or folder is missing or cannot be read */
     RF_ERROR_FORMAT,      /* a file's content is damaged or contradicts itself */
     RF_ERROR_UNSUPPORTED, /* well formed, but this program does not run it */
-    RF_ERROR_HOST_MEMORY,
+    RF_ERROR_HOST_MEMORY,   /* the call can be made again; see rf_session_step */
     RF_ERROR_DEVICE_MEMORY, /* the device, or the memory limit that was set, has no room */
     RF_ERROR_NO_DEVICE,     /* no Vulkan loader, no device, or none with the required features */
     RF_ERROR_DEVICE_LOST,   /* stays so: destroy the context */
@@ -504,7 +504,8 @@ RF_API enum rf_status rf_session_begin_chat(rf_session *session, const struct rf
                                             size_t count, bool thinking, struct rf_error *err);
 
 /* Runs one round (or one token with RF_DECODE_AR). *events (NULL is allowed) stays valid until the next call. After
- * RF_ERROR_CANCELLED it can be called again, and goes on.
+ * RF_ERROR_CANCELLED, and when host or device memory was short, it can be called again, and goes on. When the device
+ * had already run what the host then could not take in, that call is RF_ERROR_ARGUMENT ("broke off"): begin anew.
  *
  *     const struct rf_event *events;
  *     size_t count;

@@ -305,6 +305,8 @@ static enum rf_status compile(struct rf_splitter *splitter, const struct rf_byte
     PCRE2_SIZE offset = 0;
     splitter->code = pcre2_compile((PCRE2_SPTR)pattern->data, pattern->length,
                                    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &offset, NULL);
+    if (!splitter->code && code == PCRE2_ERROR_HEAP_FAILED)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of memory for the pattern", where);
     if (!splitter->code) {
         PCRE2_UCHAR text[160] = "";
         pcre2_get_error_message(code, text, sizeof text);
@@ -387,6 +389,8 @@ static enum rf_status find(struct rf_split *split, struct rf_error *err)
     if (found == PCRE2_ERROR_JIT_STACKLIMIT)
         found = pcre2_match(split->splitter->code, text, split->length, split->at, options | PCRE2_NO_JIT,
                             split->match, split->context);
+    if (found == PCRE2_ERROR_NOMEMORY)
+        return no_memory(err);
     if (found == PCRE2_ERROR_NOMATCH) {
         split->match_start = split->match_end = split->length;
         return RF_OK;

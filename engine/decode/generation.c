@@ -165,6 +165,13 @@ enum rf_status rf_generation_poll(rf_generation *g, struct rf_update *update, st
     struct harvest empty = g->taken;
     empty.event_count = empty.text_length = 0;
     pthread_mutex_lock(&g->mutex);
+    /* Before anything is taken: a poll that fails loses nothing. */
+    if (!reserve(&g->text, &g->text_capacity, g->text_length, g->fresh.text_length + 1, 1)) {
+        pthread_mutex_unlock(&g->mutex);
+        update->text = g->text;
+        update->text_length = update->text_first = g->text_length;
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a response's text");
+    }
     g->taken = g->fresh;
     g->fresh = empty;
     g->waiting = true;
@@ -177,8 +184,6 @@ enum rf_status rf_generation_poll(rf_generation *g, struct rf_update *update, st
     update->events = g->taken.events;
     update->event_count = g->taken.event_count;
     update->text_first = g->text_length;
-    if (!reserve(&g->text, &g->text_capacity, g->text_length, g->taken.text_length + 1, 1))
-        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a response's text");
     if (g->taken.text_length)
         memcpy(g->text + g->text_length, g->taken.text, g->taken.text_length);
     g->text_length += g->taken.text_length;

@@ -429,6 +429,7 @@ static void give_up_response(struct rf_session *s)
 {
     s->finished = true;
     s->finish_reason = "";
+    s->broken = false;
     s->pass = RF_PASS_NONE;
     s->length = s->limit = s->streamed = 0;
     s->event_count = s->shown_count = 0;

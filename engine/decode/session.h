@@ -70,6 +70,7 @@ struct rf_session {
     uint32_t kept_count;   /* of them, those that COMPLETE still works on: an eos cuts the rest */
     uint32_t accepted, turns;
     bool round_over;
+    bool broken; /* a submission ran, and what came of it could not be had: the device is ahead of the host */
     struct rf_error failure; /* of this session alone, during a step of several */
 
     /* What has come of it. */

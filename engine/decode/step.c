@@ -100,6 +100,11 @@ static void join(struct submission *sub, rf_session *const *sessions, size_t cou
             rf_fail(&s->failure, RF_ERROR_CANCELLED, "the response was cancelled");
             continue;
         }
+        if (s->broken) {
+            rf_fail(&s->failure, RF_ERROR_ARGUMENT,
+                    "the response broke off when a submission failed: begin it anew");
+            continue;
+        }
         bool alone = rf_sequential_wants_logits(s);
         if (alone && sub->session_count)
             continue;
@@ -180,11 +185,12 @@ static enum rf_status run(struct submission *sub, struct rf_error *err)
                    "two forwards and scripts, three slot shaders and a commit for each session");
     sub->times.record = seconds_now();
     enum rf_status status = list_commands(sub, cmds, err);
-    uint64_t ticket;
+    uint64_t ticket = 0;
     sub->times.submit = seconds_now();
     sub->submitted = !status;
     if (!status)
         status = rf_gpu_submit(sub->model->gpu, cmds->items, cmds->count, &ticket, err);
+    sub->ran = sub->submitted && ticket != 0;
     sub->times.wait = seconds_now();
     if (!status)
         status = rf_gpu_wait(sub->model->gpu, ticket, err);
@@ -237,6 +243,8 @@ static enum rf_status submit_once(struct rf_model *model, rf_session *const *ses
         rf_profiling_free(profiling);
         return RF_OK;
     }
+    for (uint32_t i = 0; status && sub.ran && i < sub.session_count; i++)
+        sub.sessions[i]->broken = true;
     for (uint32_t i = 0; !status && i < sub.session_count; i++)
         absorb(&sub, i, sub.times.read - sub.times.record);
     sub.times.end = seconds_now();

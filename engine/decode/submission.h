@@ -15,6 +15,7 @@ struct submission {
     uint32_t flags;   /* of the forwards */
     uint32_t actions; /* all sessions' together */
     bool submitted;   /* or tried to: a failure is the device's, not that of what was laid out */
+    bool ran;         /* all of it or a part: the device's state has moved on */
     struct rf_forward_cmds cmds;
     struct {
         double record, submit, wait, read, end; /* when each began; seconds, monotonic */

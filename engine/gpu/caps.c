@@ -240,8 +240,10 @@ static void query_extensions(struct device_chain *chain, struct rf_probe *out,
     if (instance->enumerate_extensions(out->physical, NULL, &count, NULL) != VK_SUCCESS || !count)
         return;
     VkExtensionProperties *list = calloc(count, sizeof *list);
-    if (!list)
+    if (!list) {
+        out->no_memory = true;
         return;
+    }
     if (instance->enumerate_extensions(out->physical, NULL, &count, list) < VK_SUCCESS)
         count = 0;
     for (uint32_t i = 0; i < count; ++i) {
@@ -296,8 +298,10 @@ static void read_coopmat_shapes(struct rf_probe *out, const struct rf_instance *
     if (!instance->get_coopmat || instance->get_coopmat(out->physical, &count, NULL) != VK_SUCCESS || !count)
         return;
     VkCooperativeMatrixPropertiesKHR *list = calloc(count, sizeof *list);
-    if (!list)
+    if (!list) {
+        out->no_memory = true;
         return;
+    }
     for (uint32_t i = 0; i < count; ++i)
         list[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
     if (instance->get_coopmat(out->physical, &count, list) < VK_SUCCESS)
@@ -332,8 +336,10 @@ static void read_workgroup_matrices(struct rf_probe *out, const struct rf_instan
         instance->get_workgroup_matrices(out->physical, &count, NULL) != VK_SUCCESS || !count)
         return;
     VkCooperativeMatrixFlexibleDimensionsPropertiesNV *list = calloc(count, sizeof *list);
-    if (!list)
+    if (!list) {
+        out->no_memory = true;
         return;
+    }
     for (uint32_t i = 0; i < count; ++i)
         list[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES_NV;
     if (instance->get_workgroup_matrices(out->physical, &count, list) < VK_SUCCESS)
@@ -374,8 +380,10 @@ static void find_queue_family(struct rf_probe *out, const struct rf_instance *in
     instance->get_families(out->physical, &count, NULL);
     VkQueueFamilyProperties *families = calloc(count ? count : 1, sizeof *families);
     out->family = UINT32_MAX;
-    if (!families)
+    if (!families) {
+        out->no_memory = true;
         return;
+    }
     instance->get_families(out->physical, &count, families);
     for (uint32_t i = 0; i < count && out->family == UINT32_MAX; ++i) {
         if (!(families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) || !families[i].queueCount)

@@ -570,6 +570,7 @@ enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, siz
 {
     enum rf_status status = RF_OK;
     size_t length;
+    uint64_t over = 0;
     *ticket = 0;
     for (size_t first = 0; !status && first <= count; first += length + 1) {
         length = run_length(cmds + first, count - first);
@@ -581,8 +582,9 @@ enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, siz
         status = submit_run(gpu, cmds + first, length, ticket, err);
         if (status && before)
             rf_wait_ticket(gpu, before, NULL); /* the caller will free what it uses */
+        over = before;
     }
     if (status)
-        *ticket = 0;
+        *ticket = over;
     return status;
 }

@@ -64,7 +64,8 @@ enum { RF_SUBMIT_BUFFERS = 80 };
  * driver puts them together again), and nobody waits between them. Each command buffer begins with a barrier
  * against everything before it in the queue (host writes included) and its writes are visible to the host
  * once waited for. *ticket is that of the last submission and may be waited for by any thread. After a
- * failure nothing of it is in flight. Calls are serialised inside. */
+ * failure nothing of it is in flight, and *ticket is that of the last submission before a cut which did run, 0 when
+ * none did. Calls are serialised inside. */
 enum rf_status rf_gpu_submit(struct rf_gpu *gpu, struct rf_cmd *const *cmds, size_t count, uint64_t *ticket,
                              struct rf_error *err);
 /* Spins briefly on the timeline semaphore, then waits. RF_ERROR_DEVICE_LOST stays. With debug checks

@@ -24,8 +24,11 @@ static enum rf_status list_devices(struct device_list *out, const struct rf_inst
     out->probes = calloc(out->count, sizeof *out->probes);
     if (!out->probes)
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", out->count);
-    for (uint32_t i = 0; !status && i < out->count; ++i)
+    for (uint32_t i = 0; !status && i < out->count; ++i) {
         rf_probe_device(&out->probes[i], instance, physical[i], i, mask);
+        if (out->probes[i].no_memory)
+            status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory asking what device %u has", i);
+    }
     free(physical);
     return status;
 }
