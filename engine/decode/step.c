@@ -243,7 +243,7 @@ static enum rf_status submit_once(struct rf_model *model, rf_session *const *ses
         rf_profiling_free(profiling);
         return RF_OK;
     }
-    for (uint32_t i = 0; status && sub.ran && i < sub.session_count; i++)
+    for (uint32_t i = 0; status && status != RF_ERROR_DEVICE_LOST && sub.ran && i < sub.session_count; i++)
         sub.sessions[i]->broken = true;
     for (uint32_t i = 0; !status && i < sub.session_count; i++)
         absorb(&sub, i, sub.times.read - sub.times.record);
