@@ -33,9 +33,13 @@ void preferences_load(struct preferences *p, const char *default_model)
     char *path = file_path();
     g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, NULL); /* none at the first run */
     char *preset = g_key_file_get_string(file, group, "preset", NULL);
+    char *format = g_key_file_get_string(file, group, "weight-format", NULL);
     *p = (struct preferences){
-        .model = g_key_file_get_string(file, group, "model", NULL),
-        .device = g_key_file_get_string(file, group, "device", NULL),
+        .target = {.model = g_key_file_get_string(file, group, "model", NULL),
+                   .device = g_key_file_get_string(file, group, "device", NULL),
+                   .weight_type = g_strdup(weight_format_find(format)->type),
+                   .context_length = (guint32)number(file, "context-length", 0, MAX_CONTEXT, 0),
+                   .memory_limit = BYTES_PER_MB * (guint64)number(file, "memory-limit-mb", 0, MAX_LIMIT, 0)},
         .preset = preset_find(preset),
         .max_tokens = (guint32)number(file, "max-tokens", MIN_TOKENS, MAX_TOKENS, 512),
         .temperature = number(file, "temperature", 0, MAX_TEMPERATURE, 0),
@@ -49,11 +53,12 @@ void preferences_load(struct preferences *p, const char *default_model)
     };
     p->slot_threshold = number(file, "slot-threshold", 0, 1, p->preset->slot_threshold);
     p->token_threshold = number(file, "token-threshold", 0, 1, p->preset->token_threshold);
-    if (!p->model || !*p->model) {
-        g_free(p->model);
-        p->model = g_strdup(default_model);
+    if (!p->target.model || !*p->target.model) {
+        g_free(p->target.model);
+        p->target.model = g_strdup(default_model);
     }
     g_free(preset);
+    g_free(format);
     g_free(path);
     g_key_file_unref(file);
 }
@@ -61,10 +66,13 @@ void preferences_load(struct preferences *p, const char *default_model)
 void preferences_save(const struct preferences *p)
 {
     GKeyFile *file = g_key_file_new();
-    g_key_file_set_string(file, group, "model", p->model);
-    g_key_file_set_string(file, group, "device", p->device ? p->device : "");
-    if (!p->device)
-        g_key_file_remove_key(file, group, "device", NULL);
+    g_key_file_set_string(file, group, "model", p->target.model);
+    if (p->target.device)
+        g_key_file_set_string(file, group, "device", p->target.device);
+    if (p->target.weight_type)
+        g_key_file_set_string(file, group, "weight-format", p->target.weight_type);
+    g_key_file_set_uint64(file, group, "context-length", p->target.context_length);
+    g_key_file_set_uint64(file, group, "memory-limit-mb", p->target.memory_limit / BYTES_PER_MB);
     g_key_file_set_string(file, group, "preset", p->preset->name);
     g_key_file_set_uint64(file, group, "max-tokens", p->max_tokens);
     g_key_file_set_double(file, group, "temperature", p->temperature);
@@ -96,8 +104,7 @@ void preferences_save(const struct preferences *p)
 
 void preferences_clear(struct preferences *p)
 {
-    g_free(p->model);
-    g_free(p->device);
+    engine_target_clear(&p->target);
     *p = (struct preferences){0};
 }
 

@@ -27,3 +27,19 @@ const struct preset *preset_find(const char *name)
             return &presets[i];
     return &presets[0];
 }
+
+const struct weight_format weight_formats[WEIGHT_FORMAT_COUNT] = {
+    {NULL, "As in the model's files"},
+    {"bf16", "16 bits a weight"},
+    {"q8_0", "8 bits: half the memory, hardly any different"},
+    {"q6_k", "6 bits"},
+    {"q4_k", "4 bits: a quarter of the memory, less exact"},
+};
+
+const struct weight_format *weight_format_find(const char *type)
+{
+    for (guint i = 0; i < WEIGHT_FORMAT_COUNT; i++)
+        if (g_strcmp0(weight_formats[i].type, type) == 0)
+            return &weight_formats[i];
+    return &weight_formats[0];
+}

@@ -1,4 +1,4 @@
-/* The library's presets, in words. */
+/* The library's presets, and formats of weights, in words. */
 #ifndef DESKTOP_PRESETS_H
 #define DESKTOP_PRESETS_H
 
@@ -16,5 +16,16 @@ extern const struct preset presets[PRESET_COUNT]; /* the first is the default */
 
 /* The default for a name that is none. */
 const struct preset *preset_find(const char *name);
+
+struct weight_format {
+    const char *type; /* as the library takes it; NULL: as the model's files have them */
+    const char *title;
+};
+
+enum { WEIGHT_FORMAT_COUNT = 5 };
+extern const struct weight_format weight_formats[WEIGHT_FORMAT_COUNT]; /* the first is the default */
+
+/* The default for a type that is none of them. */
+const struct weight_format *weight_format_find(const char *type);
 
 #endif

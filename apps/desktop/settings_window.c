@@ -1,6 +1,6 @@
 #include "apps/desktop/settings_window.h"
 
-#include <string.h>
+enum { REST_MS = 200 };
 
 struct settings_window {
     GtkWidget *window;
@@ -10,28 +10,9 @@ struct settings_window {
     struct settings_listener listener;
     void *user;
     GtkWidget *model, *fit, *folder, *explanation, *slot, *token, *slot_row, *token_row;
-    guint64 weight_bytes; /* of the model; 0: not known */
-    gboolean filling;     /* controls are being set: nobody changed anything */
+    guint estimate_timer;
+    gboolean filling; /* controls are being set: nobody changed anything */
 };
-
-/* KV cache and work buffers come on top of the weights; a tenth is what they take at the least. */
-static const double share_for_weights = 0.9;
-
-char *fit_words(guint64 weight_bytes, const struct rf_device_info *device)
-{
-    char *weights = g_format_size(weight_bytes), *words;
-    if (!device || !device->memory_bytes) {
-        words = g_strdup_printf("%s of weights.", weights);
-    } else {
-        char *memory = g_format_size(device->memory_bytes);
-        gboolean fits = (double)weight_bytes <= share_for_weights * (double)device->memory_bytes;
-        words = g_strdup_printf("%s of weights; %s has %s: it %s.", weights, device->name, memory,
-                                fits ? "fits" : "does not fit");
-        g_free(memory);
-    }
-    g_free(weights);
-    return words;
-}
 
 static void changed(struct settings_window *s)
 {
@@ -103,46 +84,41 @@ static void show_preset(struct settings_window *s)
     gtk_widget_set_sensitive(s->token_row, p->own_thresholds);
 }
 
-static const struct rf_device_info *chosen_device(const struct settings_window *s)
+void settings_window_estimated(struct settings_window *s, const struct engine_event *event)
 {
-    for (gsize i = 0; i < s->device_count; i++)
-        if (s->devices[i].missing[0] == '\0' &&
-            (!s->preferences->device || g_str_equal(s->preferences->device, s->devices[i].name)))
-            return &s->devices[i];
-    return NULL;
-}
-
-static void show_fit(struct settings_window *s)
-{
-    if (!s->weight_bytes)
-        return;
-    char *words = fit_words(s->weight_bytes, chosen_device(s));
+    if (!engine_target_equal(&event->target, &s->preferences->target))
+        return; /* another answer comes */
+    char *words = event->message ? g_strdup(event->message) : engine_fit_words(&event->fit, event->device.name);
     gtk_label_set_text(GTK_LABEL(s->fit), words);
     g_free(words);
 }
 
-void settings_window_inspected(struct settings_window *s, const struct engine_event *event)
+/* ---- Model and device ---------------------------------------------------------------------------------- */
+
+static gboolean on_estimate(gpointer data)
 {
-    if (!g_str_equal(event->text, s->preferences->model))
-        return;
-    s->weight_bytes = event->done;
-    if (event->message)
-        gtk_label_set_text(GTK_LABEL(s->fit), event->message);
-    else
-        show_fit(s);
+    struct settings_window *s = data;
+    s->estimate_timer = 0;
+    gtk_label_set_text(GTK_LABEL(s->fit), "Looking whether it fits…");
+    s->listener.estimate(s->user);
+    return G_SOURCE_REMOVE;
 }
 
-/* ---- Model and device ---------------------------------------------------------------------------------- */
+/* Whoever turns a number has it estimated when it rests. */
+static void target_changed(struct settings_window *s)
+{
+    if (s->estimate_timer)
+        g_source_remove(s->estimate_timer);
+    s->estimate_timer = g_timeout_add(REST_MS, on_estimate, s);
+    changed(s);
+}
 
 static void set_model(struct settings_window *s, char *path)
 {
-    g_free(s->preferences->model);
-    s->preferences->model = path;
+    g_free(s->preferences->target.model);
+    s->preferences->target.model = path;
     gtk_label_set_text(GTK_LABEL(s->model), path);
-    gtk_label_set_text(GTK_LABEL(s->fit), "");
-    s->weight_bytes = 0;
-    s->listener.inspect(s->user, path);
-    changed(s);
+    target_changed(s);
 }
 
 static void on_chosen(GtkNativeDialog *dialog, int response, struct settings_window *s)
@@ -183,12 +159,11 @@ static void on_device(GtkDropDown *drop, GParamSpec *property, struct settings_w
 {
     (void)property;
     guint wanted = gtk_drop_down_get_selected(drop), row = 0;
-    g_clear_pointer(&s->preferences->device, g_free);
+    g_clear_pointer(&s->preferences->target.device, g_free);
     for (gsize i = 0; i < s->device_count; i++)
         if (s->devices[i].missing[0] == '\0' && ++row == wanted)
-            s->preferences->device = g_strdup(s->devices[i].name);
-    show_fit(s);
-    changed(s);
+            s->preferences->target.device = g_strdup(s->devices[i].name);
+    target_changed(s);
 }
 
 static GtkWidget *new_device_drop(struct settings_window *s)
@@ -201,7 +176,7 @@ static GtkWidget *new_device_drop(struct settings_window *s)
         if (device->missing[0])
             continue;
         row++;
-        if (g_strcmp0(s->preferences->device, device->name) == 0)
+        if (g_strcmp0(s->preferences->target.device, device->name) == 0)
             selected = row;
         gtk_string_list_append(names, device->name);
     }
@@ -209,6 +184,51 @@ static GtkWidget *new_device_drop(struct settings_window *s)
     gtk_drop_down_set_selected(GTK_DROP_DOWN(drop), selected);
     g_signal_connect(drop, "notify::selected", G_CALLBACK(on_device), s);
     return drop;
+}
+
+static void on_format(GtkDropDown *drop, GParamSpec *property, struct settings_window *s)
+{
+    (void)property;
+    guint chosen = MIN(gtk_drop_down_get_selected(drop), WEIGHT_FORMAT_COUNT - 1);
+    g_free(s->preferences->target.weight_type);
+    s->preferences->target.weight_type = g_strdup(weight_formats[chosen].type);
+    target_changed(s);
+}
+
+static GtkWidget *new_format_drop(struct settings_window *s)
+{
+    GtkStringList *names = gtk_string_list_new(NULL);
+    for (guint i = 0; i < WEIGHT_FORMAT_COUNT; i++)
+        gtk_string_list_append(names, weight_formats[i].title);
+    GtkWidget *drop = gtk_drop_down_new(G_LIST_MODEL(names), NULL);
+    const struct weight_format *format = weight_format_find(s->preferences->target.weight_type);
+    gtk_drop_down_set_selected(GTK_DROP_DOWN(drop), (guint)(format - weight_formats));
+    g_signal_connect(drop, "notify::selected", G_CALLBACK(on_format), s);
+    return drop;
+}
+
+static void on_context(GtkSpinButton *spin, struct settings_window *s)
+{
+    s->preferences->target.context_length = (guint32)gtk_spin_button_get_value_as_int(spin);
+    target_changed(s);
+}
+
+static void on_limit(GtkSpinButton *spin, struct settings_window *s)
+{
+    s->preferences->target.memory_limit = BYTES_PER_MB * (guint64)gtk_spin_button_get_value_as_int(spin);
+    target_changed(s);
+}
+
+static void add_memory_rows(struct settings_window *s, GtkWidget *group)
+{
+    const struct engine_target *target = &s->preferences->target;
+    add_row(group, "_Weights are held with", new_format_drop(s));
+    GtkWidget *context = new_spin(0, MAX_CONTEXT, 1024, 0, target->context_length);
+    g_signal_connect(context, "value-changed", G_CALLBACK(on_context), s);
+    add_row(group, "_Remember so many tokens of a conversation (0: all that the model can)", context);
+    GtkWidget *limit = new_spin(0, MAX_LIMIT, 256, 0, (double)(target->memory_limit / BYTES_PER_MB));
+    g_signal_connect(limit, "value-changed", G_CALLBACK(on_limit), s);
+    add_row(group, "Take so many M_B of the device's memory at most (0: all)", limit);
 }
 
 static void on_idle(GtkSpinButton *spin, struct settings_window *s)
@@ -220,7 +240,7 @@ static void on_idle(GtkSpinButton *spin, struct settings_window *s)
 static void add_model_group(struct settings_window *s, GtkWidget *page)
 {
     GtkWidget *group = new_group(page, "Model");
-    s->model = gtk_label_new(s->preferences->model);
+    s->model = gtk_label_new(s->preferences->target.model);
     gtk_label_set_ellipsize(GTK_LABEL(s->model), PANGO_ELLIPSIZE_START);
     gtk_label_set_xalign(GTK_LABEL(s->model), 0);
     gtk_label_set_selectable(GTK_LABEL(s->model), TRUE);
@@ -235,6 +255,7 @@ static void add_model_group(struct settings_window *s, GtkWidget *page)
     gtk_box_append(GTK_BOX(buttons), file);
     gtk_box_append(GTK_BOX(group), buttons);
     add_row(group, "_Device", new_device_drop(s));
+    add_memory_rows(s, group);
     GtkWidget *idle = new_spin(0, MAX_IDLE, 1, 0, s->preferences->idle_minutes);
     g_signal_connect(idle, "value-changed", G_CALLBACK(on_idle), s);
     add_row(group, "_Unload when idle for so many minutes (0: never)", idle);
@@ -370,6 +391,8 @@ static void add_looks_group(struct settings_window *s, GtkWidget *page)
 static void on_destroy(GtkWidget *widget, struct settings_window *s)
 {
     (void)widget;
+    if (s->estimate_timer)
+        g_source_remove(s->estimate_timer);
     s->listener.closed(s->user);
     g_free(s);
 }
@@ -412,7 +435,7 @@ struct settings_window *settings_window_open(GtkWindow *parent, struct preferenc
                                                           gtk_callback_action_new(on_escape, NULL, NULL)));
     gtk_widget_add_controller(s->window, keys);
     g_signal_connect(s->window, "destroy", G_CALLBACK(on_destroy), s);
-    listener->inspect(user, preferences->model);
+    on_estimate(s);
     gtk_window_set_titlebar(GTK_WINDOW(s->window), gtk_header_bar_new());
     gtk_widget_grab_focus(s->folder);
     gtk_window_present(GTK_WINDOW(s->window));
