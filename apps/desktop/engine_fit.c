@@ -36,8 +36,6 @@ struct rf_model_desc engine_target_model(const struct engine_target *target)
 
 /* ---- The estimate -------------------------------------------------------------------------------------- */
 
-enum { DRAFT_ROWS = 512 /* in rf_memory_estimate.kv, beside the conversation */ };
-
 static enum rf_status estimate(struct rf_memory_estimate *memory, rf_context *context,
                                const struct engine_target *target, guint64 held, struct rf_error *err)
 {
@@ -52,15 +50,32 @@ static enum rf_status estimate(struct rf_memory_estimate *memory, rf_context *co
     return RF_OK;
 }
 
-/* Pages of the KV cache are all that hangs on the length. */
-static guint32 longest_that_fits(const struct rf_memory_estimate *memory, guint32 wanted)
+static gboolean fits_with(rf_context *context, const struct engine_target *target, guint32 context_length,
+                          guint64 held)
 {
-    guint64 fixed = memory->total - memory->kv;
-    if (memory->available <= fixed || !memory->kv_page)
+    struct engine_target shorter = *target;
+    struct rf_memory_estimate memory;
+    shorter.context_length = context_length;
+    return !estimate(&memory, context, &shorter, held, NULL) && memory.fits;
+}
+
+/* By trial, because memory comes in steps larger than a page. `rows`: more than the target's length. */
+static guint32 longest_that_fits(rf_context *context, const struct engine_target *target, guint32 rows, guint64 held)
+{
+    enum { STEP = 256 /* tokens */ };
+    guint32 fits = MIN_CONTEXT, fits_not = MAX(rows, MIN_CONTEXT);
+    if (!fits_with(context, target, MIN_CONTEXT, held))
         return 0;
-    guint64 rows = (memory->available - fixed) / memory->kv_page * RF_KV_PAGE_ROWS;
-    guint64 tokens = rows > DRAFT_ROWS ? MIN(rows - DRAFT_ROWS, wanted) : 0;
-    return tokens >= MIN_CONTEXT ? (guint32)tokens : 0;
+    while (fits_not - fits > STEP) {
+        guint32 middle = (fits + (fits_not - fits) / 2) / STEP * STEP;
+        if (middle <= fits)
+            break;
+        if (fits_with(context, target, middle, held))
+            fits = middle;
+        else
+            fits_not = middle;
+    }
+    return fits;
 }
 
 static const char *largest_type_that_fits(rf_context *context, const struct engine_target *target,
@@ -84,12 +99,10 @@ enum rf_status engine_fit(struct engine_fit *fit, rf_context *context, const str
     enum rf_status status = estimate(&fit->memory, context, target, held, err);
     if (status)
         return status;
-    guint64 rows = fit->memory.kv_page ? fit->memory.kv / fit->memory.kv_page * RF_KV_PAGE_ROWS : 0;
-    fit->context_length = target->context_length ? target->context_length
-                          : rows > DRAFT_ROWS    ? (guint32)(rows - DRAFT_ROWS)
-                                                 : 0;
+    fit->context_length = target->context_length;
     if (!fit->memory.fits) {
-        fit->shorter = longest_that_fits(&fit->memory, fit->context_length);
+        guint64 rows = fit->memory.kv / MAX(fit->memory.kv_page, 1) * RF_KV_PAGE_ROWS;
+        fit->shorter = longest_that_fits(context, target, (guint32)MIN(rows, G_MAXUINT32), held);
         fit->smaller_type = largest_type_that_fits(context, target, fit->memory.weights, held);
     }
     return RF_OK;
@@ -101,10 +114,13 @@ char *engine_fit_words(const struct engine_fit *fit, const char *device)
     char *weights = g_format_size(memory->weights), *kv = g_format_size(memory->kv);
     char *rest = g_format_size(memory->work + memory->session), *total = g_format_size(memory->total);
     char *available = g_format_size(memory->available);
-    char *words = g_strdup_printf("%s of memory: %s for the model, %s to remember a conversation of %u tokens, %s to "
-                                  "work with. %s has %s free for it: it %s.",
-                                  total, weights, kv, fit->context_length, rest, device, available,
+    char *length = fit->context_length ? g_strdup_printf("of %u tokens", fit->context_length)
+                                       : g_strdup("as long as the model can");
+    char *words = g_strdup_printf("%s of memory: %s for the model, %s to remember a conversation %s, %s to work with. "
+                                  "%s has %s free for it: it %s.",
+                                  total, weights, kv, length, rest, device, available,
                                   memory->fits ? "fits" : "does not fit");
+    g_free(length);
     g_free(weights);
     g_free(kv);
     g_free(rest);

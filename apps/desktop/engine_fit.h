@@ -24,7 +24,7 @@ enum { MIN_CONTEXT = 512 }; /* tokens: a shorter conversation is not worth to be
 
 struct engine_fit {
     struct rf_memory_estimate memory; /* `available` counts what would be unloaded before */
-    guint32 context_length;           /* tokens that `memory.kv` is for */
+    guint32 context_length;           /* the target's */
     /* What would fit instead, when this does not. */
     guint32 shorter;          /* the longest conversation, with these weights; 0: none of MIN_CONTEXT */
     const char *smaller_type; /* of the weights, with this length; NULL: none */
