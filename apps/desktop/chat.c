@@ -170,6 +170,16 @@ void chat_set_pinned(struct chat *chat, const struct conversation *conversation,
     change_conversation(chat, conversation, conversation->title, pinned);
 }
 
+void chat_keep_settings(struct chat *chat)
+{
+    const struct answer_settings *settings = &chat->preferences->answers;
+    if (!chat->conversation || answer_settings_equal(settings, &chat->conversation->settings))
+        return;
+    chat->conversation->settings = *settings;
+    store_thread_put_conversation(chat->store, chat->conversation);
+    chat->listener.list_changed(chat->user);
+}
+
 void chat_switch(struct chat *chat, gint64 message, int step)
 {
     guint number, count;
@@ -263,6 +273,7 @@ void chat_ask(struct chat *chat, const char *question)
         struct conversation *conversation = g_new0(struct conversation, 1);
         conversation->id = conversation->created = conversation->updated = record_new_id();
         conversation->title = title_from_question(question);
+        conversation->settings = chat->preferences->answers;
         chat->conversation = conversation;
         chat->opening++;
         store_thread_put_conversation(chat->store, conversation);

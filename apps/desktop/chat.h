@@ -44,6 +44,8 @@ void chat_open(struct chat *chat, const struct conversation *conversation);
 /* These two change any conversation of the list, the open one too. */
 void chat_rename(struct chat *chat, const struct conversation *conversation, const char *title);
 void chat_set_pinned(struct chat *chat, const struct conversation *conversation, gboolean pinned);
+/* The open conversation has the preferences' settings for answers from now on. */
+void chat_keep_settings(struct chat *chat);
 /* These four begin an answer, and do nothing while another is being written. */
 void chat_ask(struct chat *chat, const char *question);
 void chat_edit(struct chat *chat, gint64 message,

@@ -43,3 +43,18 @@ const struct weight_format *weight_format_find(const char *type)
             return &weight_formats[i];
     return &weight_formats[0];
 }
+
+void answer_settings_clamp(struct answer_settings *s)
+{
+    s->max_tokens = CLAMP(s->max_tokens, (guint32)MIN_TOKENS, (guint32)MAX_TOKENS);
+    s->temperature = CLAMP(s->temperature, 0, MAX_TEMPERATURE);
+    s->slot_threshold = CLAMP(s->slot_threshold, 0, 1);
+    s->token_threshold = CLAMP(s->token_threshold, 0, 1);
+}
+
+gboolean answer_settings_equal(const struct answer_settings *a, const struct answer_settings *b)
+{
+    return a->preset == b->preset && a->max_tokens == b->max_tokens && a->temperature == b->temperature &&
+           a->seed == b->seed && a->own_thresholds == b->own_thresholds &&
+           a->slot_threshold == b->slot_threshold && a->token_threshold == b->token_threshold;
+}

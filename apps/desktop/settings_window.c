@@ -73,15 +73,15 @@ static GtkWidget *new_spin(double low, double high, double step, guint digits, d
 static void show_preset(struct settings_window *s)
 {
     struct preferences *p = s->preferences;
-    gtk_label_set_text(GTK_LABEL(s->explanation), p->preset->explanation);
+    gtk_label_set_text(GTK_LABEL(s->explanation), p->answers.preset->explanation);
     s->filling = TRUE;
     gtk_spin_button_set_value(GTK_SPIN_BUTTON(s->slot),
-                              p->own_thresholds ? p->slot_threshold : p->preset->slot_threshold);
+                              p->answers.own_thresholds ? p->answers.slot_threshold : p->answers.preset->slot_threshold);
     gtk_spin_button_set_value(GTK_SPIN_BUTTON(s->token),
-                              p->own_thresholds ? p->token_threshold : p->preset->token_threshold);
+                              p->answers.own_thresholds ? p->answers.token_threshold : p->answers.preset->token_threshold);
     s->filling = FALSE;
-    gtk_widget_set_sensitive(s->slot_row, p->own_thresholds);
-    gtk_widget_set_sensitive(s->token_row, p->own_thresholds);
+    gtk_widget_set_sensitive(s->slot_row, p->answers.own_thresholds);
+    gtk_widget_set_sensitive(s->token_row, p->answers.own_thresholds);
 }
 
 void settings_window_estimated(struct settings_window *s, const struct engine_event *event)
@@ -266,7 +266,7 @@ static void add_model_group(struct settings_window *s, GtkWidget *page)
 static void on_preset(GtkDropDown *drop, GParamSpec *property, struct settings_window *s)
 {
     (void)property;
-    s->preferences->preset = &presets[MIN(gtk_drop_down_get_selected(drop), PRESET_COUNT - 1)];
+    s->preferences->answers.preset = &presets[MIN(gtk_drop_down_get_selected(drop), PRESET_COUNT - 1)];
     show_preset(s);
     changed(s);
 }
@@ -275,9 +275,9 @@ static void on_own(GtkSwitch *widget, GParamSpec *property, struct settings_wind
 {
     (void)property;
     struct preferences *p = s->preferences;
-    p->own_thresholds = gtk_switch_get_active(widget);
-    p->slot_threshold = gtk_spin_button_get_value(GTK_SPIN_BUTTON(s->slot));
-    p->token_threshold = gtk_spin_button_get_value(GTK_SPIN_BUTTON(s->token));
+    p->answers.own_thresholds = gtk_switch_get_active(widget);
+    p->answers.slot_threshold = gtk_spin_button_get_value(GTK_SPIN_BUTTON(s->slot));
+    p->answers.token_threshold = gtk_spin_button_get_value(GTK_SPIN_BUTTON(s->token));
     show_preset(s);
     changed(s);
 }
@@ -288,27 +288,27 @@ static void on_threshold(GtkSpinButton *spin, struct settings_window *s)
         return;
     double value = gtk_spin_button_get_value(spin);
     if (GTK_WIDGET(spin) == s->slot)
-        s->preferences->slot_threshold = value;
+        s->preferences->answers.slot_threshold = value;
     else
-        s->preferences->token_threshold = value;
+        s->preferences->answers.token_threshold = value;
     changed(s);
 }
 
 static void on_max_tokens(GtkSpinButton *spin, struct settings_window *s)
 {
-    s->preferences->max_tokens = (guint32)gtk_spin_button_get_value_as_int(spin);
+    s->preferences->answers.max_tokens = (guint32)gtk_spin_button_get_value_as_int(spin);
     changed(s);
 }
 
 static void on_temperature(GtkSpinButton *spin, struct settings_window *s)
 {
-    s->preferences->temperature = gtk_spin_button_get_value(spin);
+    s->preferences->answers.temperature = gtk_spin_button_get_value(spin);
     changed(s);
 }
 
 static void on_seed(GtkSpinButton *spin, struct settings_window *s)
 {
-    s->preferences->seed = (guint64)gtk_spin_button_get_value(spin);
+    s->preferences->answers.seed = (guint64)gtk_spin_button_get_value(spin);
     changed(s);
 }
 
@@ -320,28 +320,28 @@ static void add_decode_group(struct settings_window *s, GtkWidget *page)
     for (guint i = 0; i < PRESET_COUNT; i++)
         gtk_string_list_append(names, presets[i].title);
     GtkWidget *preset = gtk_drop_down_new(G_LIST_MODEL(names), NULL);
-    gtk_drop_down_set_selected(GTK_DROP_DOWN(preset), (guint)(p->preset - presets));
+    gtk_drop_down_set_selected(GTK_DROP_DOWN(preset), (guint)(p->answers.preset - presets));
     g_signal_connect(preset, "notify::selected", G_CALLBACK(on_preset), s);
     add_row(group, "_Preset", preset);
     s->explanation = add_note(group);
     GtkWidget *own = gtk_switch_new();
-    gtk_switch_set_active(GTK_SWITCH(own), p->own_thresholds);
+    gtk_switch_set_active(GTK_SWITCH(own), p->answers.own_thresholds);
     add_row(group, "_Own thresholds", own);
-    s->slot = new_spin(0, 1, 0.05, 2, p->slot_threshold);
-    s->token = new_spin(0, 1, 0.05, 2, p->token_threshold);
+    s->slot = new_spin(0, 1, 0.05, 2, p->answers.slot_threshold);
+    s->token = new_spin(0, 1, 0.05, 2, p->answers.token_threshold);
     s->slot_row =
         add_row(group, "S_lot threshold: a slot is filled in when its first token is this sure", s->slot);
     s->token_row = add_row(group, "_Token threshold: a drafted token stays when it is this likely", s->token);
     g_signal_connect(own, "notify::active", G_CALLBACK(on_own), s);
     g_signal_connect(s->slot, "value-changed", G_CALLBACK(on_threshold), s);
     g_signal_connect(s->token, "value-changed", G_CALLBACK(on_threshold), s);
-    GtkWidget *tokens = new_spin(MIN_TOKENS, MAX_TOKENS, 16, 0, p->max_tokens);
+    GtkWidget *tokens = new_spin(MIN_TOKENS, MAX_TOKENS, 16, 0, p->answers.max_tokens);
     g_signal_connect(tokens, "value-changed", G_CALLBACK(on_max_tokens), s);
     add_row(group, "_Most tokens of an answer", tokens);
-    GtkWidget *temperature = new_spin(0, MAX_TEMPERATURE, 0.1, 1, p->temperature);
+    GtkWidget *temperature = new_spin(0, MAX_TEMPERATURE, 0.1, 1, p->answers.temperature);
     g_signal_connect(temperature, "value-changed", G_CALLBACK(on_temperature), s);
     add_row(group, "T_emperature (0: always the likeliest)", temperature);
-    GtkWidget *seed = new_spin(0, G_MAXINT32, 1, 0, (double)p->seed);
+    GtkWidget *seed = new_spin(0, G_MAXINT32, 1, 0, (double)p->answers.seed);
     g_signal_connect(seed, "value-changed", G_CALLBACK(on_seed), s);
     add_row(group, "_Seed, when the temperature is above 0", seed);
     show_preset(s);

@@ -158,11 +158,17 @@ static void leave_editing(struct window *w)
     composer_set_editing(w->composer, FALSE);
 }
 
+static void apply_preferences(void *user);
+static void on_settings_changed(void *user);
+
 static void on_open(gpointer user, const struct conversation *conversation)
 {
     struct window *w = user;
     leave_editing(w);
+    if (conversation->settings.preset)
+        w->preferences.answers = conversation->settings;
     chat_open(w->chat, conversation);
+    apply_preferences(w);
     show_state(w);
 }
 
@@ -265,8 +271,8 @@ static void on_send(void *user, const char *text)
 static void on_preset(void *user, const struct preset *preset)
 {
     struct window *w = user;
-    w->preferences.preset = preset;
-    preferences_save(&w->preferences);
+    w->preferences.answers.preset = preset;
+    on_settings_changed(w);
 }
 
 static const struct message *find_message(struct window *w, gint64 id)
@@ -401,7 +407,7 @@ static void apply_preferences(void *user)
 {
     struct window *w = user;
     appearance_apply(&w->preferences);
-    composer_set_preset(w->composer, w->preferences.preset);
+    composer_set_preset(w->composer, w->preferences.answers.preset);
     engine_worker_set_idle(w->engine, w->preferences.idle_minutes * 60);
     message_list_set_animated(w->messages, is_animated(w));
     gtk_widget_set_visible(w->sidebar, w->preferences.sidebar);
@@ -412,6 +418,7 @@ static void on_settings_changed(void *user)
 {
     struct window *w = user;
     apply_preferences(w);
+    chat_keep_settings(w->chat);
     preferences_save(&w->preferences);
 }
 
