@@ -1,5 +1,7 @@
 #include "apps/desktop/settings_window.h"
 
+#include "apps/desktop/tip.h"
+
 enum { REST_MS = 200 };
 
 struct settings_window {
@@ -45,6 +47,8 @@ static GtkWidget *add_row(GtkWidget *group, const char *name, GtkWidget *control
     gtk_widget_set_valign(control, GTK_ALIGN_CENTER);
     gtk_accessible_update_relation(GTK_ACCESSIBLE(control), GTK_ACCESSIBLE_RELATION_LABELLED_BY, label, NULL,
                                    -1);
+    if (GTK_IS_DROP_DOWN(control))
+        drop_down_name_set(control, gtk_label_get_text(GTK_LABEL(label)));
     gtk_box_append(GTK_BOX(row), label);
     gtk_box_append(GTK_BOX(row), control);
     gtk_box_append(GTK_BOX(group), row);

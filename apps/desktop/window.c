@@ -111,6 +111,7 @@ static void on_path_changed(void *user)
 {
     struct window *w = user;
     gap_probe_generating(chat_running(w->chat) != NULL);
+    composer_announce(w->composer, chat_running(w->chat) ? "The answer is being written" : "");
     message_list_show(w->messages, w->chat, &w->preferences, is_animated(w));
     show_state(w);
 }
@@ -140,6 +141,9 @@ static void on_answer_ended(void *user, const struct message *answer)
         g_source_remove(w->settle_timer);
     w->settle_timer = settles ? g_timeout_add(RESPONSE_SETTLE_MS, on_settled, w) : 0;
     gap_probe_generating(FALSE);
+    composer_announce(w->composer, g_str_equal(answer->finish, FINISH_STOPPED)  ? "The answer was stopped"
+                                   : g_str_equal(answer->finish, FINISH_FAILED) ? "There is no answer"
+                                                                                : "The answer is complete");
     if (!settles)
         message_list_show(w->messages, w->chat, &w->preferences, FALSE);
     show_state(w);

@@ -65,6 +65,7 @@ def colourful(rows):
 
 class Desktop:
     """The application with a home of its own."""
+    extra = {}  # of its environment
 
     def __init__(self, screen, home, **settings):
         self.screen, self.home = screen, home
@@ -73,6 +74,7 @@ class Desktop:
             XDG_CONFIG_HOME=home + "/config", XDG_RUNTIME_DIR=home + "/run", GDK_BACKEND="x11", GSK_RENDERER="cairo",
             GTK_A11Y="none", GSETTINGS_BACKEND="memory", RF_DESKTOP_GAPS=home + "/gaps.json")
         self.environment.pop("DBUS_SESSION_BUS_ADDRESS", None)
+        self.environment.update(self.extra)
         os.makedirs(home + "/run", mode=0o700, exist_ok=True)
         os.makedirs(home + "/config/refusion", exist_ok=True)
         self.settings_file = home + "/config/refusion/desktop.ini"
