@@ -396,13 +396,28 @@ ACTION(on_regenerate)
     chat_regenerate(((struct window *)data)->chat, id ? id : last_message(data, FALSE));
 }
 
+struct branch_switch {
+    struct window *window;
+    gint64 message;
+    int step;
+};
+
+static gboolean switch_branch(gpointer data)
+{
+    const struct branch_switch *asked = data;
+    chat_switch(asked->window->chat, asked->message, asked->step);
+    composer_focus(asked->window->composer); /* the button that had it is gone */
+    return G_SOURCE_REMOVE;
+}
+
+/* Not at once: the row goes whose button is just being activated, and GTK looks at the button once more. */
 ACTION(on_branch)
 {
     (void)action;
-    gint64 id;
-    int step;
-    g_variant_get(parameter, "(xi)", &id, &step);
-    chat_switch(((struct window *)data)->chat, id, step);
+    struct branch_switch *asked = g_new(struct branch_switch, 1);
+    asked->window = data;
+    g_variant_get(parameter, "(xi)", &asked->message, &asked->step);
+    g_idle_add_full(G_PRIORITY_DEFAULT, switch_branch, asked, g_free);
 }
 
 /* ---- Settings ------------------------------------------------------------------------------------------ */

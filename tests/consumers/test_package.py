@@ -141,7 +141,7 @@ class BareRoot(ConsumerTest):
         self.inside("apt-get", "-qq", "-y", "-o", "APT::Sandbox::User=root", "--no-install-recommends",
                     "-o", "Dpkg::Options::=--force-unsafe-io", "install", "refusion-desktop")  # a hundred packages
         read, write = os.pipe()
-        server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-nolisten", "tcp"], pass_fds=[write],
+        server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-nolisten", "tcp", "-noreset"], pass_fds=[write],
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(write)
         self.addCleanup(lambda: (server.terminate(), server.wait()))

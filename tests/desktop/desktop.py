@@ -33,7 +33,7 @@ class Screen:
         read, write = os.pipe()
         self.process = subprocess.Popen(
             ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{SCREEN[0]}x{SCREEN[1]}x24", "-fbdir", folder,
-             "-nolisten", "tcp"], pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+             "-nolisten", "tcp", "-noreset"], pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(write)
         with os.fdopen(read) as pipe:
             self.display = ":" + pipe.readline().strip()
@@ -126,6 +126,8 @@ class Desktop:
         return self.answers()[number - 1]
 
     def setting(self, name):
+        if not os.path.exists(self.settings_file):  # nothing was changed yet
+            return None
         with open(self.settings_file, encoding="utf-8") as file:
             found = re.search(rf"^{name}=(.*)$", file.read(), re.M)
         return found and found[1]
