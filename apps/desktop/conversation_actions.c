@@ -118,7 +118,8 @@ static void on_export_read(gpointer user, gpointer result, const GError *error)
     } else {
         GPtrArray *path = messages_path(result, job->conversation->leaf);
         dialog_save_text(GTK_WINDOW(job->actions->window), job->conversation->title,
-                         messages_to_markdown(job->conversation->title, path), job->actions->listener.failed, job->actions->user);
+                         messages_to_markdown(job->conversation->title, path), job->actions->listener.failed,
+                         job->actions->user);
         g_ptr_array_unref(path);
         g_ptr_array_unref(result);
     }

@@ -76,16 +76,17 @@ static GtkWidget *new_spin(double low, double high, double step, guint digits, d
 
 static void show_preset(struct settings_window *s)
 {
-    struct preferences *p = s->preferences;
-    gtk_label_set_text(GTK_LABEL(s->explanation), p->answers.preset->explanation);
+    const struct answer_settings *answers = &s->preferences->answers;
+    const struct preset *preset = answers->preset;
+    gtk_label_set_text(GTK_LABEL(s->explanation), preset->explanation);
     s->filling = TRUE;
     gtk_spin_button_set_value(GTK_SPIN_BUTTON(s->slot),
-                              p->answers.own_thresholds ? p->answers.slot_threshold : p->answers.preset->slot_threshold);
+                              answers->own_thresholds ? answers->slot_threshold : preset->slot_threshold);
     gtk_spin_button_set_value(GTK_SPIN_BUTTON(s->token),
-                              p->answers.own_thresholds ? p->answers.token_threshold : p->answers.preset->token_threshold);
+                              answers->own_thresholds ? answers->token_threshold : preset->token_threshold);
     s->filling = FALSE;
-    gtk_widget_set_sensitive(s->slot_row, p->answers.own_thresholds);
-    gtk_widget_set_sensitive(s->token_row, p->answers.own_thresholds);
+    gtk_widget_set_sensitive(s->slot_row, answers->own_thresholds);
+    gtk_widget_set_sensitive(s->token_row, answers->own_thresholds);
 }
 
 void settings_window_estimated(struct settings_window *s, const struct engine_event *event)
