@@ -1,4 +1,5 @@
-# What `cmake --install` puts where. Components, which are also the Debian packages: library, development, program.
+# What `cmake --install` puts where. Components, which are also the Debian packages: library, development, program,
+# desktop.
 include(CMakePackageConfigHelpers)
 
 # What the archive needs, for CMake packages and pkg-config.

@@ -1,4 +1,5 @@
-# `cpack -G DEB` in a build folder: librefusion0, librefusion-dev and refusion, one for each component of install.cmake.
+# `cpack -G DEB` in a build folder: librefusion0, librefusion-dev, refusion and, where it is built, refusion-desktop; one
+# for each component of install.cmake.
 # Preset `package` configures for the folders that Debian has.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME refusion)
@@ -14,6 +15,9 @@ set(CPACK_PROJECT_CONFIG_FILE "${PROJECT_BINARY_DIR}/package_dates.cmake")
 set(CPACK_COMPONENTS_ALL library development)
 if(TARGET refusion_program)
     list(APPEND CPACK_COMPONENTS_ALL program)
+endif()
+if(TARGET refusion_desktop)
+    list(APPEND CPACK_COMPONENTS_ALL desktop)
 endif()
 
 set(CPACK_DEB_COMPONENT_INSTALL ON)
@@ -42,8 +46,18 @@ set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS "mesa-vulkan-drivers | vulkan-icd")
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_SUGGESTS glslang-tools)
 set(CPACK_COMPONENT_PROGRAM_DESCRIPTION "ReFusion language models on any Vulkan device: program and a tiny model")
 
+# The application of the shared library, whose first model is the program's. Its icons are the theme's.
+set(CPACK_DEBIAN_DESKTOP_PACKAGE_NAME refusion-desktop)
+set(CPACK_DEBIAN_DESKTOP_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_DESKTOP_PACKAGE_DEPENDS
+    "librefusion${soversion} (= ${PROJECT_VERSION}), refusion (= ${PROJECT_VERSION}), adwaita-icon-theme")
+set(CPACK_DEBIAN_DESKTOP_PACKAGE_RECOMMENDS "mesa-vulkan-drivers | vulkan-icd")
+set(CPACK_COMPONENT_DESKTOP_DESCRIPTION "ReFusion language models on any Vulkan device: desktop application")
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS "${PROJECT_BINARY_DIR}") # of librefusion.so, which is in no package yet
+
 # Each package has its copyright file; a plain installation has one.
-foreach(pair IN ITEMS library:librefusion${soversion} development:librefusion-dev program:refusion)
+foreach(pair IN ITEMS library:librefusion${soversion} development:librefusion-dev program:refusion
+        desktop:refusion-desktop)
     string(REPLACE ":" ";" pair "${pair}")
     list(GET pair 0 component)
     list(GET pair 1 package)

@@ -21,6 +21,7 @@ from ctypes import c_void_p
 
 LogFn = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 ProgressFn = ctypes.CFUNCTYPE(c_bool, c_void_p, c_uint64, c_uint64)
+WakeFn = ctypes.CFUNCTYPE(None, c_void_p)
 
 
 class Status(enum.IntEnum):
@@ -111,6 +112,17 @@ class SessionStats(ctypes.Structure):
                 ("prefill_seconds", c_double), ("decode_seconds", c_double), ("reserved", c_uint64 * 8)]
 
 
+class Update(ctypes.Structure):
+    c_name = "rf_update"
+    _fields_ = [("events", POINTER(Event)), ("event_count", c_size_t), ("text", c_void_p), ("text_length", c_size_t),
+                ("text_first", c_size_t), ("finished", c_bool), ("stats", SessionStats)]
+
+
+class GenerationDesc(ctypes.Structure):
+    c_name = "rf_generation_desc"
+    _fields_ = [("size", c_uint32), ("wake", WakeFn), ("user", c_void_p)]
+
+
 EVENTS = ("planned", "committed", "dropped", "finished")
 DECODES = ("refusion", "ar")
 PRECISIONS = ("auto", "f32", "f16", "int8")
@@ -145,6 +157,10 @@ _FUNCTIONS = {
     "rf_session_text": (c_void_p, [c_void_p, POINTER(c_size_t)]),
     "rf_session_tokens": (POINTER(c_uint32), [c_void_p, POINTER(c_size_t)]),
     "rf_session_get_stats": (None, [c_void_p, POINTER(SessionStats)]),
+    "rf_generation_start": (c_int, [POINTER(c_void_p), c_void_p, POINTER(GenerationDesc), _error]),
+    "rf_generation_poll": (c_int, [c_void_p, POINTER(Update), _error]),
+    "rf_generation_wait": (c_bool, [c_void_p, c_uint32]),
+    "rf_generation_destroy": (None, [c_void_p]),
 }
 
 
@@ -346,6 +362,12 @@ class Session(_Handle):
             _call("rf_session_load", byref(self._pointer), model.handle, _utf8(file), byref(desc))
         self._made(model)
 
+    @property
+    def handle(self):
+        if any(generation._pointer for generation in self._children):
+            raise ValueError("this Session is generating: only cancel() until its Generation is closed")
+        return super().handle
+
     def begin(self, tokens):
         ids, count = _ids(tokens)
         _call("rf_session_begin", self.handle, ids, count)
@@ -372,13 +394,17 @@ class Session(_Handle):
                 yield text[shown:]
                 shown = len(text)
 
+    def generate(self, wake=None):
+        """Answers what begin() or begin_chat() has begun, on a thread of the library's own: a Generation."""
+        return Generation(self, wake)
+
     def save(self, path):
         """What the session holds, so that model.session(file=path) need not compute it anew."""
         _call("rf_session_save", self.handle, _utf8(path))
 
     def cancel(self):
         """From any thread: the running or next step raises Error, Status.RF_ERROR_CANCELLED."""
-        _library.rf_session_cancel(self.handle)
+        _library.rf_session_cancel(super().handle)
 
     @property
     def finished(self):
@@ -406,3 +432,37 @@ class Session(_Handle):
         stats = SessionStats()
         _library.rf_session_get_stats(self.handle, byref(stats))
         return stats
+
+
+class Generation(_Handle):
+    """An answer that forms in the background, for programs whose main loop must not wait. Until it is closed, its
+    session is its own; closing cancels what still runs. Iterating waits, and yields the answer's text as it forms.
+    `wake()` is called on the library's thread when something has come after a poll() took everything, and at the end."""
+    _destroy = "rf_generation_destroy"
+
+    def __init__(self, session, wake=None):
+        super().__init__()
+        self._wake = WakeFn(lambda _: wake()) if wake else WakeFn()
+        desc = GenerationDesc(size=ctypes.sizeof(GenerationDesc), wake=self._wake)
+        _call("rf_generation_start", byref(self._pointer), session.handle, byref(desc))
+        self._made(session)
+
+    def poll(self):
+        """(events, text, finished) since the last poll, without waiting; Error when it failed or was cancelled."""
+        update = Update()
+        _call("rf_generation_poll", self.handle, byref(update))
+        text = ctypes.string_at(update.text + update.text_first, update.text_length - update.text_first).decode()
+        return [Event.from_buffer_copy(update.events[i]) for i in range(update.event_count)], text, update.finished
+
+    def wait(self, seconds=None):
+        """Until it is finished, or so long; whether it is."""
+        milliseconds = 0xFFFFFFFF if seconds is None else min(int(seconds * 1000), 0xFFFFFFFE)
+        return _library.rf_generation_wait(self.handle, milliseconds)
+
+    def __iter__(self):
+        finished = False
+        while not finished:
+            self.wait(1 / 60)
+            _, text, finished = self.poll()
+            if text:
+                yield text

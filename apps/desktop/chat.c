@@ -17,7 +17,8 @@ struct chat {
     guint64 opening; /* counts what was opened: an answer of the store for another one is stale */
 
     guint64 request;         /* of the engine; 0: none */
-    struct message *running; /* its answer, owned */
+    struct message *running; /* its answer, owned; without a request: it was refused, and waits */
+    GPtrArray *asked;        /* the messages that it answers, owned: another conversation may be open */
     struct response response;
     struct rf_session_stats stats;
     gint64 begun; /* monotonic microseconds */
@@ -169,6 +170,16 @@ void chat_set_pinned(struct chat *chat, const struct conversation *conversation,
     change_conversation(chat, conversation, conversation->title, pinned);
 }
 
+void chat_keep_settings(struct chat *chat)
+{
+    const struct answer_settings *settings = &chat->preferences->answers;
+    if (!chat->conversation || answer_settings_equal(settings, &chat->conversation->settings))
+        return;
+    chat->conversation->settings = *settings;
+    store_thread_put_conversation(chat->store, chat->conversation);
+    chat->listener.list_changed(chat->user);
+}
+
 void chat_switch(struct chat *chat, gint64 message, int step)
 {
     guint number, count;
@@ -216,18 +227,25 @@ static gboolean on_save_timer(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-static void request_answer(struct chat *chat, gint64 leaf)
+static void request_answer(struct chat *chat, gboolean although_it_does_not_fit)
 {
-    GPtrArray *path = messages_path(chat->messages, leaf);
-    struct engine_message *messages = g_new0(struct engine_message, path->len);
-    for (guint i = 0; i < path->len; i++) {
-        const struct message *message = path->pdata[i];
+    struct engine_message *messages = g_new0(struct engine_message, chat->asked->len);
+    for (guint i = 0; i < chat->asked->len; i++) {
+        const struct message *message = chat->asked->pdata[i];
         messages[i] = (struct engine_message){.from_user = message->from_user, .text = message->text};
     }
-    struct engine_target target = {.model = chat->preferences->model, .device = chat->preferences->device};
     struct rf_decode_settings settings = preferences_decode(chat->preferences);
-    chat->request = engine_worker_generate(chat->engine, &target, messages, path->len, &settings);
+    chat->request = engine_worker_generate(chat->engine, &chat->preferences->target, messages, chat->asked->len,
+                                           &settings, although_it_does_not_fit);
     g_free(messages);
+}
+
+static void keep_what_is_asked(struct chat *chat, gint64 leaf)
+{
+    GPtrArray *path = messages_path(chat->messages, leaf);
+    chat->asked = g_ptr_array_new_with_free_func((GDestroyNotify)message_free);
+    for (guint i = 0; i < path->len; i++)
+        g_ptr_array_add(chat->asked, message_copy(path->pdata[i]));
     g_ptr_array_unref(path);
 }
 
@@ -235,7 +253,8 @@ static void request_answer(struct chat *chat, gint64 leaf)
 static void begin_answer(struct chat *chat, gint64 parent)
 {
     struct message *answer = add_message(chat, parent, FALSE, "");
-    request_answer(chat, parent);
+    keep_what_is_asked(chat, parent);
+    request_answer(chat, FALSE);
     chat->running = message_copy(answer);
     response_clear(&chat->response);
     chat->stats = (struct rf_session_stats){0};
@@ -254,6 +273,7 @@ void chat_ask(struct chat *chat, const char *question)
         struct conversation *conversation = g_new0(struct conversation, 1);
         conversation->id = conversation->created = conversation->updated = record_new_id();
         conversation->title = title_from_question(question);
+        conversation->settings = chat->preferences->answers;
         chat->conversation = conversation;
         chat->opening++;
         store_thread_put_conversation(chat->store, conversation);
@@ -275,12 +295,6 @@ void chat_regenerate(struct chat *chat, gint64 id)
     const struct message *answer = messages_find(chat->messages, id);
     if (!chat->running && answer && !answer->from_user)
         begin_answer(chat, answer->parent);
-}
-
-void chat_stop(struct chat *chat)
-{
-    if (chat->request)
-        engine_worker_cancel(chat->engine, chat->request);
 }
 
 static void set_string(char **string, const char *value)
@@ -328,6 +342,7 @@ static void end_answer(struct chat *chat, const struct engine_event *event)
     save_running(chat);
     chat->running = NULL;
     chat->request = 0;
+    g_clear_pointer(&chat->asked, g_ptr_array_unref);
     for (guint i = 0; i < chat->messages->len; i++) {
         struct message *shown = chat->messages->pdata[i];
         if (shown->id == answer->id) {
@@ -342,14 +357,32 @@ static void end_answer(struct chat *chat, const struct engine_event *event)
     message_free(answer);
 }
 
+void chat_stop(struct chat *chat)
+{
+    if (chat->request)
+        engine_worker_cancel(chat->engine, chat->request);
+    else if (chat->running) /* it was refused */
+        end_answer(chat, &(struct engine_event){.kind = ENGINE_FINISHED, .finish = (char *)FINISH_STOPPED});
+}
+
+void chat_resume(struct chat *chat, gboolean although_it_does_not_fit)
+{
+    if (chat->running && !chat->request)
+        request_answer(chat, although_it_does_not_fit);
+}
+
 void chat_engine_event(struct chat *chat, const struct engine_event *event)
 {
     if (!chat->request || event->request != chat->request)
         return;
-    if (event->kind == ENGINE_CELLS)
+    if (event->kind == ENGINE_CELLS) {
         take_cells(chat, event);
-    else if (event->kind == ENGINE_FINISHED || event->kind == ENGINE_FAILED)
+    } else if (event->kind == ENGINE_FINISHED || event->kind == ENGINE_FAILED) {
         end_answer(chat, event);
+    } else if (event->kind == ENGINE_REFUSED) {
+        chat->request = 0;
+        chat->listener.refused(chat->user, event);
+    }
 }
 
 void chat_free(struct chat *chat)
@@ -359,6 +392,7 @@ void chat_free(struct chat *chat)
         set_string(&chat->running->finish, FINISH_INTERRUPTED);
         save_running(chat);
         message_free(chat->running);
+        g_ptr_array_unref(chat->asked);
     }
     response_clear(&chat->response);
     forget_conversation(chat);

@@ -17,6 +17,8 @@ struct chat_listener {
     void (*answer_ended)(void *user, const struct message *answer);
     void (*list_changed)(void *user); /* of conversations */
     void (*failed)(void *user, const char *message);
+    /* The answer waits: chat_resume or chat_stop, once the user has chosen. */
+    void (*refused)(void *user, const struct engine_event *event);
 };
 
 struct chat *chat_new(struct store_thread *store, struct engine_worker *engine,
@@ -42,6 +44,8 @@ void chat_open(struct chat *chat, const struct conversation *conversation);
 /* These two change any conversation of the list, the open one too. */
 void chat_rename(struct chat *chat, const struct conversation *conversation, const char *title);
 void chat_set_pinned(struct chat *chat, const struct conversation *conversation, gboolean pinned);
+/* The open conversation has the preferences' settings for answers from now on. */
+void chat_keep_settings(struct chat *chat);
 /* These four begin an answer, and do nothing while another is being written. */
 void chat_ask(struct chat *chat, const char *question);
 void chat_edit(struct chat *chat, gint64 message,
@@ -50,6 +54,8 @@ void chat_regenerate(struct chat *chat, gint64 answer); /* likewise */
 /* Shows another branch at this message: +1 the next, -1 the one before. */
 void chat_switch(struct chat *chat, gint64 message, int step);
 void chat_stop(struct chat *chat);
+/* Asks the engine again for the answer that it refused, with the preferences as they are now. */
+void chat_resume(struct chat *chat, gboolean although_it_does_not_fit);
 
 /* Events of generations; others are passed over. */
 void chat_engine_event(struct chat *chat, const struct engine_event *event);

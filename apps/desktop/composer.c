@@ -9,7 +9,7 @@ enum { TALLEST = 180 /* pixels, before the text scrolls */ };
 struct composer {
     struct composer_listener listener;
     void *user;
-    GtkWidget *box, *text, *button, *preset, *meter, *loading, *bar, *editing, *explanation;
+    GtkWidget *box, *text, *button, *preset, *status, *meter, *loading, *bar, *editing, *explanation;
     gboolean running, filling;
 };
 
@@ -147,14 +147,18 @@ static GtkWidget *new_status(struct composer *c)
     for (guint i = 0; i < PRESET_COUNT; i++)
         gtk_string_list_append(names, presets[i].title);
     c->preset = gtk_drop_down_new(G_LIST_MODEL(names), NULL);
-    gtk_accessible_update_property(GTK_ACCESSIBLE(c->preset), GTK_ACCESSIBLE_PROPERTY_LABEL, "Preset", -1);
+    drop_down_name_set(c->preset, "Preset");
     g_signal_connect(c->preset, "notify::selected", G_CALLBACK(on_preset), c);
+    /* A name that changes in this role is what GTK before 4.14 has for announcements. */
+    c->status = g_object_new(GTK_TYPE_LABEL, "accessible-role", GTK_ACCESSIBLE_ROLE_STATUS, NULL);
+    gtk_widget_add_css_class(c->status, "meter");
     c->meter = gtk_label_new("");
     gtk_widget_add_css_class(c->meter, "meter");
     gtk_label_set_ellipsize(GTK_LABEL(c->meter), PANGO_ELLIPSIZE_END);
     gtk_label_set_xalign(GTK_LABEL(c->meter), 1);
     gtk_widget_set_hexpand(c->meter, TRUE);
     gtk_box_append(GTK_BOX(row), c->preset);
+    gtk_box_append(GTK_BOX(row), c->status);
     gtk_box_append(GTK_BOX(row), c->meter);
     return row;
 }
@@ -230,6 +234,12 @@ void composer_set_loading(struct composer *c, const char *words, double fraction
         gtk_progress_bar_pulse(GTK_PROGRESS_BAR(c->bar));
     else
         gtk_progress_bar_set_fraction(GTK_PROGRESS_BAR(c->bar), fraction);
+}
+
+void composer_announce(struct composer *c, const char *words)
+{
+    gtk_label_set_text(GTK_LABEL(c->status), words);
+    gtk_accessible_update_property(GTK_ACCESSIBLE(c->status), GTK_ACCESSIBLE_PROPERTY_LABEL, words, -1);
 }
 
 void composer_set_meter(struct composer *c, const char *words)

@@ -25,6 +25,8 @@ void composer_set_editing(struct composer *composer, gboolean editing);
 void composer_set_preset(struct composer *composer, const struct preset *preset);
 /* `words` NULL: nothing loads. `fraction` below 0: not known. */
 void composer_set_loading(struct composer *composer, const char *words, double fraction);
+/* Shown, and read out by screen readers: how the answer stands. */
+void composer_announce(struct composer *composer, const char *words);
 void composer_set_meter(struct composer *composer, const char *words);
 
 #endif

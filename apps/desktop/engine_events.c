@@ -28,6 +28,7 @@ static void event_free(gpointer data)
         g_array_set_clear_func(event->cells, cell_clear);
         g_array_unref(event->cells);
     }
+    engine_target_clear(&event->target);
     g_free(event->text);
     g_free(event->message);
     g_free(event->finish);

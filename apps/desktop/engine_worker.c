@@ -5,21 +5,20 @@
 
 #include <refusion_profile.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum request_kind { REQUEST_DEVICES, REQUEST_INSPECT, REQUEST_UNLOAD, REQUEST_GENERATE, REQUEST_QUIT };
+enum request_kind { REQUEST_DEVICES, REQUEST_ESTIMATE, REQUEST_UNLOAD, REQUEST_GENERATE, REQUEST_QUIT };
 
 struct request {
     enum request_kind kind;
     guint64 number;
-    struct engine_target target; /* REQUEST_INSPECT: model alone */
+    struct engine_target target;
     struct rf_message *messages; /* texts are ours */
     gsize message_count;
     struct rf_decode_settings settings;
+    gboolean although; /* it does not fit */
 };
 
 struct engine_worker {
@@ -30,9 +29,8 @@ struct engine_worker {
     GCond wake;
     GQueue requests;
     guint64 last_number;
-    guint64 running;     /* request that is being worked on; 0: none */
-    gboolean cancelled;  /* it */
-    rf_session *stepped; /* its session, which may be cancelled; NULL: none */
+    guint64 running;    /* request that is being worked on; 0: none */
+    gboolean cancelled; /* it */
     guint idle_seconds;
 
     /* The thread's own. */
@@ -41,20 +39,12 @@ struct engine_worker {
     rf_session *session; /* kept for the next answer: it need not prefill what it has seen */
     struct rf_decode_settings session_settings;
     struct engine_target target; /* what is loaded */
-    guint64 device_memory;
 };
-
-static void target_clear(struct engine_target *target)
-{
-    g_free(target->model);
-    g_free(target->device);
-    *target = (struct engine_target){0};
-}
 
 static void request_free(gpointer data)
 {
     struct request *request = data;
-    target_clear(&request->target);
+    engine_target_clear(&request->target);
     for (gsize i = 0; i < request->message_count; i++)
         g_free((char *)request->messages[i].content);
     g_free(request->messages);
@@ -90,12 +80,6 @@ static bool on_progress(void *user, uint64_t done, uint64_t total)
     return !is_cancelled(worker);
 }
 
-static void on_record(void *user, const struct rf_profile_record *record)
-{
-    struct engine_worker *worker = user;
-    worker->device_memory = record->device_memory;
-}
-
 static void unload(struct engine_worker *worker)
 {
     rf_session_destroy(worker->session);
@@ -104,37 +88,81 @@ static void unload(struct engine_worker *worker)
     worker->session = NULL;
     worker->model = NULL;
     worker->context = NULL;
-    worker->device_memory = 0;
-    target_clear(&worker->target);
+    engine_target_clear(&worker->target);
 }
 
-static enum rf_status load(struct engine_worker *worker, const struct engine_target *target,
-                           struct rf_error *err)
+/* Bytes that unloading would give back on the device of `context`. */
+static guint64 held_on(const struct engine_worker *worker, const rf_context *context)
 {
-    if (worker->model && g_strcmp0(worker->target.model, target->model) == 0 &&
-        g_strcmp0(worker->target.device, target->device) == 0)
-        return RF_OK;
+    struct rf_device_info ours, other;
+    if (!worker->context)
+        return 0;
+    rf_context_device(worker->context, &ours);
+    rf_context_device(context, &other);
+    return ours.index == other.index ? rf_context_memory(worker->context) : 0;
+}
+
+/* Opens the target's device and asks there whether it fits, beside what is loaded: fills the event's device and fit. */
+static enum rf_status open_and_estimate(struct engine_worker *worker, rf_context **context,
+                                        const struct engine_target *target, struct engine_event *event,
+                                        struct rf_error *err)
+{
+    struct rf_context_desc desc = engine_target_context(target);
+    desc.log = on_log;
+    desc.log_user = worker;
+    enum rf_status status = rf_context_create(context, &desc, err);
+    if (status)
+        return status;
+    rf_context_device(*context, &event->device);
+    status = engine_fit(&event->fit, *context, target, held_on(worker, *context), err);
+    if (status)
+        rf_context_destroy(*context);
+    return status;
+}
+
+/* Into a context that has been opened for it, and now is the worker's. */
+static enum rf_status load_model(struct engine_worker *worker, rf_context *context,
+                                 const struct engine_target *target, struct rf_error *err)
+{
     unload(worker);
-    post(worker, (struct engine_event){.kind = ENGINE_LOADING, .request = worker->running});
-    struct rf_context_desc context = {.device = target->device, .log = on_log, .log_user = worker};
-    struct rf_model_desc model = {.progress = on_progress, .progress_user = worker};
-    enum rf_status status = rf_context_create(&worker->context, &context, err);
-    if (!status)
-        status = rf_model_load(&worker->model, worker->context, target->model, &model, err);
-    /* For the meter: the records say what the device holds, and times of the host alone cost nothing. */
-    if (!status)
-        status = rf_model_profile(worker->model, RF_PROFILE_HOST, on_record, worker, err);
+    worker->context = context;
+    struct rf_model_desc model = engine_target_model(target);
+    model.progress = on_progress;
+    model.progress_user = worker;
+    enum rf_status status = rf_model_load(&worker->model, context, target->model, &model, err);
     if (status) {
         unload(worker);
         return status;
     }
-    worker->target =
-        (struct engine_target){.model = g_strdup(target->model), .device = g_strdup(target->device)};
+    worker->target = engine_target_copy(target);
     struct engine_event loaded = {.kind = ENGINE_LOADED, .request = worker->running};
     rf_model_get_info(worker->model, &loaded.model);
-    rf_context_device(worker->context, &loaded.device);
-    loaded.device_memory = worker->device_memory = loaded.model.weight_bytes;
+    rf_context_device(context, &loaded.device);
+    loaded.device_memory = rf_context_memory(context);
     post(worker, loaded);
+    return RF_OK;
+}
+
+/* `*refused`: it does not fit; the status is RF_OK then, and what was loaded still is. */
+static enum rf_status load(struct engine_worker *worker, const struct request *request, gboolean *refused,
+                           struct rf_error *err)
+{
+    const struct engine_target *target = &request->target;
+    *refused = FALSE;
+    if (worker->model && engine_target_equal(&worker->target, target))
+        return RF_OK;
+    post(worker, (struct engine_event){.kind = ENGINE_LOADING, .request = worker->running});
+    struct engine_event refusal = {.kind = ENGINE_REFUSED, .request = worker->running};
+    rf_context *context;
+    enum rf_status status = open_and_estimate(worker, &context, target, &refusal, err);
+    if (status)
+        return status;
+    *refused = !refusal.fit.memory.fits && !request->although;
+    if (!*refused)
+        return load_model(worker, context, target, err);
+    rf_context_destroy(context);
+    refusal.target = engine_target_copy(target);
+    post(worker, refusal);
     return RF_OK;
 }
 
@@ -165,13 +193,15 @@ static void apply(struct response *response, const struct rf_event *events, size
     }
 }
 
-static void post_cells(struct engine_worker *worker, guint64 number, struct response *response)
+static void post_cells(struct engine_worker *worker, guint64 number, struct response *response,
+                       const struct rf_update *update)
 {
     struct engine_event event = {.kind = ENGINE_CELLS,
                                  .request = number,
                                  .cells = g_array_new(FALSE, FALSE, sizeof(struct engine_cell)),
-                                 .text = g_strdup(rf_session_text(worker->session, NULL)),
-                                 .device_memory = worker->device_memory};
+                                 .text = g_strndup(update->text, update->text_length),
+                                 .stats = update->stats,
+                                 .device_memory = rf_context_memory(worker->context)};
     response_decode(response, decode_tokens, worker);
     for (guint32 i = 0; i < response->count; i++) {
         struct cell *cell = &response->cells[i];
@@ -182,7 +212,6 @@ static void post_cells(struct engine_worker *worker, guint64 number, struct resp
         change.cell.text = g_strdup(cell->text);
         g_array_append_val(event.cells, change);
     }
-    rf_session_get_stats(worker->session, &event.stats);
     post(worker, event);
 }
 
@@ -211,14 +240,27 @@ static enum rf_status open_session(struct engine_worker *worker, const struct rf
     return rf_session_create(&worker->session, worker->model, &desc, err);
 }
 
-/* The session may be cancelled from the main loop's thread between these two. */
-static void allow_cancel(struct engine_worker *worker, rf_session *session)
+static void serve_what_need_not_wait(struct engine_worker *worker);
+
+/* The library's thread steps the session; this one takes what has come, once a frame. */
+static enum rf_status follow(struct engine_worker *worker, const struct request *request,
+                             struct response *response, struct rf_error *err)
 {
-    g_mutex_lock(&worker->mutex);
-    worker->stepped = session;
-    if (session && worker->cancelled)
-        rf_session_cancel(session);
-    g_mutex_unlock(&worker->mutex);
+    enum { FRAME_MS = 16 };
+    rf_generation *generation;
+    enum rf_status status = rf_generation_start(&generation, worker->session, NULL, err);
+    struct rf_update update = {0};
+    while (!status && !update.finished) {
+        rf_generation_wait(generation, FRAME_MS);
+        status = is_cancelled(worker) ? RF_ERROR_CANCELLED : rf_generation_poll(generation, &update, err);
+        if (!status && update.event_count) {
+            apply(response, update.events, update.event_count);
+            post_cells(worker, request->number, response, &update);
+        }
+        serve_what_need_not_wait(worker);
+    }
+    rf_generation_destroy(generation);
+    return status;
 }
 
 static enum rf_status answer(struct engine_worker *worker, const struct request *request,
@@ -227,28 +269,18 @@ static enum rf_status answer(struct engine_worker *worker, const struct request 
     enum rf_status status = open_session(worker, &request->settings, err);
     if (!status)
         status = rf_session_begin_chat(worker->session, request->messages, request->message_count, true, err);
-    if (status)
-        return status;
-    allow_cancel(worker, worker->session);
-    while (!status && !rf_session_finished(worker->session)) {
-        const struct rf_event *events;
-        size_t count;
-        status = rf_session_step(worker->session, &events, &count, err);
-        if (!status) {
-            apply(response, events, count);
-            post_cells(worker, request->number, response);
-        }
-    }
-    allow_cancel(worker, NULL);
-    return status;
+    return status ? status : follow(worker, request, response, err);
 }
 
 static void serve_generate(struct engine_worker *worker, const struct request *request)
 {
     struct rf_error err = {0};
     struct response response = {0};
-    enum rf_status status = load(worker, &request->target, &err);
+    gboolean refused;
+    enum rf_status status = load(worker, request, &refused, &err);
     gboolean loaded = status == RF_OK;
+    if (refused)
+        return;
     if (loaded)
         status = answer(worker, request, &response, &err);
     struct engine_event end = {.kind = ENGINE_FINISHED, .request = request->number};
@@ -256,7 +288,7 @@ static void serve_generate(struct engine_worker *worker, const struct request *r
         end.text = g_strdup(rf_session_text(worker->session, NULL));
         end.rounds = response_rounds(&response, end.text);
         rf_session_get_stats(worker->session, &end.stats);
-        end.device_memory = worker->device_memory;
+        end.device_memory = rf_context_memory(worker->context);
     }
     if (status == RF_ERROR_CANCELLED) {
         end.finish = g_strdup(FINISH_STOPPED);
@@ -287,38 +319,15 @@ static void serve_devices(struct engine_worker *worker)
     post(worker, event);
 }
 
-static guint64 file_bytes(const char *path)
+static void serve_estimate(struct engine_worker *worker, const struct request *request)
 {
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (guint64)info.st_size : 0;
-}
-
-static guint64 weight_bytes(const char *path)
-{
-    if (!g_file_test(path, G_FILE_TEST_IS_DIR))
-        return g_str_has_suffix(path, ".gguf") ? file_bytes(path) : 0;
-    GDir *dir = g_dir_open(path, 0, NULL);
-    guint64 total = 0;
-    const char *name;
-    while (dir && (name = g_dir_read_name(dir))) {
-        char *file = g_build_filename(path, name, NULL);
-        if (g_str_has_suffix(name, ".safetensors") || g_str_has_suffix(name, ".gguf"))
-            total += file_bytes(file);
-        g_free(file);
-    }
-    g_clear_pointer(&dir, g_dir_close);
-    return total;
-}
-
-static void serve_inspect(struct engine_worker *worker, const struct request *request)
-{
-    const char *path = request->target.model;
-    struct engine_event event = {
-        .kind = ENGINE_INSPECTED, .text = g_strdup(path), .done = weight_bytes(path)};
-    if (!g_file_test(path, G_FILE_TEST_EXISTS))
-        event.message = g_strdup_printf("%s is not there.", path);
-    else if (!event.done)
-        event.message = g_strdup_printf("%s holds no weights (.safetensors or .gguf).", path);
+    struct rf_error err = {0};
+    struct engine_event event = {.kind = ENGINE_ESTIMATED, .target = engine_target_copy(&request->target)};
+    rf_context *context;
+    if (open_and_estimate(worker, &context, &request->target, &event, &err))
+        event.message = g_strdup(err.message);
+    else
+        rf_context_destroy(context);
     post(worker, event);
 }
 
@@ -363,8 +372,8 @@ static gboolean serve(struct engine_worker *worker, const struct request *reques
     case REQUEST_DEVICES:
         serve_devices(worker);
         break;
-    case REQUEST_INSPECT:
-        serve_inspect(worker, request);
+    case REQUEST_ESTIMATE:
+        serve_estimate(worker, request);
         break;
     case REQUEST_UNLOAD:
         serve_unload(worker, FALSE);
@@ -376,6 +385,26 @@ static gboolean serve(struct engine_worker *worker, const struct request *reques
         return FALSE;
     }
     return TRUE;
+}
+
+/* While an answer forms: estimates and lists, whatever stands before them in the queue. */
+static void serve_what_need_not_wait(struct engine_worker *worker)
+{
+    struct request *found = NULL;
+    g_mutex_lock(&worker->mutex);
+    for (GList *link = worker->requests.head; link && !found; link = link->next) {
+        struct request *request = link->data;
+        if (request->kind == REQUEST_ESTIMATE || request->kind == REQUEST_DEVICES) {
+            found = request;
+            g_queue_delete_link(&worker->requests, link);
+            break;
+        }
+    }
+    g_mutex_unlock(&worker->mutex);
+    if (!found)
+        return;
+    serve(worker, found);
+    request_free(found);
 }
 
 static gpointer run(gpointer data)
@@ -431,14 +460,9 @@ void engine_worker_list_devices(struct engine_worker *worker)
     push(worker, &(struct request){.kind = REQUEST_DEVICES});
 }
 
-void engine_worker_inspect(struct engine_worker *worker, const char *path)
+void engine_worker_estimate(struct engine_worker *worker, const struct engine_target *target)
 {
-    push(worker, &(struct request){.kind = REQUEST_INSPECT, .target.model = g_strdup(path)});
-}
-
-static struct engine_target target_copy(const struct engine_target *target)
-{
-    return (struct engine_target){.model = g_strdup(target->model), .device = g_strdup(target->device)};
+    push(worker, &(struct request){.kind = REQUEST_ESTIMATE, .target = engine_target_copy(target)});
 }
 
 void engine_worker_unload(struct engine_worker *worker)
@@ -448,10 +472,11 @@ void engine_worker_unload(struct engine_worker *worker)
 
 guint64 engine_worker_generate(struct engine_worker *worker, const struct engine_target *target,
                                const struct engine_message *messages, gsize count,
-                               const struct rf_decode_settings *settings)
+                               const struct rf_decode_settings *settings, gboolean although_it_does_not_fit)
 {
     struct request request = {.kind = REQUEST_GENERATE,
-                              .target = target_copy(target),
+                              .target = engine_target_copy(target),
+                              .although = although_it_does_not_fit,
                               .messages = g_new(struct rf_message, count),
                               .message_count = count,
                               .settings = *settings};
@@ -480,8 +505,6 @@ void engine_worker_cancel(struct engine_worker *worker, guint64 number)
     struct request *waiting = NULL;
     if (worker->running == number && number) {
         worker->cancelled = TRUE;
-        if (worker->stepped)
-            rf_session_cancel(worker->stepped);
     } else {
         waiting = take_waiting(worker, number);
     }
@@ -510,8 +533,6 @@ void engine_worker_stop(struct engine_worker *worker)
     while ((request = g_queue_pop_head(&worker->requests)))
         request_free(request);
     worker->cancelled = worker->running != 0;
-    if (worker->stepped)
-        rf_session_cancel(worker->stepped);
     g_mutex_unlock(&worker->mutex);
     push(worker, &(struct request){.kind = REQUEST_QUIT});
     g_thread_join(worker->thread);

@@ -3,17 +3,10 @@
 #ifndef DESKTOP_ENGINE_WORKER_H
 #define DESKTOP_ENGINE_WORKER_H
 
+#include "apps/desktop/engine_fit.h"
 #include "apps/desktop/response.h"
 
-#include <refusion.h>
-
 struct engine_worker;
-
-/* A model on a device. */
-struct engine_target {
-    char *model;  /* folder or GGUF file */
-    char *device; /* as rf_context_desc.device takes it; NULL: the best */
-};
 
 struct engine_message {
     gboolean from_user;
@@ -22,7 +15,8 @@ struct engine_message {
 
 enum engine_event_kind {
     ENGINE_DEVICES,   /* devices, device_count; text: why there is none, else NULL */
-    ENGINE_INSPECTED, /* text: the path; done: bytes of its weights; message: why it is no model, else NULL */
+    ENGINE_ESTIMATED, /* target, fit, device: nothing was loaded; message: why it cannot be told, else NULL */
+    ENGINE_REFUSED,   /* target, fit, device: it does not fit, and was not loaded; the last of its request */
     ENGINE_LOADING,   /* done of total bytes; both 0 at first, while the device is opened */
     ENGINE_LOADED,    /* model, device */
     ENGINE_UNLOADED,  /* idle: after the time that was set, rather than by request */
@@ -44,6 +38,8 @@ struct engine_event {
     guint64 done, total;
     struct rf_device_info *devices;
     gsize device_count;
+    struct engine_target target;
+    struct engine_fit fit;
     struct rf_model_info model;
     struct rf_device_info device;
     gboolean idle;
@@ -62,14 +58,16 @@ struct engine_worker *engine_worker_start(engine_event_fn on_event, void *user);
 void engine_worker_stop(struct engine_worker *worker);
 
 void engine_worker_list_devices(struct engine_worker *worker);
-void engine_worker_inspect(struct engine_worker *worker, const char *path);
+/* Would it fit? Answered while an answer forms, too. */
+void engine_worker_estimate(struct engine_worker *worker, const struct engine_target *target);
 void engine_worker_unload(struct engine_worker *worker);
-/* Loads the target before, when it is not loaded; what else is loaded goes first. `settings.preset` must
- * outlive the worker; `messages` end with the user's. The same number comes back in every event; the last is
- * ENGINE_FINISHED or ENGINE_FAILED. */
+/* Loads the target before, when it is not loaded; what else is loaded goes first. What does not fit is refused
+ * before anything is unloaded, unless `although_it_does_not_fit`. `settings.preset` must outlive the worker;
+ * `messages` end with the user's. The same number comes back in every event; the last is ENGINE_FINISHED,
+ * ENGINE_FAILED or ENGINE_REFUSED. */
 guint64 engine_worker_generate(struct engine_worker *worker, const struct engine_target *target,
                                const struct engine_message *messages, gsize count,
-                               const struct rf_decode_settings *settings);
+                               const struct rf_decode_settings *settings, gboolean although_it_does_not_fit);
 /* A generation ends with ENGINE_FINISHED and FINISH_STOPPED; one that is done already is left alone. */
 void engine_worker_cancel(struct engine_worker *worker, guint64 request);
 /* The model is unloaded when nothing was asked for so long; 0: never. */

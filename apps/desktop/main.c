@@ -2,8 +2,10 @@
 #include "apps/desktop/gap_probe.h"
 #include "apps/desktop/message_row.h"
 #include "apps/desktop/window.h"
+#include "apps/refusion/data_dir.h"
 
 #include <gtksourceview/gtksource.h>
+#include <limits.h>
 
 struct program {
     GtkApplication *application;
@@ -13,16 +15,10 @@ struct program {
 /* The tiny model: beside an installed program, else in the tree that it was built in. */
 static char *default_model(void)
 {
-    char *program = g_file_read_link("/proc/self/exe", NULL);
-    char *folder = g_path_get_dirname(program ? program : RF_INSTALLED_BIN);
-    char *model = g_build_filename(folder, RF_MODELS_FROM_BIN, "tiny", NULL);
-    if (!g_file_test(model, G_FILE_TEST_IS_DIR)) {
-        g_free(model);
-        model = g_strdup(RF_SOURCE_DIR "/models/tiny");
-    }
-    g_free(folder);
-    g_free(program);
-    return model;
+    char root[PATH_MAX];
+    if (!data_dir(root, sizeof root, "models/tiny/config.json"))
+        return g_strdup("models/tiny"); /* whoever asks is told that it is not there */
+    return g_build_filename(root, "models", "tiny", NULL);
 }
 
 static void on_activate(GApplication *application, struct program *program)

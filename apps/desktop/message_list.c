@@ -112,8 +112,8 @@ void message_list_show(struct message_list *list, const struct chat *chat,
     list->conversation = id;
     for (guint i = 0; i < path->len; i++) {
         struct message_row_desc desc = {.message = path->pdata[i],
-                                        .block = preferences->preset->block,
-                                        .max_tokens = preferences->max_tokens,
+                                        .block = preferences->answers.preset->block,
+                                        .max_tokens = preferences->answers.max_tokens,
                                         .animated = animated,
                                         .rounds = list->rounds};
         desc.running = running && running->id == desc.message->id;

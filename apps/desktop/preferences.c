@@ -33,27 +33,32 @@ void preferences_load(struct preferences *p, const char *default_model)
     char *path = file_path();
     g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, NULL); /* none at the first run */
     char *preset = g_key_file_get_string(file, group, "preset", NULL);
+    char *format = g_key_file_get_string(file, group, "weight-format", NULL);
     *p = (struct preferences){
-        .model = g_key_file_get_string(file, group, "model", NULL),
-        .device = g_key_file_get_string(file, group, "device", NULL),
-        .preset = preset_find(preset),
-        .max_tokens = (guint32)number(file, "max-tokens", MIN_TOKENS, MAX_TOKENS, 512),
-        .temperature = number(file, "temperature", 0, MAX_TEMPERATURE, 0),
-        .seed = g_key_file_get_uint64(file, group, "seed", NULL),
-        .own_thresholds = flag(file, "own-thresholds", FALSE),
+        .target = {.model = g_key_file_get_string(file, group, "model", NULL),
+                   .device = g_key_file_get_string(file, group, "device", NULL),
+                   .weight_type = g_strdup(weight_format_find(format)->type),
+                   .context_length = (guint32)number(file, "context-length", 0, MAX_CONTEXT, 0),
+                   .memory_limit = BYTES_PER_MB * (guint64)number(file, "memory-limit-mb", 0, MAX_LIMIT, 0)},
+        .answers = {.preset = preset_find(preset),
+                    .max_tokens = (guint32)number(file, "max-tokens", MIN_TOKENS, MAX_TOKENS, 512),
+                    .temperature = number(file, "temperature", 0, MAX_TEMPERATURE, 0),
+                    .seed = g_key_file_get_uint64(file, group, "seed", NULL),
+                    .own_thresholds = flag(file, "own-thresholds", FALSE)},
         .idle_minutes = (guint)number(file, "idle-minutes", 0, MAX_IDLE, 10),
         .animate = flag(file, "animate", TRUE),
         .colours = (enum colour_scheme)number(file, "colours", COLOURS_SYSTEM, COLOURS_DARK, COLOURS_SYSTEM),
         .text_percent = (guint)number(file, "text-percent", MIN_TEXT, MAX_TEXT, 100),
         .sidebar = flag(file, "sidebar", TRUE),
     };
-    p->slot_threshold = number(file, "slot-threshold", 0, 1, p->preset->slot_threshold);
-    p->token_threshold = number(file, "token-threshold", 0, 1, p->preset->token_threshold);
-    if (!p->model || !*p->model) {
-        g_free(p->model);
-        p->model = g_strdup(default_model);
+    p->answers.slot_threshold = number(file, "slot-threshold", 0, 1, p->answers.preset->slot_threshold);
+    p->answers.token_threshold = number(file, "token-threshold", 0, 1, p->answers.preset->token_threshold);
+    if (!p->target.model || !*p->target.model) {
+        g_free(p->target.model);
+        p->target.model = g_strdup(default_model);
     }
     g_free(preset);
+    g_free(format);
     g_free(path);
     g_key_file_unref(file);
 }
@@ -61,17 +66,20 @@ void preferences_load(struct preferences *p, const char *default_model)
 void preferences_save(const struct preferences *p)
 {
     GKeyFile *file = g_key_file_new();
-    g_key_file_set_string(file, group, "model", p->model);
-    g_key_file_set_string(file, group, "device", p->device ? p->device : "");
-    if (!p->device)
-        g_key_file_remove_key(file, group, "device", NULL);
-    g_key_file_set_string(file, group, "preset", p->preset->name);
-    g_key_file_set_uint64(file, group, "max-tokens", p->max_tokens);
-    g_key_file_set_double(file, group, "temperature", p->temperature);
-    g_key_file_set_uint64(file, group, "seed", p->seed);
-    g_key_file_set_boolean(file, group, "own-thresholds", p->own_thresholds);
-    g_key_file_set_double(file, group, "slot-threshold", p->slot_threshold);
-    g_key_file_set_double(file, group, "token-threshold", p->token_threshold);
+    g_key_file_set_string(file, group, "model", p->target.model);
+    if (p->target.device)
+        g_key_file_set_string(file, group, "device", p->target.device);
+    if (p->target.weight_type)
+        g_key_file_set_string(file, group, "weight-format", p->target.weight_type);
+    g_key_file_set_uint64(file, group, "context-length", p->target.context_length);
+    g_key_file_set_uint64(file, group, "memory-limit-mb", p->target.memory_limit / BYTES_PER_MB);
+    g_key_file_set_string(file, group, "preset", p->answers.preset->name);
+    g_key_file_set_uint64(file, group, "max-tokens", p->answers.max_tokens);
+    g_key_file_set_double(file, group, "temperature", p->answers.temperature);
+    g_key_file_set_uint64(file, group, "seed", p->answers.seed);
+    g_key_file_set_boolean(file, group, "own-thresholds", p->answers.own_thresholds);
+    g_key_file_set_double(file, group, "slot-threshold", p->answers.slot_threshold);
+    g_key_file_set_double(file, group, "token-threshold", p->answers.token_threshold);
     g_key_file_set_uint64(file, group, "idle-minutes", p->idle_minutes);
     g_key_file_set_boolean(file, group, "animate", p->animate);
     g_key_file_set_integer(file, group, "colours", (int)p->colours);
@@ -96,21 +104,20 @@ void preferences_save(const struct preferences *p)
 
 void preferences_clear(struct preferences *p)
 {
-    g_free(p->model);
-    g_free(p->device);
+    engine_target_clear(&p->target);
     *p = (struct preferences){0};
 }
 
 struct rf_decode_settings preferences_decode(const struct preferences *p)
 {
     return (struct rf_decode_settings){
-        .preset = p->preset->name,
-        .max_tokens = p->max_tokens,
-        .temperature = (float)p->temperature,
-        .seed = p->seed,
-        .has_slot_threshold = p->own_thresholds,
-        .slot_threshold = p->own_thresholds ? (float)p->slot_threshold : 0,
-        .has_token_threshold = p->own_thresholds,
-        .token_threshold = p->own_thresholds ? (float)p->token_threshold : 0,
+        .preset = p->answers.preset->name,
+        .max_tokens = p->answers.max_tokens,
+        .temperature = (float)p->answers.temperature,
+        .seed = p->answers.seed,
+        .has_slot_threshold = p->answers.own_thresholds,
+        .slot_threshold = p->answers.own_thresholds ? (float)p->answers.slot_threshold : 0,
+        .has_token_threshold = p->answers.own_thresholds,
+        .token_threshold = p->answers.own_thresholds ? (float)p->answers.token_threshold : 0,
     };
 }

@@ -2,21 +2,14 @@
 #ifndef DESKTOP_PREFERENCES_H
 #define DESKTOP_PREFERENCES_H
 
+#include "apps/desktop/engine_fit.h"
 #include "apps/desktop/presets.h"
-
-#include <refusion.h>
 
 enum colour_scheme { COLOURS_SYSTEM, COLOURS_LIGHT, COLOURS_DARK };
 
 struct preferences {
-    char *model;  /* folder or GGUF file */
-    char *device; /* name; NULL: the best */
-    const struct preset *preset;
-    guint32 max_tokens;
-    double temperature;
-    guint64 seed;
-    gboolean own_thresholds; /* instead of the preset's: */
-    double slot_threshold, token_threshold;
+    struct engine_target target;
+    struct answer_settings answers; /* of the open conversation, and of the next new one */
     guint idle_minutes; /* until the model is unloaded; 0: never */
     gboolean animate;
     enum colour_scheme colours;
@@ -25,8 +18,9 @@ struct preferences {
 };
 
 /* Ranges, for the file and for the controls. */
-enum { MIN_TOKENS = 16, MAX_TOKENS = 32768, MIN_TEXT = 75, MAX_TEXT = 250, TEXT_STEP = 25, MAX_IDLE = 600 };
-#define MAX_TEMPERATURE 2.0
+enum { MIN_TEXT = 75, MAX_TEXT = 250, TEXT_STEP = 25, MAX_IDLE = 600 };
+enum { MAX_CONTEXT = 1 << 20 /* tokens */, MAX_LIMIT = 1 << 20 /* MB of device memory */ };
+#define BYTES_PER_MB 1000000
 
 /* Values that are missing or out of range are the defaults'; `default_model` is that of the first run. */
 void preferences_load(struct preferences *preferences, const char *default_model);

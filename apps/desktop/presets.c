@@ -27,3 +27,34 @@ const struct preset *preset_find(const char *name)
             return &presets[i];
     return &presets[0];
 }
+
+const struct weight_format weight_formats[WEIGHT_FORMAT_COUNT] = {
+    {NULL, "As in the model's files"},
+    {"bf16", "16 bits a weight"},
+    {"q8_0", "8 bits: half the memory, hardly any different"},
+    {"q6_k", "6 bits"},
+    {"q4_k", "4 bits: a quarter of the memory, less exact"},
+};
+
+const struct weight_format *weight_format_find(const char *type)
+{
+    for (guint i = 0; i < WEIGHT_FORMAT_COUNT; i++)
+        if (g_strcmp0(weight_formats[i].type, type) == 0)
+            return &weight_formats[i];
+    return &weight_formats[0];
+}
+
+void answer_settings_clamp(struct answer_settings *s)
+{
+    s->max_tokens = CLAMP(s->max_tokens, (guint32)MIN_TOKENS, (guint32)MAX_TOKENS);
+    s->temperature = CLAMP(s->temperature, 0, MAX_TEMPERATURE);
+    s->slot_threshold = CLAMP(s->slot_threshold, 0, 1);
+    s->token_threshold = CLAMP(s->token_threshold, 0, 1);
+}
+
+gboolean answer_settings_equal(const struct answer_settings *a, const struct answer_settings *b)
+{
+    return a->preset == b->preset && a->max_tokens == b->max_tokens && a->temperature == b->temperature &&
+           a->seed == b->seed && a->own_thresholds == b->own_thresholds &&
+           a->slot_threshold == b->slot_threshold && a->token_threshold == b->token_threshold;
+}

@@ -3,7 +3,7 @@
 #ifndef DESKTOP_RECORDS_H
 #define DESKTOP_RECORDS_H
 
-#include <glib.h>
+#include "apps/desktop/presets.h"
 
 struct conversation {
     gint64 id;
@@ -11,6 +11,7 @@ struct conversation {
     gint64 created, updated; /* microseconds since 1970 */
     char *title;
     gboolean pinned;
+    struct answer_settings settings; /* that it was last asked with */
 };
 
 /* How an answer ended, beside the library's own reasons ("stop", "stop_text", "length"). */

@@ -1,6 +1,8 @@
 #include "apps/desktop/settings_window.h"
 
-#include <string.h>
+#include "apps/desktop/tip.h"
+
+enum { REST_MS = 200 };
 
 struct settings_window {
     GtkWidget *window;
@@ -10,28 +12,9 @@ struct settings_window {
     struct settings_listener listener;
     void *user;
     GtkWidget *model, *fit, *folder, *explanation, *slot, *token, *slot_row, *token_row;
-    guint64 weight_bytes; /* of the model; 0: not known */
-    gboolean filling;     /* controls are being set: nobody changed anything */
+    guint estimate_timer;
+    gboolean filling; /* controls are being set: nobody changed anything */
 };
-
-/* KV cache and work buffers come on top of the weights; a tenth is what they take at the least. */
-static const double share_for_weights = 0.9;
-
-char *fit_words(guint64 weight_bytes, const struct rf_device_info *device)
-{
-    char *weights = g_format_size(weight_bytes), *words;
-    if (!device || !device->memory_bytes) {
-        words = g_strdup_printf("%s of weights.", weights);
-    } else {
-        char *memory = g_format_size(device->memory_bytes);
-        gboolean fits = (double)weight_bytes <= share_for_weights * (double)device->memory_bytes;
-        words = g_strdup_printf("%s of weights; %s has %s: it %s.", weights, device->name, memory,
-                                fits ? "fits" : "does not fit");
-        g_free(memory);
-    }
-    g_free(weights);
-    return words;
-}
 
 static void changed(struct settings_window *s)
 {
@@ -64,6 +47,8 @@ static GtkWidget *add_row(GtkWidget *group, const char *name, GtkWidget *control
     gtk_widget_set_valign(control, GTK_ALIGN_CENTER);
     gtk_accessible_update_relation(GTK_ACCESSIBLE(control), GTK_ACCESSIBLE_RELATION_LABELLED_BY, label, NULL,
                                    -1);
+    if (GTK_IS_DROP_DOWN(control))
+        drop_down_name_set(control, gtk_label_get_text(GTK_LABEL(label)));
     gtk_box_append(GTK_BOX(row), label);
     gtk_box_append(GTK_BOX(row), control);
     gtk_box_append(GTK_BOX(group), row);
@@ -91,58 +76,54 @@ static GtkWidget *new_spin(double low, double high, double step, guint digits, d
 
 static void show_preset(struct settings_window *s)
 {
-    struct preferences *p = s->preferences;
-    gtk_label_set_text(GTK_LABEL(s->explanation), p->preset->explanation);
+    const struct answer_settings *answers = &s->preferences->answers;
+    const struct preset *preset = answers->preset;
+    gtk_label_set_text(GTK_LABEL(s->explanation), preset->explanation);
     s->filling = TRUE;
     gtk_spin_button_set_value(GTK_SPIN_BUTTON(s->slot),
-                              p->own_thresholds ? p->slot_threshold : p->preset->slot_threshold);
+                              answers->own_thresholds ? answers->slot_threshold : preset->slot_threshold);
     gtk_spin_button_set_value(GTK_SPIN_BUTTON(s->token),
-                              p->own_thresholds ? p->token_threshold : p->preset->token_threshold);
+                              answers->own_thresholds ? answers->token_threshold : preset->token_threshold);
     s->filling = FALSE;
-    gtk_widget_set_sensitive(s->slot_row, p->own_thresholds);
-    gtk_widget_set_sensitive(s->token_row, p->own_thresholds);
+    gtk_widget_set_sensitive(s->slot_row, answers->own_thresholds);
+    gtk_widget_set_sensitive(s->token_row, answers->own_thresholds);
 }
 
-static const struct rf_device_info *chosen_device(const struct settings_window *s)
+void settings_window_estimated(struct settings_window *s, const struct engine_event *event)
 {
-    for (gsize i = 0; i < s->device_count; i++)
-        if (s->devices[i].missing[0] == '\0' &&
-            (!s->preferences->device || g_str_equal(s->preferences->device, s->devices[i].name)))
-            return &s->devices[i];
-    return NULL;
-}
-
-static void show_fit(struct settings_window *s)
-{
-    if (!s->weight_bytes)
-        return;
-    char *words = fit_words(s->weight_bytes, chosen_device(s));
+    if (!engine_target_equal(&event->target, &s->preferences->target))
+        return; /* another answer comes */
+    char *words = event->message ? g_strdup(event->message) : engine_fit_words(&event->fit, event->device.name);
     gtk_label_set_text(GTK_LABEL(s->fit), words);
     g_free(words);
 }
 
-void settings_window_inspected(struct settings_window *s, const struct engine_event *event)
+/* ---- Model and device ---------------------------------------------------------------------------------- */
+
+static gboolean on_estimate(gpointer data)
 {
-    if (!g_str_equal(event->text, s->preferences->model))
-        return;
-    s->weight_bytes = event->done;
-    if (event->message)
-        gtk_label_set_text(GTK_LABEL(s->fit), event->message);
-    else
-        show_fit(s);
+    struct settings_window *s = data;
+    s->estimate_timer = 0;
+    gtk_label_set_text(GTK_LABEL(s->fit), "Looking whether it fits…");
+    s->listener.estimate(s->user);
+    return G_SOURCE_REMOVE;
 }
 
-/* ---- Model and device ---------------------------------------------------------------------------------- */
+/* Whoever turns a number has it estimated when it rests. */
+static void target_changed(struct settings_window *s)
+{
+    if (s->estimate_timer)
+        g_source_remove(s->estimate_timer);
+    s->estimate_timer = g_timeout_add(REST_MS, on_estimate, s);
+    changed(s);
+}
 
 static void set_model(struct settings_window *s, char *path)
 {
-    g_free(s->preferences->model);
-    s->preferences->model = path;
+    g_free(s->preferences->target.model);
+    s->preferences->target.model = path;
     gtk_label_set_text(GTK_LABEL(s->model), path);
-    gtk_label_set_text(GTK_LABEL(s->fit), "");
-    s->weight_bytes = 0;
-    s->listener.inspect(s->user, path);
-    changed(s);
+    target_changed(s);
 }
 
 static void on_chosen(GtkNativeDialog *dialog, int response, struct settings_window *s)
@@ -183,12 +164,11 @@ static void on_device(GtkDropDown *drop, GParamSpec *property, struct settings_w
 {
     (void)property;
     guint wanted = gtk_drop_down_get_selected(drop), row = 0;
-    g_clear_pointer(&s->preferences->device, g_free);
+    g_clear_pointer(&s->preferences->target.device, g_free);
     for (gsize i = 0; i < s->device_count; i++)
         if (s->devices[i].missing[0] == '\0' && ++row == wanted)
-            s->preferences->device = g_strdup(s->devices[i].name);
-    show_fit(s);
-    changed(s);
+            s->preferences->target.device = g_strdup(s->devices[i].name);
+    target_changed(s);
 }
 
 static GtkWidget *new_device_drop(struct settings_window *s)
@@ -201,7 +181,7 @@ static GtkWidget *new_device_drop(struct settings_window *s)
         if (device->missing[0])
             continue;
         row++;
-        if (g_strcmp0(s->preferences->device, device->name) == 0)
+        if (g_strcmp0(s->preferences->target.device, device->name) == 0)
             selected = row;
         gtk_string_list_append(names, device->name);
     }
@@ -209,6 +189,51 @@ static GtkWidget *new_device_drop(struct settings_window *s)
     gtk_drop_down_set_selected(GTK_DROP_DOWN(drop), selected);
     g_signal_connect(drop, "notify::selected", G_CALLBACK(on_device), s);
     return drop;
+}
+
+static void on_format(GtkDropDown *drop, GParamSpec *property, struct settings_window *s)
+{
+    (void)property;
+    guint chosen = MIN(gtk_drop_down_get_selected(drop), WEIGHT_FORMAT_COUNT - 1);
+    g_free(s->preferences->target.weight_type);
+    s->preferences->target.weight_type = g_strdup(weight_formats[chosen].type);
+    target_changed(s);
+}
+
+static GtkWidget *new_format_drop(struct settings_window *s)
+{
+    GtkStringList *names = gtk_string_list_new(NULL);
+    for (guint i = 0; i < WEIGHT_FORMAT_COUNT; i++)
+        gtk_string_list_append(names, weight_formats[i].title);
+    GtkWidget *drop = gtk_drop_down_new(G_LIST_MODEL(names), NULL);
+    const struct weight_format *format = weight_format_find(s->preferences->target.weight_type);
+    gtk_drop_down_set_selected(GTK_DROP_DOWN(drop), (guint)(format - weight_formats));
+    g_signal_connect(drop, "notify::selected", G_CALLBACK(on_format), s);
+    return drop;
+}
+
+static void on_context(GtkSpinButton *spin, struct settings_window *s)
+{
+    s->preferences->target.context_length = (guint32)gtk_spin_button_get_value_as_int(spin);
+    target_changed(s);
+}
+
+static void on_limit(GtkSpinButton *spin, struct settings_window *s)
+{
+    s->preferences->target.memory_limit = BYTES_PER_MB * (guint64)gtk_spin_button_get_value_as_int(spin);
+    target_changed(s);
+}
+
+static void add_memory_rows(struct settings_window *s, GtkWidget *group)
+{
+    const struct engine_target *target = &s->preferences->target;
+    add_row(group, "_Weights are held with", new_format_drop(s));
+    GtkWidget *context = new_spin(0, MAX_CONTEXT, 1024, 0, target->context_length);
+    g_signal_connect(context, "value-changed", G_CALLBACK(on_context), s);
+    add_row(group, "_Remember so many tokens of a conversation (0: all that the model can)", context);
+    GtkWidget *limit = new_spin(0, MAX_LIMIT, 256, 0, (double)(target->memory_limit / BYTES_PER_MB));
+    g_signal_connect(limit, "value-changed", G_CALLBACK(on_limit), s);
+    add_row(group, "Take so many M_B of the device's memory at most (0: all)", limit);
 }
 
 static void on_idle(GtkSpinButton *spin, struct settings_window *s)
@@ -220,7 +245,7 @@ static void on_idle(GtkSpinButton *spin, struct settings_window *s)
 static void add_model_group(struct settings_window *s, GtkWidget *page)
 {
     GtkWidget *group = new_group(page, "Model");
-    s->model = gtk_label_new(s->preferences->model);
+    s->model = gtk_label_new(s->preferences->target.model);
     gtk_label_set_ellipsize(GTK_LABEL(s->model), PANGO_ELLIPSIZE_START);
     gtk_label_set_xalign(GTK_LABEL(s->model), 0);
     gtk_label_set_selectable(GTK_LABEL(s->model), TRUE);
@@ -235,6 +260,7 @@ static void add_model_group(struct settings_window *s, GtkWidget *page)
     gtk_box_append(GTK_BOX(buttons), file);
     gtk_box_append(GTK_BOX(group), buttons);
     add_row(group, "_Device", new_device_drop(s));
+    add_memory_rows(s, group);
     GtkWidget *idle = new_spin(0, MAX_IDLE, 1, 0, s->preferences->idle_minutes);
     g_signal_connect(idle, "value-changed", G_CALLBACK(on_idle), s);
     add_row(group, "_Unload when idle for so many minutes (0: never)", idle);
@@ -245,7 +271,7 @@ static void add_model_group(struct settings_window *s, GtkWidget *page)
 static void on_preset(GtkDropDown *drop, GParamSpec *property, struct settings_window *s)
 {
     (void)property;
-    s->preferences->preset = &presets[MIN(gtk_drop_down_get_selected(drop), PRESET_COUNT - 1)];
+    s->preferences->answers.preset = &presets[MIN(gtk_drop_down_get_selected(drop), PRESET_COUNT - 1)];
     show_preset(s);
     changed(s);
 }
@@ -254,9 +280,9 @@ static void on_own(GtkSwitch *widget, GParamSpec *property, struct settings_wind
 {
     (void)property;
     struct preferences *p = s->preferences;
-    p->own_thresholds = gtk_switch_get_active(widget);
-    p->slot_threshold = gtk_spin_button_get_value(GTK_SPIN_BUTTON(s->slot));
-    p->token_threshold = gtk_spin_button_get_value(GTK_SPIN_BUTTON(s->token));
+    p->answers.own_thresholds = gtk_switch_get_active(widget);
+    p->answers.slot_threshold = gtk_spin_button_get_value(GTK_SPIN_BUTTON(s->slot));
+    p->answers.token_threshold = gtk_spin_button_get_value(GTK_SPIN_BUTTON(s->token));
     show_preset(s);
     changed(s);
 }
@@ -267,27 +293,27 @@ static void on_threshold(GtkSpinButton *spin, struct settings_window *s)
         return;
     double value = gtk_spin_button_get_value(spin);
     if (GTK_WIDGET(spin) == s->slot)
-        s->preferences->slot_threshold = value;
+        s->preferences->answers.slot_threshold = value;
     else
-        s->preferences->token_threshold = value;
+        s->preferences->answers.token_threshold = value;
     changed(s);
 }
 
 static void on_max_tokens(GtkSpinButton *spin, struct settings_window *s)
 {
-    s->preferences->max_tokens = (guint32)gtk_spin_button_get_value_as_int(spin);
+    s->preferences->answers.max_tokens = (guint32)gtk_spin_button_get_value_as_int(spin);
     changed(s);
 }
 
 static void on_temperature(GtkSpinButton *spin, struct settings_window *s)
 {
-    s->preferences->temperature = gtk_spin_button_get_value(spin);
+    s->preferences->answers.temperature = gtk_spin_button_get_value(spin);
     changed(s);
 }
 
 static void on_seed(GtkSpinButton *spin, struct settings_window *s)
 {
-    s->preferences->seed = (guint64)gtk_spin_button_get_value(spin);
+    s->preferences->answers.seed = (guint64)gtk_spin_button_get_value(spin);
     changed(s);
 }
 
@@ -299,28 +325,28 @@ static void add_decode_group(struct settings_window *s, GtkWidget *page)
     for (guint i = 0; i < PRESET_COUNT; i++)
         gtk_string_list_append(names, presets[i].title);
     GtkWidget *preset = gtk_drop_down_new(G_LIST_MODEL(names), NULL);
-    gtk_drop_down_set_selected(GTK_DROP_DOWN(preset), (guint)(p->preset - presets));
+    gtk_drop_down_set_selected(GTK_DROP_DOWN(preset), (guint)(p->answers.preset - presets));
     g_signal_connect(preset, "notify::selected", G_CALLBACK(on_preset), s);
     add_row(group, "_Preset", preset);
     s->explanation = add_note(group);
     GtkWidget *own = gtk_switch_new();
-    gtk_switch_set_active(GTK_SWITCH(own), p->own_thresholds);
+    gtk_switch_set_active(GTK_SWITCH(own), p->answers.own_thresholds);
     add_row(group, "_Own thresholds", own);
-    s->slot = new_spin(0, 1, 0.05, 2, p->slot_threshold);
-    s->token = new_spin(0, 1, 0.05, 2, p->token_threshold);
+    s->slot = new_spin(0, 1, 0.05, 2, p->answers.slot_threshold);
+    s->token = new_spin(0, 1, 0.05, 2, p->answers.token_threshold);
     s->slot_row =
         add_row(group, "S_lot threshold: a slot is filled in when its first token is this sure", s->slot);
     s->token_row = add_row(group, "_Token threshold: a drafted token stays when it is this likely", s->token);
     g_signal_connect(own, "notify::active", G_CALLBACK(on_own), s);
     g_signal_connect(s->slot, "value-changed", G_CALLBACK(on_threshold), s);
     g_signal_connect(s->token, "value-changed", G_CALLBACK(on_threshold), s);
-    GtkWidget *tokens = new_spin(MIN_TOKENS, MAX_TOKENS, 16, 0, p->max_tokens);
+    GtkWidget *tokens = new_spin(MIN_TOKENS, MAX_TOKENS, 16, 0, p->answers.max_tokens);
     g_signal_connect(tokens, "value-changed", G_CALLBACK(on_max_tokens), s);
     add_row(group, "_Most tokens of an answer", tokens);
-    GtkWidget *temperature = new_spin(0, MAX_TEMPERATURE, 0.1, 1, p->temperature);
+    GtkWidget *temperature = new_spin(0, MAX_TEMPERATURE, 0.1, 1, p->answers.temperature);
     g_signal_connect(temperature, "value-changed", G_CALLBACK(on_temperature), s);
     add_row(group, "T_emperature (0: always the likeliest)", temperature);
-    GtkWidget *seed = new_spin(0, G_MAXINT32, 1, 0, (double)p->seed);
+    GtkWidget *seed = new_spin(0, G_MAXINT32, 1, 0, (double)p->answers.seed);
     g_signal_connect(seed, "value-changed", G_CALLBACK(on_seed), s);
     add_row(group, "_Seed, when the temperature is above 0", seed);
     show_preset(s);
@@ -370,6 +396,8 @@ static void add_looks_group(struct settings_window *s, GtkWidget *page)
 static void on_destroy(GtkWidget *widget, struct settings_window *s)
 {
     (void)widget;
+    if (s->estimate_timer)
+        g_source_remove(s->estimate_timer);
     s->listener.closed(s->user);
     g_free(s);
 }
@@ -412,7 +440,7 @@ struct settings_window *settings_window_open(GtkWindow *parent, struct preferenc
                                                           gtk_callback_action_new(on_escape, NULL, NULL)));
     gtk_widget_add_controller(s->window, keys);
     g_signal_connect(s->window, "destroy", G_CALLBACK(on_destroy), s);
-    listener->inspect(user, preferences->model);
+    on_estimate(s);
     gtk_window_set_titlebar(GTK_WINDOW(s->window), gtk_header_bar_new());
     gtk_widget_grab_focus(s->folder);
     gtk_window_present(GTK_WINDOW(s->window));

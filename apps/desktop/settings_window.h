@@ -12,7 +12,7 @@ struct settings_window;
 /* What it asks of its maker. */
 struct settings_listener {
     void (*changed)(void *user); /* the preferences, which the window writes itself */
-    void (*inspect)(void *user, const char *model);
+    void (*estimate)(void *user); /* whether the preferences' target fits */
     void (*closed)(void *user); /* the settings_window is gone after it */
 };
 
@@ -20,9 +20,6 @@ struct settings_listener {
 struct settings_window *settings_window_open(GtkWindow *parent, struct preferences *preferences,
                                              const struct rf_device_info *devices, gsize device_count,
                                              const struct settings_listener *listener, void *user);
-void settings_window_inspected(struct settings_window *window, const struct engine_event *event);
-
-/* "9.8 MB of weights; NAME has 12.0 GB: it fits." `device` NULL: none is known. Free with g_free. */
-char *fit_words(guint64 weight_bytes, const struct rf_device_info *device);
+void settings_window_estimated(struct settings_window *window, const struct engine_event *event);
 
 #endif

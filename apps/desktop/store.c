@@ -20,6 +20,12 @@ static const char *const migrations[] = {
     "  from_user INTEGER NOT NULL, text TEXT NOT NULL, rounds BLOB, finish TEXT NOT NULL,"
     "  tokens INTEGER NOT NULL, forwards INTEGER NOT NULL, seconds REAL NOT NULL);"
     "CREATE INDEX messages_conversation ON messages (conversation);",
+    /* NULL in all: it keeps none. */
+    "ALTER TABLE conversations ADD COLUMN preset TEXT; ALTER TABLE conversations ADD COLUMN max_tokens INTEGER;"
+    "ALTER TABLE conversations ADD COLUMN temperature REAL; ALTER TABLE conversations ADD COLUMN seed INTEGER;"
+    "ALTER TABLE conversations ADD COLUMN own_thresholds INTEGER;"
+    "ALTER TABLE conversations ADD COLUMN slot_threshold REAL;"
+    "ALTER TABLE conversations ADD COLUMN token_threshold REAL;",
 };
 enum { SCHEMA_VERSION = G_N_ELEMENTS(migrations) };
 
@@ -161,6 +167,11 @@ static char *column_text(sqlite3_stmt *statement, int column)
     return g_utf8_make_valid(text ? text : "", -1);
 }
 
+/* Of conversations, in the order of read_conversation and store_put_conversation. */
+#define COLUMNS                                                                                               \
+    "id, title, pinned, created, updated, leaf, preset, max_tokens, temperature, seed, own_thresholds,"       \
+    " slot_threshold, token_threshold"
+
 static struct conversation *read_conversation(sqlite3_stmt *row)
 {
     struct conversation *conversation = g_new0(struct conversation, 1);
@@ -170,6 +181,18 @@ static struct conversation *read_conversation(sqlite3_stmt *row)
     conversation->created = sqlite3_column_int64(row, 3);
     conversation->updated = sqlite3_column_int64(row, 4);
     conversation->leaf = sqlite3_column_int64(row, 5);
+    struct answer_settings *settings = &conversation->settings;
+    const char *preset = (const char *)sqlite3_column_text(row, 6);
+    if (!preset)
+        return conversation;
+    *settings = (struct answer_settings){.preset = preset_find(preset),
+                                         .max_tokens = (guint32)CLAMP(sqlite3_column_int64(row, 7), 0, MAX_TOKENS),
+                                         .temperature = sqlite3_column_double(row, 8),
+                                         .seed = (guint64)sqlite3_column_int64(row, 9),
+                                         .own_thresholds = sqlite3_column_int(row, 10) != 0,
+                                         .slot_threshold = sqlite3_column_double(row, 11),
+                                         .token_threshold = sqlite3_column_double(row, 12)};
+    answer_settings_clamp(settings); /* another program may have written it */
     return conversation;
 }
 
@@ -214,7 +237,7 @@ static GPtrArray *read_rows(struct store *store, sqlite3_stmt *statement, read_r
 GPtrArray *store_conversations(struct store *store, const char *search, GError **error)
 {
     sqlite3_stmt *statement = prepare(store,
-                                      "SELECT id, title, pinned, created, updated, leaf FROM conversations c "
+                                      "SELECT " COLUMNS " FROM conversations c "
                                       "WHERE NOT deleted AND (?1 = '' OR"
                                       " holds(title, ?1) OR EXISTS (SELECT 1 FROM messages m WHERE "
                                       "m.conversation = c.id AND holds(m.text, ?1)))"
@@ -245,9 +268,12 @@ gboolean store_put_conversation(struct store *store, const struct conversation *
 {
     sqlite3_stmt *statement = prepare(
         store,
-        "INSERT INTO conversations (id, title, pinned, created, updated, leaf) VALUES (?, ?, ?, ?, ?, ?)"
+        "INSERT INTO conversations (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET title = excluded.title, pinned = excluded.pinned,"
-        " updated = excluded.updated, leaf = excluded.leaf",
+        " updated = excluded.updated, leaf = excluded.leaf, preset = excluded.preset,"
+        " max_tokens = excluded.max_tokens, temperature = excluded.temperature, seed = excluded.seed,"
+        " own_thresholds = excluded.own_thresholds, slot_threshold = excluded.slot_threshold,"
+        " token_threshold = excluded.token_threshold",
         error);
     if (!statement)
         return FALSE;
@@ -257,6 +283,16 @@ gboolean store_put_conversation(struct store *store, const struct conversation *
     sqlite3_bind_int64(statement, 4, conversation->created);
     sqlite3_bind_int64(statement, 5, conversation->updated);
     sqlite3_bind_int64(statement, 6, conversation->leaf);
+    const struct answer_settings *settings = &conversation->settings;
+    if (settings->preset) {
+        sqlite3_bind_text(statement, 7, settings->preset->name, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(statement, 8, settings->max_tokens);
+        sqlite3_bind_double(statement, 9, settings->temperature);
+        sqlite3_bind_int64(statement, 10, (gint64)settings->seed);
+        sqlite3_bind_int(statement, 11, settings->own_thresholds);
+        sqlite3_bind_double(statement, 12, settings->slot_threshold);
+        sqlite3_bind_double(statement, 13, settings->token_threshold);
+    }
     return finish(store, statement, error);
 }
 
@@ -329,7 +365,7 @@ gboolean store_put_message(struct store *store, const struct message *message, g
 static struct conversation *find_conversation(struct store *store, gint64 id, GError **error)
 {
     sqlite3_stmt *statement = prepare(
-        store, "SELECT id, title, pinned, created, updated, leaf FROM conversations WHERE id = ?", error);
+        store, "SELECT " COLUMNS " FROM conversations WHERE id = ?", error);
     if (!statement)
         return NULL;
     sqlite3_bind_int64(statement, 1, id);

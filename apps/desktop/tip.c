@@ -25,3 +25,11 @@ void tip_and_name_set(GtkWidget *widget, const char *words)
     tip_set(widget, words);
     gtk_accessible_update_property(GTK_ACCESSIBLE(widget), GTK_ACCESSIBLE_PROPERTY_LABEL, words, -1);
 }
+
+void drop_down_name_set(GtkWidget *drop, const char *words)
+{
+    GtkWidget *button = gtk_widget_get_first_child(drop);
+    gtk_accessible_update_property(GTK_ACCESSIBLE(drop), GTK_ACCESSIBLE_PROPERTY_LABEL, words, -1);
+    if (button)
+        gtk_accessible_update_property(GTK_ACCESSIBLE(button), GTK_ACCESSIBLE_PROPERTY_LABEL, words, -1);
+}

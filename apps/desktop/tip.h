@@ -9,4 +9,7 @@ void tip_set(GtkWidget *widget, const char *words);
 /* The same words for screen readers, as the control's name. */
 void tip_and_name_set(GtkWidget *widget, const char *words);
 
+/* A drop-down's name, also for the button within, which is what gets the focus. */
+void drop_down_name_set(GtkWidget *drop, const char *words);
+
 #endif

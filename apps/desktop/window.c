@@ -3,9 +3,11 @@
 #include "apps/desktop/appearance.h"
 #include "apps/desktop/chat.h"
 #include "apps/desktop/composer.h"
+#include "apps/desktop/conversation_actions.h"
 #include "apps/desktop/conversation_list.h"
-#include "apps/desktop/dialogs.h"
+#include "apps/desktop/fit_dialog.h"
 #include "apps/desktop/gap_probe.h"
+#include "apps/desktop/message_bar.h"
 #include "apps/desktop/message_list.h"
 #include "apps/desktop/message_row.h"
 #include "apps/desktop/settings_window.h"
@@ -14,23 +16,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNDO_SECONDS = 8 };
-
 struct window {
-    GtkWidget *window, *title, *sidebar, *error, *error_words, *undo, *undo_words;
+    GtkWidget *window, *title, *sidebar, *error, *error_words;
     struct preferences preferences;
     struct store_thread *store;
     struct engine_worker *engine;
     struct chat *chat;
     struct conversation_list *list;
+    struct conversation_actions *conversations;
     struct message_list *messages;
     struct composer *composer;
     struct settings_window *settings; /* NULL: closed */
     struct rf_device_info *devices;
     gsize device_count;
     gint64 editing; /* message; 0: a new question is being written */
-    gint64 deleted; /* conversation that can be brought back */
-    guint undo_timer, settle_timer;
+    guint settle_timer;
     guint64 device_memory;
     char *device_name; /* of what is loaded; NULL: nothing is */
     gboolean loading;
@@ -39,9 +39,7 @@ struct window {
 static void show_error(void *user, const char *message)
 {
     struct window *w = user;
-    gtk_label_set_text(GTK_LABEL(w->error_words), message);
-    gtk_info_bar_set_revealed(GTK_INFO_BAR(w->error), TRUE);
-    gtk_accessible_update_property(GTK_ACCESSIBLE(w->error), GTK_ACCESSIBLE_PROPERTY_LABEL, message, -1);
+    message_bar_show(w->error, w->error_words, message);
 }
 
 static void on_store_error(gpointer user, const GError *error)
@@ -67,7 +65,7 @@ static void set_enabled(struct window *w, const char *name, gboolean enabled)
 static void show_meter(struct window *w)
 {
     GString *words = g_string_new(NULL);
-    char *model = g_path_get_basename(w->preferences.model);
+    char *model = g_path_get_basename(w->preferences.target.model);
     g_string_append(words, model);
     g_free(model);
     if (w->device_name) {
@@ -89,7 +87,6 @@ static void show_state(struct window *w)
 {
     const struct conversation *conversation = chat_conversation(w->chat);
     gboolean running = chat_running(w->chat) != NULL;
-    GPtrArray *path = chat_path(w->chat);
     const char *title = conversation ? conversation->title : "New conversation";
     gtk_label_set_text(GTK_LABEL(w->title), title);
     gtk_window_set_title(GTK_WINDOW(w->window), title);
@@ -97,23 +94,24 @@ static void show_state(struct window *w)
     composer_set_editing(w->composer, w->editing != 0);
     set_enabled(w, "stop", running);
     set_enabled(w, "regenerate", !running);
-    set_enabled(w, "regenerate-last", !running && path->len > 1);
     set_enabled(w, "edit", !running);
-    set_enabled(w, "edit-last", !running && path->len);
-    set_enabled(w, "copy-last", path->len > 1);
     set_enabled(w, "suggest", !running);
     set_enabled(w, "cancel-edit", w->editing != 0);
     set_enabled(w, "unload", w->device_name && !running);
-    set_enabled(w, "rename-open", conversation != NULL);
-    set_enabled(w, "export-open", conversation != NULL);
+    conversation_actions_update(w->conversations);
     show_meter(w);
-    g_ptr_array_unref(path);
+}
+
+static void show_state_of(void *user)
+{
+    show_state(user);
 }
 
 static void on_path_changed(void *user)
 {
     struct window *w = user;
     gap_probe_generating(chat_running(w->chat) != NULL);
+    composer_announce(w->composer, chat_running(w->chat) ? "The answer is being written" : "");
     message_list_show(w->messages, w->chat, &w->preferences, is_animated(w));
     show_state(w);
 }
@@ -143,6 +141,9 @@ static void on_answer_ended(void *user, const struct message *answer)
         g_source_remove(w->settle_timer);
     w->settle_timer = settles ? g_timeout_add(RESPONSE_SETTLE_MS, on_settled, w) : 0;
     gap_probe_generating(FALSE);
+    composer_announce(w->composer, g_str_equal(answer->finish, FINISH_STOPPED)  ? "The answer was stopped"
+                                   : g_str_equal(answer->finish, FINISH_FAILED) ? "There is no answer"
+                                                                                : "The answer is complete");
     if (!settles)
         message_list_show(w->messages, w->chat, &w->preferences, FALSE);
     show_state(w);
@@ -161,11 +162,17 @@ static void leave_editing(struct window *w)
     composer_set_editing(w->composer, FALSE);
 }
 
+static void apply_preferences(void *user);
+static void on_settings_changed(void *user);
+
 static void on_open(gpointer user, const struct conversation *conversation)
 {
     struct window *w = user;
     leave_editing(w);
+    if (conversation->settings.preset)
+        w->preferences.answers = conversation->settings;
     chat_open(w->chat, conversation);
+    apply_preferences(w);
     show_state(w);
 }
 
@@ -173,7 +180,7 @@ static void on_open(gpointer user, const struct conversation *conversation)
 
 static void on_loading(struct window *w, const struct engine_event *event)
 {
-    char *name = g_path_get_basename(w->preferences.model);
+    char *name = g_path_get_basename(w->preferences.target.model);
     char *words = event->total ? g_strdup_printf("Loading %s: %.0f %%", name,
                                                  100.0 * (double)event->done / (double)event->total)
                                : g_strdup_printf("Loading %s: opening the device", name);
@@ -206,15 +213,15 @@ static void on_engine_event(void *user, const struct engine_event *event)
         g_clear_pointer(&w->device_name, g_free);
     } else if (event->kind == ENGINE_DEVICES) {
         take_devices(w, event);
-    } else if (event->kind == ENGINE_INSPECTED) {
+    } else if (event->kind == ENGINE_ESTIMATED) {
         if (w->settings)
-            settings_window_inspected(w->settings, event);
+            settings_window_estimated(w->settings, event);
     } else if (event->kind == ENGINE_NOTICE) {
         show_error(w, event->message);
     }
     if (event->device_memory)
         w->device_memory = event->device_memory;
-    if (event->kind != ENGINE_LOADING && event->kind != ENGINE_DEVICES && event->kind != ENGINE_INSPECTED &&
+    if (event->kind != ENGINE_LOADING && event->kind != ENGINE_DEVICES && event->kind != ENGINE_ESTIMATED &&
         event->kind != ENGINE_NOTICE) {
         w->loading = FALSE;
         composer_set_loading(w->composer, NULL, 0);
@@ -222,6 +229,33 @@ static void on_engine_event(void *user, const struct engine_event *event)
     chat_engine_event(w->chat, event);
     if (w->loading != was_loading || event->kind == ENGINE_UNLOADED)
         show_state(w);
+}
+
+static void on_fit_choice(void *user, enum fit_choice choice, const struct engine_event *event)
+{
+    struct window *w = user;
+    struct engine_target *target = &w->preferences.target;
+    if (choice == FIT_CANCEL || choice == FIT_SETTINGS) {
+        chat_stop(w->chat);
+        if (choice == FIT_SETTINGS)
+            gtk_widget_activate_action(w->window, "win.settings", NULL);
+        return;
+    }
+    if (choice == FIT_SHORTER) {
+        target->context_length = event->fit.shorter;
+    } else if (choice == FIT_SMALLER) {
+        g_free(target->weight_type);
+        target->weight_type = g_strdup(event->fit.smaller_type);
+    }
+    preferences_save(&w->preferences);
+    chat_resume(w->chat, choice == FIT_ALTHOUGH);
+}
+
+/* What does not fit has not been loaded: the user says what is to be done instead. */
+static void on_refused(void *user, const struct engine_event *event)
+{
+    struct window *w = user;
+    fit_dialog_ask(GTK_WINDOW(w->window), event, on_fit_choice, w);
 }
 
 /* ---- Asking -------------------------------------------------------------------------------------------- */
@@ -241,8 +275,8 @@ static void on_send(void *user, const char *text)
 static void on_preset(void *user, const struct preset *preset)
 {
     struct window *w = user;
-    w->preferences.preset = preset;
-    preferences_save(&w->preferences);
+    w->preferences.answers.preset = preset;
+    on_settings_changed(w);
 }
 
 static const struct message *find_message(struct window *w, gint64 id)
@@ -340,249 +374,50 @@ ACTION(on_suggest)
     on_send(data, g_variant_get_string(parameter, NULL));
 }
 
+/* These three take a message; 0: the last one that they are for. */
 ACTION(on_copy)
 {
     (void)action;
-    copy_message(data, g_variant_get_int64(parameter));
-}
-
-ACTION(on_copy_last)
-{
-    UNUSED();
-    copy_message(data, last_message(data, FALSE));
+    gint64 id = g_variant_get_int64(parameter);
+    copy_message(data, id ? id : last_message(data, FALSE));
 }
 
 ACTION(on_edit)
 {
     (void)action;
-    edit_message(data, g_variant_get_int64(parameter));
-}
-
-ACTION(on_edit_last)
-{
-    UNUSED();
-    edit_message(data, last_message(data, TRUE));
+    gint64 id = g_variant_get_int64(parameter);
+    edit_message(data, id ? id : last_message(data, TRUE));
 }
 
 ACTION(on_regenerate)
 {
     (void)action;
-    chat_regenerate(((struct window *)data)->chat, g_variant_get_int64(parameter));
+    gint64 id = g_variant_get_int64(parameter);
+    chat_regenerate(((struct window *)data)->chat, id ? id : last_message(data, FALSE));
 }
 
-ACTION(on_regenerate_last)
-{
-    UNUSED();
-    chat_regenerate(((struct window *)data)->chat, last_message(data, FALSE));
-}
-
-ACTION(on_branch)
-{
-    (void)action;
-    gint64 id;
-    int step;
-    g_variant_get(parameter, "(xi)", &id, &step);
-    chat_switch(((struct window *)data)->chat, id, step);
-}
-
-/* ---- Actions on conversations -------------------------------------------------------------------------- */
-
-static gboolean is_open(struct window *w, gint64 id)
-{
-    const struct conversation *open = chat_conversation(w->chat);
-    return open && open->id == id;
-}
-
-ACTION(on_pin)
-{
-    (void)action;
-    struct window *w = data;
-    const struct conversation *listed = conversation_list_find(w->list, g_variant_get_int64(parameter));
-    if (!listed)
-        return;
-    chat_set_pinned(w->chat, listed, !listed->pinned);
-}
-
-static void rename_to(gpointer user, gint64 id, const char *text)
-{
-    struct window *w = user;
-    const struct conversation *open = chat_conversation(w->chat);
-    const struct conversation *listed = is_open(w, id) ? open : conversation_list_find(w->list, id);
-    if (listed)
-        chat_rename(w->chat, listed, text);
-    show_state(w);
-}
-
-static void ask_name(struct window *w, const struct conversation *conversation)
-{
-    if (conversation)
-        dialog_ask_line(GTK_WINDOW(w->window), "Rename the conversation", "_Rename", conversation->title,
-                        conversation->id, rename_to, w);
-}
-
-ACTION(on_rename)
-{
-    (void)action;
-    struct window *w = data;
-    ask_name(w, conversation_list_find(w->list, g_variant_get_int64(parameter)));
-}
-
-ACTION(on_rename_open)
-{
-    UNUSED();
-    struct window *w = data;
-    ask_name(w, chat_conversation(w->chat));
-}
-
-struct conversation_job {
+struct branch_switch {
     struct window *window;
-    struct conversation *conversation;
-    gboolean flag;
+    gint64 message;
+    int step;
 };
 
-static void job_free(struct conversation_job *job)
+static gboolean switch_branch(gpointer data)
 {
-    conversation_free(job->conversation);
-    g_free(job);
-}
-
-static gpointer duplicate(struct store *store, gpointer data, GError **error)
-{
-    struct conversation *from = data;
-    char *title = g_strconcat(from->title, " (copy)", NULL);
-    store_duplicate(store, from->id, title, error);
-    g_free(title);
-    return NULL;
-}
-
-static void on_stored(gpointer user, gpointer result, const GError *error)
-{
-    (void)result;
-    if (error)
-        show_error(user, error->message);
-    on_list_changed(user);
-}
-
-ACTION(on_duplicate)
-{
-    (void)action;
-    struct window *w = data;
-    const struct conversation *listed = conversation_list_find(w->list, g_variant_get_int64(parameter));
-    if (listed)
-        store_thread_post(w->store, duplicate, conversation_copy(listed), (GDestroyNotify)conversation_free,
-                          on_stored, w);
-}
-
-static gpointer read_messages(struct store *store, gpointer data, GError **error)
-{
-    return store_messages(store, *(gint64 *)data, error);
-}
-
-static void on_export_read(gpointer user, gpointer result, const GError *error)
-{
-    struct conversation_job *job = user;
-    if (error) {
-        show_error(job->window, error->message);
-    } else {
-        GPtrArray *path = messages_path(result, job->conversation->leaf);
-        dialog_save_text(GTK_WINDOW(job->window->window), job->conversation->title,
-                         messages_to_markdown(job->conversation->title, path), show_error, job->window);
-        g_ptr_array_unref(path);
-        g_ptr_array_unref(result);
-    }
-    job_free(job);
-}
-
-static void export_conversation(struct window *w, const struct conversation *conversation)
-{
-    if (!conversation)
-        return;
-    struct conversation_job *job = g_new0(struct conversation_job, 1);
-    *job = (struct conversation_job){.window = w, .conversation = conversation_copy(conversation)};
-    store_thread_post(w->store, read_messages, g_memdup2(&conversation->id, sizeof conversation->id), g_free,
-                      on_export_read, job);
-}
-
-ACTION(on_export)
-{
-    (void)action;
-    struct window *w = data;
-    export_conversation(w, conversation_list_find(w->list, g_variant_get_int64(parameter)));
-}
-
-ACTION(on_export_open)
-{
-    UNUSED();
-    struct window *w = data;
-    export_conversation(w, chat_conversation(w->chat));
-}
-
-struct deletion {
-    gint64 id;
-    gboolean deleted;
-};
-
-static gpointer set_deleted(struct store *store, gpointer data, GError **error)
-{
-    const struct deletion *deletion = data;
-    store_set_deleted(store, deletion->id, deletion->deleted, error);
-    return NULL;
-}
-
-static void post_deletion(struct window *w, gint64 id, gboolean deleted)
-{
-    struct deletion *deletion = g_new(struct deletion, 1);
-    *deletion = (struct deletion){.id = id, .deleted = deleted};
-    store_thread_post(w->store, set_deleted, deletion, g_free, on_stored, w);
-}
-
-static void hide_undo(struct window *w)
-{
-    gtk_info_bar_set_revealed(GTK_INFO_BAR(w->undo), FALSE);
-    if (w->undo_timer)
-        g_source_remove(w->undo_timer);
-    w->undo_timer = 0;
-}
-
-static gboolean on_undo_late(gpointer data)
-{
-    struct window *w = data;
-    w->undo_timer = 0;
-    hide_undo(w);
+    const struct branch_switch *asked = data;
+    chat_switch(asked->window->chat, asked->message, asked->step);
+    composer_focus(asked->window->composer); /* the button that had it is gone */
     return G_SOURCE_REMOVE;
 }
 
-ACTION(on_delete)
+/* Not at once: the row goes whose button is just being activated, and GTK looks at the button once more. */
+ACTION(on_branch)
 {
     (void)action;
-    struct window *w = data;
-    gint64 id = g_variant_get_int64(parameter);
-    const struct conversation *listed = conversation_list_find(w->list, id);
-    const struct message *running = chat_running(w->chat);
-    if (!listed)
-        return;
-    if (running && running->conversation == id)
-        chat_stop(w->chat);
-    char *words = g_strdup_printf("“%s” was deleted.", listed->title);
-    gtk_label_set_text(GTK_LABEL(w->undo_words), words);
-    g_free(words);
-    w->deleted = id;
-    hide_undo(w);
-    w->undo_timer = g_timeout_add_seconds(UNDO_SECONDS, on_undo_late, w);
-    gtk_info_bar_set_revealed(GTK_INFO_BAR(w->undo), TRUE);
-    if (is_open(w, id))
-        chat_new_conversation(w->chat);
-    post_deletion(w, id, TRUE);
-}
-
-ACTION(on_undo)
-{
-    UNUSED();
-    struct window *w = data;
-    if (w->deleted)
-        post_deletion(w, w->deleted, FALSE);
-    w->deleted = 0;
-    hide_undo(w);
+    struct branch_switch *asked = g_new(struct branch_switch, 1);
+    asked->window = data;
+    g_variant_get(parameter, "(xi)", &asked->message, &asked->step);
+    g_idle_add_full(G_PRIORITY_DEFAULT, switch_branch, asked, g_free);
 }
 
 /* ---- Settings ------------------------------------------------------------------------------------------ */
@@ -591,7 +426,7 @@ static void apply_preferences(void *user)
 {
     struct window *w = user;
     appearance_apply(&w->preferences);
-    composer_set_preset(w->composer, w->preferences.preset);
+    composer_set_preset(w->composer, w->preferences.answers.preset);
     engine_worker_set_idle(w->engine, w->preferences.idle_minutes * 60);
     message_list_set_animated(w->messages, is_animated(w));
     gtk_widget_set_visible(w->sidebar, w->preferences.sidebar);
@@ -602,12 +437,14 @@ static void on_settings_changed(void *user)
 {
     struct window *w = user;
     apply_preferences(w);
+    chat_keep_settings(w->chat);
     preferences_save(&w->preferences);
 }
 
-static void on_settings_inspect(void *user, const char *model)
+static void on_settings_estimate(void *user)
 {
-    engine_worker_inspect(((struct window *)user)->engine, model);
+    struct window *w = user;
+    engine_worker_estimate(w->engine, &w->preferences.target);
 }
 
 static void on_settings_closed(void *user)
@@ -619,7 +456,7 @@ ACTION(on_settings)
 {
     UNUSED();
     struct window *w = data;
-    static const struct settings_listener listener = {on_settings_changed, on_settings_inspect,
+    static const struct settings_listener listener = {on_settings_changed, on_settings_estimate,
                                                       on_settings_closed};
     if (!w->settings)
         w->settings = settings_window_open(GTK_WINDOW(w->window), &w->preferences, w->devices,
@@ -686,20 +523,9 @@ static const GActionEntry actions[] = {
     {.name = "cancel-edit", .activate = on_cancel_edit},
     {.name = "suggest", .activate = on_suggest, .parameter_type = "s"},
     {.name = "copy", .activate = on_copy, .parameter_type = "x"},
-    {.name = "copy-last", .activate = on_copy_last},
     {.name = "edit", .activate = on_edit, .parameter_type = "x"},
-    {.name = "edit-last", .activate = on_edit_last},
     {.name = "regenerate", .activate = on_regenerate, .parameter_type = "x"},
-    {.name = "regenerate-last", .activate = on_regenerate_last},
     {.name = "branch", .activate = on_branch, .parameter_type = "(xi)"},
-    {.name = "pin", .activate = on_pin, .parameter_type = "x"},
-    {.name = "rename", .activate = on_rename, .parameter_type = "x"},
-    {.name = "rename-open", .activate = on_rename_open},
-    {.name = "duplicate", .activate = on_duplicate, .parameter_type = "x"},
-    {.name = "export", .activate = on_export, .parameter_type = "x"},
-    {.name = "export-open", .activate = on_export_open},
-    {.name = "delete", .activate = on_delete, .parameter_type = "x"},
-    {.name = "undo", .activate = on_undo},
     {.name = "settings", .activate = on_settings},
     {.name = "unload", .activate = on_unload},
     {.name = "sidebar", .activate = on_sidebar},
@@ -716,9 +542,9 @@ static const char *const shortcuts[][3] = {
     {"win.focus-question", "<Control>l", NULL},
     {"win.stop", "Escape", NULL},
     {"win.cancel-edit", "Escape", NULL},
-    {"win.copy-last", "<Control><Shift>c", NULL},
-    {"win.edit-last", "<Control>Up", NULL},
-    {"win.regenerate-last", "<Control>r", NULL},
+    {"win.copy(int64 0)", "<Control><Shift>c", NULL},
+    {"win.edit(int64 0)", "<Control>Up", NULL},
+    {"win.regenerate(int64 0)", "<Control>r", NULL},
     {"win.rename-open", "F2", NULL},
     {"win.export-open", "<Control>e", NULL},
     {"win.settings", "<Control>comma", NULL},
@@ -769,43 +595,21 @@ static GtkWidget *new_header(struct window *w)
     return header;
 }
 
-static void on_bar_response(GtkInfoBar *bar, int response, struct window *w)
-{
-    if (GTK_WIDGET(bar) == w->undo && response == GTK_RESPONSE_ACCEPT)
-        gtk_widget_activate_action(w->window, "win.undo", NULL);
-    gtk_info_bar_set_revealed(bar, FALSE);
-}
-
-static GtkWidget *new_bar(struct window *w, GtkMessageType type, GtkWidget **words)
-{
-    GtkWidget *bar = gtk_info_bar_new();
-    gtk_info_bar_set_message_type(GTK_INFO_BAR(bar), type);
-    gtk_info_bar_set_show_close_button(GTK_INFO_BAR(bar), TRUE);
-    gtk_info_bar_set_revealed(GTK_INFO_BAR(bar), FALSE);
-    *words = gtk_label_new("");
-    gtk_label_set_wrap(GTK_LABEL(*words), TRUE);
-    gtk_label_set_wrap_mode(GTK_LABEL(*words), PANGO_WRAP_WORD_CHAR);
-    gtk_label_set_xalign(GTK_LABEL(*words), 0);
-    gtk_label_set_selectable(GTK_LABEL(*words), TRUE);
-    gtk_info_bar_add_child(GTK_INFO_BAR(bar), *words);
-    g_signal_connect(bar, "response", G_CALLBACK(on_bar_response), w);
-    return bar;
-}
-
 static GtkWidget *new_content(struct window *w)
 {
     static const struct composer_listener composer_listener = {on_send, on_preset};
+    static const struct conversation_actions_listener actions_listener = {show_state_of, on_list_changed, show_error};
     w->messages = message_list_new();
     w->composer = composer_new(&composer_listener, w);
-    w->error = new_bar(w, GTK_MESSAGE_ERROR, &w->error_words);
-    w->undo = new_bar(w, GTK_MESSAGE_INFO, &w->undo_words);
-    gtk_info_bar_add_button(GTK_INFO_BAR(w->undo), "_Undo", GTK_RESPONSE_ACCEPT);
+    w->error = message_bar_new(GTK_MESSAGE_ERROR, &w->error_words);
     GtkWidget *main = gtk_box_new(GTK_ORIENTATION_VERTICAL, 0);
     gtk_box_append(GTK_BOX(main), w->error);
-    gtk_box_append(GTK_BOX(main), w->undo);
     gtk_box_append(GTK_BOX(main), message_list_widget(w->messages));
     gtk_box_append(GTK_BOX(main), composer_widget(w->composer));
     w->list = conversation_list_new(w->store, on_open, on_store_error, w);
+    w->conversations = conversation_actions_new(GTK_APPLICATION_WINDOW(w->window), w->store, w->chat, w->list,
+                                                &actions_listener, w);
+    gtk_box_insert_child_after(GTK_BOX(main), conversation_actions_undo_bar(w->conversations), w->error);
     w->sidebar = conversation_list_widget(w->list);
     gtk_widget_set_size_request(w->sidebar, 200, -1);
     gtk_widget_set_size_request(main, 360, -1);
@@ -831,7 +635,7 @@ static void add_shortcuts_window(struct window *w)
 struct window *window_new(GtkApplication *application, const char *default_model)
 {
     static const struct chat_listener chat_listener = {on_path_changed, on_answer_changed, on_answer_ended,
-                                                       on_list_changed, show_error};
+                                                       on_list_changed, show_error, on_refused};
     struct window *w = g_new0(struct window, 1);
     char *path = g_build_filename(g_get_user_data_dir(), "refusion", "conversations.sqlite", NULL);
     preferences_load(&w->preferences, default_model);
@@ -869,13 +673,12 @@ void window_present(struct window *w)
 void window_free(struct window *w)
 {
     preferences_save(&w->preferences);
-    if (w->undo_timer)
-        g_source_remove(w->undo_timer);
     if (w->settle_timer)
         g_source_remove(w->settle_timer);
     chat_free(w->chat);
     engine_worker_stop(w->engine);
     store_thread_stop(w->store);
+    conversation_actions_free(w->conversations);
     conversation_list_free(w->list);
     message_list_free(w->messages);
     composer_free(w->composer);

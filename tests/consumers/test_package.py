@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+import time
+import unittest
 
 from support import QUESTION, ROOT, WORK, ConsumerTest, main
 
@@ -18,6 +20,9 @@ def package(name):
     if len(found) != 1:
         raise AssertionError(f"{name}: found {found} in {PACKAGES}, wanted one package")
     return found[0]
+
+
+DESKTOP = bool(glob.glob(os.path.join(PACKAGES, "refusion-desktop_*.deb")))
 
 
 class Contents(ConsumerTest):
@@ -53,9 +58,27 @@ class Contents(ConsumerTest):
         for one, other in ((library, program), (library, development), (program, development)):
             self.assertEqual(one & other, set())
 
+    @unittest.skipUnless(DESKTOP, "the desktop application was not built")
+    def test_desktop(self):
+        depends = set(self.field("refusion-desktop", "Depends").split(", "))
+        version = self.field("librefusion0", "Version")
+        self.assertLessEqual({f"librefusion0 (= {version})", f"refusion (= {version})", "adwaita-icon-theme"}, depends)
+        self.assertLessEqual({"libgtk-4-1", "libgtksourceview-5-0", "libsqlite3-0"}, {d.split()[0] for d in depends})
+        data = {"applications/org.refusion.Desktop.desktop", "metainfo/org.refusion.Desktop.metainfo.xml",
+                "icons/hicolor/scalable/apps/org.refusion.Desktop.svg", "doc/refusion-desktop/copyright"}
+        self.assertEqual(self.files("refusion-desktop"),
+                         {"/usr/bin/refusion-desktop"} | {"/usr/share/" + path for path in data})
+        folder = self.folder()
+        self.run_command(["dpkg-deb", "-x", package("refusion-desktop"), folder])
+        if shutil.which("desktop-file-validate"):
+            entry = os.path.join(folder, "usr/share/applications/org.refusion.Desktop.desktop")
+            self.assertEqual(self.run_command(["desktop-file-validate", entry]).stdout, "")
+        if shutil.which("appstreamcli"):  # finds the entry, its icon and the program in the same tree
+            self.run_command(["appstreamcli", "validate-tree", "--no-net", folder])
+
     def test_nothing_names_a_folder_of_the_build(self):
         folder = self.folder()
-        for name in ("librefusion0", "librefusion-dev", "refusion"):
+        for name in ("librefusion0", "librefusion-dev", "refusion") + ("refusion-desktop",) * DESKTOP:
             self.run_command(["dpkg-deb", "-x", package(name), folder])
         found = self.run_command(["grep", "-rlF", "-e", ROOT, "-e", os.environ["RF_BUILD"], folder], status=None)
         self.assertEqual((found.returncode, found.stdout), (1, ""))
@@ -104,6 +127,43 @@ class BareRoot(ConsumerTest):
         self.inside("apt-get", "-qq", "-y", "purge", "refusion", "librefusion0")
         left = self.inside("find", "/usr", "-name", "*refusion*").stdout
         self.assertEqual(left, "")
+
+    @unittest.skipUnless(DESKTOP, "the desktop application was not built")
+    def test_desktop_installs_and_runs(self):
+        """Its window comes up in an X server outside, which is reached without a file."""
+        if not glob.glob(os.path.join(BARE, "debs", "libgtk-4-1_*.deb")):
+            self.skipTest("there is no GTK in .deps/bare: scripts/setup.sh --tests, as root, brings it")
+        for tool in ("Xvfb", "xdotool"):
+            if not shutil.which(tool):
+                self.skipTest(f"{tool} is not there: scripts/setup.sh --tests brings it")
+        self.local_archive()
+        self.inside("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "update")
+        self.inside("apt-get", "-qq", "-y", "-o", "APT::Sandbox::User=root", "--no-install-recommends",
+                    "-o", "Dpkg::Options::=--force-unsafe-io", "install", "refusion-desktop")  # a hundred packages
+        read, write = os.pipe()
+        server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-nolisten", "tcp", "-noreset"], pass_fds=[write],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(write)
+        self.addCleanup(lambda: (server.terminate(), server.wait()))
+        with os.fdopen(read) as pipe:
+            display = ":" + pipe.readline().strip()
+        program = subprocess.Popen(["chroot", self.root, "env", "-i", f"DISPLAY={display}", "HOME=/root",
+                                    "GDK_BACKEND=x11", "GSK_RENDERER=cairo", "GTK_A11Y=none", "LC_ALL=C.UTF-8",
+                                    "/usr/bin/refusion-desktop"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True)
+        self.addCleanup(lambda: (program.kill(), program.wait()))
+        end = time.monotonic() + 60
+        search = ["xdotool", "search", "--onlyvisible", "--name", "^New conversation$"]
+        while subprocess.run(search, env={**os.environ, "DISPLAY": display}, capture_output=True,
+                             check=False).returncode:
+            if program.poll() is not None or time.monotonic() > end:
+                program.kill()  # so that what it said ends
+                self.fail(f"no window; it said: {program.communicate()[0]}")
+            time.sleep(0.1)
+        program.kill()
+        self.assertEqual(program.communicate()[0], "")
+        self.inside("apt-get", "-qq", "-y", "purge", "refusion-desktop", "refusion", "librefusion0")
+        self.assertEqual(self.inside("find", "/usr", "-name", "*refusion*").stdout, "")
 
 
 if __name__ == "__main__":

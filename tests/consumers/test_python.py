@@ -147,6 +147,48 @@ class Binding(ConsumerTest):
         self.assertGreater(loaded.stats.cached_tokens, 0)
         self.check_raises(Status.RF_ERROR_IO, "/no/such/file", self.model.session, file="/no/such/file")
 
+    def test_in_the_background(self):
+        settings = {"slot_size": 4, "block": 16, "slot_threshold": 0.3, "token_threshold": 0.98}
+        question = "Write a Python function sum_even(nums) that sums the even numbers in a list."
+        wanted = "".join(self.model.session(**settings).ask(question))
+        session = self.model.session(**settings)
+        session.begin_chat([("user", question)])
+        with session.generate() as generation:
+            with self.assertRaisesRegex(ValueError, "generating"):
+                session.text  # pylint: disable=pointless-statement
+            self.assertEqual("".join(generation), wanted)
+            self.assertTrue(generation.wait())
+        self.assertEqual((session.text, session.finish_reason), (wanted, "stop"))
+
+    def test_polls_when_woken(self):
+        session, woken = self.model.session(preset="demo"), threading.Event()
+        session.begin_chat([("user", QUESTION)])
+        with session.generate(wake=woken.set) as generation:
+            events, text, finished = [], "", False
+            while not finished:
+                self.assertTrue(woken.wait(120))
+                woken.clear()
+                fresh, more, finished = generation.poll()
+                events, text = events + fresh, text + more
+        self.assertEqual(refusion.EVENTS[events[-1].kind], "finished")
+        self.assertEqual(text, session.text)
+
+    def test_cancelled_in_the_background(self):
+        session = self.model.session(preset="demo", max_tokens=256)
+        session.begin_chat([("user", QUESTION)])
+        with session.generate() as generation:
+            session.cancel()
+            generation.wait()
+            self.check_raises(Status.RF_ERROR_CANCELLED, "", generation.poll)
+        session.generate().close()  # closed while it runs; and a closed one gives the session back
+        list(session.ask(QUESTION))
+        self.assertEqual(session.finish_reason, "stop")
+        forgotten = self.model.session()
+        forgotten.begin_chat([("user", QUESTION)])
+        forgotten.generate()
+        del forgotten
+        gc.collect()
+
     def test_cancel_from_another_thread(self):
         session = self.model.session(decode="ar", temperature=90, max_tokens=3000)
         session.begin(self.model.encode("def"))

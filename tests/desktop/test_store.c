@@ -71,6 +71,14 @@ static char *titles(struct store *store, const char *search)
     return g_string_free(all, FALSE);
 }
 
+static gint64 first_leaf(struct store *store)
+{
+    GPtrArray *list = store_conversations(store, NULL, NULL);
+    gint64 leaf = ((struct conversation *)list->pdata[0])->leaf;
+    g_ptr_array_unref(list);
+    return leaf;
+}
+
 static void expect_titles(struct store *store, const char *search, const char *wanted)
 {
     char *found = titles(store, search);
@@ -107,9 +115,7 @@ static void test_round_trip(void **state)
     assert_true(found->seconds == 1.5);
     assert_int_equal(found->created, 12);
     g_ptr_array_unref(messages);
-    GPtrArray *list = store_conversations(store, NULL, NULL);
-    assert_int_equal(((struct conversation *)list->pdata[0])->leaf, message.id);
-    g_ptr_array_unref(list);
+    assert_int_equal(first_leaf(store), message.id);
     g_bytes_unref(message.rounds);
     store_close(store);
     g_free(path);
@@ -199,20 +205,110 @@ static void expect_refused(const char *path, const char *words)
     g_error_free(error);
 }
 
+static void execute(const char *path, const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    char *message = NULL;
+    if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK)
+        fail_msg("%s: %s", sql, message);
+    sqlite3_close(db);
+}
+
 static void test_bad_files(void **state)
 {
     (void)state;
     char *path = file_in("bad");
     store_close(open_store(path));
-    sqlite3 *db;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
+    execute(path, "PRAGMA user_version = 99");
     expect_refused(path, "schema version 99");
     g_free(path);
     path = file_in("bad");
     assert_true(g_file_set_contents(path, "this is no database, whatever its name says", -1, NULL));
     expect_refused(path, "not a database");
+    g_free(path);
+}
+
+/* ---- Settings of a conversation ------------------------------------------------------------------------ */
+
+static struct answer_settings only_settings(struct store *store)
+{
+    GPtrArray *list = store_conversations(store, NULL, NULL);
+    assert_int_equal(list->len, 1);
+    struct answer_settings settings = ((struct conversation *)list->pdata[0])->settings;
+    g_ptr_array_unref(list);
+    return settings;
+}
+
+static void test_settings(void **state)
+{
+    (void)state;
+    char *path = file_in("settings");
+    struct store *store = open_store(path);
+    struct conversation conversation = {.id = record_new_id(),
+                                        .title = "Set",
+                                        .settings = {.preset = &presets[2],
+                                                     .max_tokens = 333,
+                                                     .temperature = 0.7,
+                                                     .seed = 1234567890123,
+                                                     .own_thresholds = TRUE,
+                                                     .slot_threshold = 0.25,
+                                                     .token_threshold = 0.75}};
+    assert_true(store_put_conversation(store, &conversation, NULL));
+    store_close(store);
+    store = open_store(path);
+    struct answer_settings found = only_settings(store);
+    assert_true(answer_settings_equal(&found, &conversation.settings));
+    assert_true(store_duplicate(store, conversation.id, "Copy", NULL) != 0);
+    GPtrArray *copies = store_conversations(store, "Copy", NULL);
+    assert_true(answer_settings_equal(&((struct conversation *)copies->pdata[0])->settings, &found));
+    g_ptr_array_unref(copies);
+    store_close(store);
+    /* Whatever another program wrote, the numbers are in their ranges. */
+    execute(path, "DELETE FROM conversations WHERE title = 'Copy'; UPDATE conversations SET preset = 'none', "
+                  "max_tokens = -5, temperature = 1e9, slot_threshold = -1, token_threshold = 'x'");
+    store = open_store(path);
+    found = only_settings(store);
+    assert_ptr_equal(found.preset, &presets[0]);
+    assert_int_equal(found.max_tokens, MIN_TOKENS);
+    assert_true(found.temperature == MAX_TEMPERATURE);
+    assert_true(found.slot_threshold == 0 && found.token_threshold == 0);
+    store_close(store);
+    g_free(path);
+}
+
+/* A file as version 1 wrote it is brought up to date, and nothing in it is lost. */
+static void test_older_file(void **state)
+{
+    (void)state;
+    char *path = file_in("older"), *folder = g_path_get_dirname(path);
+    g_mkdir_with_parents(folder, 0700);
+    g_free(folder);
+    execute(path, "CREATE TABLE conversations (id INTEGER PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL,"
+                  " created INTEGER NOT NULL, updated INTEGER NOT NULL, leaf INTEGER NOT NULL, deleted INTEGER NOT NULL"
+                  " DEFAULT 0); CREATE TABLE messages (id INTEGER PRIMARY KEY, conversation INTEGER NOT NULL"
+                  " REFERENCES conversations (id) ON DELETE CASCADE, parent INTEGER NOT NULL, created INTEGER NOT NULL,"
+                  " from_user INTEGER NOT NULL, text TEXT NOT NULL, rounds BLOB, finish TEXT NOT NULL,"
+                  " tokens INTEGER NOT NULL, forwards INTEGER NOT NULL, seconds REAL NOT NULL);"
+                  "CREATE INDEX messages_conversation ON messages (conversation); PRAGMA user_version = 1;"
+                  "INSERT INTO conversations VALUES (5, 'Old', 1, 5, 6, 7, 0);"
+                  "INSERT INTO messages VALUES (7, 5, 0, 7, 1, 'kept', NULL, '', 0, 0, 0)");
+    struct store *store = open_store(path);
+    expect_titles(store, "kept", "Old");
+    assert_null(only_settings(store).preset);
+    GPtrArray *list = store_conversations(store, NULL, NULL);
+    struct conversation *old = list->pdata[0];
+    assert_true(old->pinned);
+    old->settings = (struct answer_settings){.preset = &presets[1], .max_tokens = 64};
+    assert_true(store_put_conversation(store, old, NULL));
+    g_ptr_array_unref(list);
+    store_close(store);
+    store = open_store(path); /* once is enough */
+    assert_int_equal(only_settings(store).max_tokens, 64);
+    GPtrArray *messages = store_messages(store, 5, NULL);
+    assert_int_equal(messages->len, 1);
+    g_ptr_array_unref(messages);
+    store_close(store);
     g_free(path);
 }
 
@@ -269,9 +365,7 @@ static void kill_while_writing(const char *path, gint64 conversation, guint kill
         g_string_append_printf(wanted, "%u ", (guint)wanted->len);
     assert_string_equal(last->text, wanted->str);
     g_string_free(wanted, TRUE);
-    GPtrArray *list = store_conversations(store, NULL, NULL);
-    assert_int_equal(((struct conversation *)list->pdata[0])->leaf, last->id);
-    g_ptr_array_unref(list);
+    assert_int_equal(first_leaf(store), last->id);
     g_ptr_array_unref(messages);
     store_close(store);
 }
@@ -369,6 +463,8 @@ int main(void)
         cmocka_unit_test(test_order_and_search),
         cmocka_unit_test(test_duplicate_keeps_the_tree),
         cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_older_file),
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_thread),
     };

@@ -12,7 +12,7 @@
 
 #define TINY RF_SOURCE_DIR "/models/tiny"
 
-enum { PATIENCE_SECONDS = 120 };
+enum { PATIENCE_SECONDS = 120, TINY_LONGEST = 4096 /* tokens of a conversation */ };
 
 /* What came of a request, and how often the main loop was woken for it. */
 struct seen {
@@ -24,7 +24,8 @@ struct seen {
     char *text, *last_text, *finish, *message;
     GBytes *rounds;
     struct response response;
-    guint64 device_memory, inspected;
+    guint64 device_memory;
+    struct engine_fit fit;
     guint devices;
     double shortest_gap; /* seconds between two hand-overs */
     gint64 last_handover;
@@ -73,8 +74,9 @@ static void on_event(void *user, const struct engine_event *event)
     case ENGINE_DEVICES:
         seen->devices = (guint)event->device_count;
         break;
-    case ENGINE_INSPECTED:
-        seen->inspected = event->done;
+    case ENGINE_ESTIMATED:
+    case ENGINE_REFUSED:
+        seen->fit = event->fit;
         seen->message = g_strdup(event->message);
         break;
     case ENGINE_UNLOADED:
@@ -84,8 +86,8 @@ static void on_event(void *user, const struct engine_event *event)
         break;
     }
     gboolean ends = event->kind == ENGINE_FINISHED || event->kind == ENGINE_FAILED ||
-                    event->kind == ENGINE_DEVICES || event->kind == ENGINE_INSPECTED ||
-                    event->kind == ENGINE_UNLOADED;
+                    event->kind == ENGINE_DEVICES || event->kind == ENGINE_ESTIMATED ||
+                    event->kind == ENGINE_REFUSED || event->kind == ENGINE_UNLOADED;
     if (ends && event->request == seen->wanted)
         g_main_loop_quit(seen->loop);
 }
@@ -141,7 +143,7 @@ static guint64 ask(struct seen *seen, const char *model, const char *preset, con
     struct engine_target target = {.model = (char *)model};
     struct engine_message message = {.from_user = TRUE, .text = (char *)question};
     struct rf_decode_settings settings = {.preset = preset, .max_tokens = 96};
-    return engine_worker_generate(seen->worker, &target, &message, 1, &settings);
+    return engine_worker_generate(seen->worker, &target, &message, 1, &settings, FALSE);
 }
 
 static const char code_question[] =
@@ -158,17 +160,95 @@ static void test_devices(void **state)
     forget(seen);
 }
 
-static void test_inspect(void **state)
+static void test_estimate(void **state)
 {
     struct seen *seen = *state;
-    engine_worker_inspect(seen->worker, TINY);
+    struct engine_target target = {.model = TINY};
+    engine_worker_estimate(seen->worker, &target);
     wait_for(seen, 0);
     assert_null(seen->message);
-    assert_true(seen->inspected > 9000000 && seen->inspected < 12000000); /* 4.9 million bf16 */
+    const struct rf_memory_estimate whole = seen->fit.memory;
+    assert_true(whole.weights > 9000000 && whole.weights < 25000000); /* 4.9 million, bf16 to f32 */
+    assert_true(whole.fits);
+    char *words = engine_fit_words(&seen->fit, "The device");
+    assert_non_null(strstr(words, "for the model"));
+    assert_non_null(strstr(words, "The device has"));
+    assert_non_null(strstr(words, "it fits."));
+    g_free(words);
     forget(seen);
-    engine_worker_inspect(seen->worker, RF_SOURCE_DIR "/docs");
+    /* Fewer tokens take less, smaller weights too. */
+    target.context_length = 512;
+    target.weight_type = "q8_0";
+    engine_worker_estimate(seen->worker, &target);
     wait_for(seen, 0);
-    assert_non_null(strstr(seen->message, "holds no weights"));
+    assert_int_equal(seen->fit.context_length, 512);
+    assert_true(seen->fit.memory.weights < whole.weights);
+    assert_true(seen->fit.memory.kv < whole.kv);
+    forget(seen);
+    target.model = RF_SOURCE_DIR "/docs";
+    engine_worker_estimate(seen->worker, &target);
+    wait_for(seen, 0);
+    assert_non_null(strstr(seen->message, "docs"));
+    forget(seen);
+}
+
+static guint64 ask_within(struct seen *seen, guint64 memory_limit, guint32 context_length, gboolean although)
+{
+    struct engine_target target = {.model = TINY, .memory_limit = memory_limit, .context_length = context_length};
+    struct engine_message message = {.from_user = TRUE, .text = "Hello"};
+    struct rf_decode_settings settings = {.max_tokens = 32};
+    return engine_worker_generate(seen->worker, &target, &message, 1, &settings, although);
+}
+
+/* What does not fit is told before, with what would; and what would does. */
+static void test_refusal(void **state)
+{
+    struct seen *seen = *state;
+    struct engine_target target = {.model = TINY};
+    engine_worker_estimate(seen->worker, &target);
+    wait_for(seen, 0);
+    const struct rf_memory_estimate whole = seen->fit.memory;
+    forget(seen);
+    guint64 limit = whole.total - whole.kv / 4;
+    wait_for(seen, ask_within(seen, limit, 0, FALSE));
+    assert_int_equal(seen->kinds[ENGINE_REFUSED], 1);
+    assert_int_equal(seen->kinds[ENGINE_FAILED] + seen->kinds[ENGINE_LOADED] + seen->kinds[ENGINE_FINISHED], 0);
+    assert_true(seen->fit.memory.available <= limit);
+    guint32 shorter = seen->fit.shorter;
+    assert_true(shorter >= MIN_CONTEXT && shorter < TINY_LONGEST);
+    assert_false(seen->fit.smaller_type && g_str_equal(seen->fit.smaller_type, "bf16"));
+    forget(seen);
+    wait_for(seen, ask_within(seen, limit, shorter, FALSE));
+    assert_null(seen->message);
+    assert_int_equal(seen->kinds[ENGINE_REFUSED], 0);
+    assert_int_equal(seen->kinds[ENGINE_FINISHED], 1);
+    assert_true(seen->device_memory <= limit);
+    forget(seen);
+    /* All the same: a short answer does not fill the cache. What was loaded counts as free for what comes. */
+    wait_for(seen, ask_within(seen, limit, 0, TRUE));
+    assert_int_equal(seen->kinds[ENGINE_FINISHED], 1);
+    forget(seen);
+    wait_for(seen, ask_within(seen, 1000000, 0, FALSE));
+    assert_int_equal(seen->kinds[ENGINE_REFUSED], 1);
+    assert_int_equal(seen->fit.shorter, 0);
+    assert_null(seen->fit.smaller_type);
+    forget(seen);
+}
+
+/* An estimate does not wait for the answer that is being written. */
+static void test_estimate_meanwhile(void **state)
+{
+    struct seen *seen = *state;
+    struct engine_target target = {.model = TINY};
+    wait_for(seen, ask(seen, TINY, "demo", "Hello"));
+    forget(seen);
+    guint64 request = ask(seen, TINY, "demo", word_question);
+    engine_worker_estimate(seen->worker, &target);
+    wait_for(seen, 0);
+    assert_int_equal(seen->kinds[ENGINE_ESTIMATED], 1);
+    assert_int_equal(seen->kinds[ENGINE_FINISHED], 0);
+    wait_for(seen, request);
+    assert_int_equal(seen->kinds[ENGINE_FINISHED], 1);
     forget(seen);
 }
 
@@ -279,9 +359,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_inspect),
+        cmocka_unit_test(test_estimate),
         cmocka_unit_test(test_bad_path),
         cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_refusal),
+        cmocka_unit_test(test_estimate_meanwhile),
         cmocka_unit_test(test_drafts_come_first),
         cmocka_unit_test(test_stop_midway),
         cmocka_unit_test(test_unload),
