@@ -1,5 +1,5 @@
-/* refusion on the application's own Vulkan device: for applications that draw or compute with Vulkan themselves and want
- * one device, one memory budget and one queue. The conventions are those of refusion.h.
+/* refusion on the application's own Vulkan device: for applications that draw or compute with Vulkan themselves and
+ * want one device, one memory budget and one queue. The conventions are those of refusion.h.
  *
  * In short:
  *   1. rf_vulkan_needs_get tells what to enable, once the instance is made and the physical device chosen.
@@ -12,7 +12,7 @@
  *     loader of the application's own, or layers.
  *   - It destroys what it made and nothing else: instance, device and queue stay as they were, whatever fails.
  *   - It waits for its own work alone, by a timeline semaphore, and calls neither vkQueueWaitIdle nor vkDeviceWaitIdle.
- *   - A lost device is RF_ERROR_DEVICE_LOST in every later call; destroying the context works, and waits for nothing.
+ *   - A lost device is RF_ERROR_DEVICE_LOST in every later call; destroying the context works.
  *   - Device memory: rf_model_estimate before anything is loaded, rf_context_desc.memory_limit as a wall that is never
  *     passed, rf_context_memory for what it holds now.
  *   - Frames: rf_context_desc.submission_ms for the length of one submission, duty for the share of time, and the queue
@@ -46,8 +46,8 @@ struct rf_vulkan_needs {
      * make it faster or better informed (tiers of matrix units, memory budget, clocks). */
     const char *const *extensions;
     uint32_t extension_count, required_extension_count;
-    /* A chain for VkDeviceCreateInfo.pNext with everything that helps, all of which this device has. The application may
-     * set more members of it, and hang its own structures (of other types) to features_end->pNext. */
+    /* A chain for VkDeviceCreateInfo.pNext with everything that helps, all of which this device has. The application
+     * may set more members of it, and hang its own structures (of other types) to features_end->pNext. */
     VkPhysicalDeviceFeatures2 *features;
     VkBaseOutStructure *features_end;
     /* The same with nothing but what is required. */
@@ -60,8 +60,8 @@ struct rf_vulkan_needs {
 /* Lists it. RF_ERROR_NO_DEVICE, with what it lacks, for a device that cannot be used. Thread-safe.
  *
  * An application with a chain of its own need not take over ours: it may enable the members that
- * rf_vulkan_needs.required_features has set, in the structures of Vulkan 1.2 and 1.3 or in those of single features, and
- * as many of the others as it likes. rf_context_adopt reads what was enabled and uses the tiers that this gives.
+ * rf_vulkan_needs.required_features has set, in the structures of Vulkan 1.2 and 1.3 or in those of single features,
+ * and as many of the others as it likes. rf_context_adopt reads what was enabled and uses the tiers that this gives.
  *
  *     struct rf_vulkan_query query = {.size = sizeof query,
  *                                     .get_instance_proc_addr = get_instance_proc_addr,
@@ -98,8 +98,8 @@ struct rf_vulkan_device {
     VkInstance instance;
     VkPhysicalDevice physical_device;
     VkDevice device;
-    /* As the application gave it to vkCreateDevice: extensions, features (pNext and pEnabledFeatures), queues. Tiers are
-     * taken from what it names and nothing else. */
+    /* As the application gave it to vkCreateDevice: extensions, features (pNext and pEnabledFeatures), queues. Tiers
+     * are taken from what it names and nothing else. */
     const VkDeviceCreateInfo *device_info;
     uint32_t queue_family; /* one that computes, among device_info's queues */
     uint32_t queue_index;  /* in the family; read when `queue` is NULL */
@@ -113,9 +113,9 @@ struct rf_vulkan_device {
 
 /* A context on that device. `desc` may be NULL; of its members `device`, `validation` and `priority` are the
  * application's to decide: `device` and `validation` are refused, `priority` is passed over with a line of log. The
- * environment's RF_DEVICE is not read. RF_ERROR_ARGUMENT for handles that are missing, RF_ERROR_NO_DEVICE with the names of
- * extensions and features that were not enabled. Everything else of refusion.h works as ever. rf_context_destroy leaves the
- * device as it was. Thread-safe.
+ * environment's RF_DEVICE is not read. RF_ERROR_ARGUMENT for handles that are missing, RF_ERROR_NO_DEVICE with the
+ * names of extensions and features that were not enabled. Everything else of refusion.h works as ever.
+ * rf_context_destroy leaves the device as it was. Thread-safe.
  *
  *     struct rf_vulkan_device ours = {.size = sizeof ours,
  *                                     .api_version = VK_API_VERSION_1_3,

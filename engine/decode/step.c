@@ -281,8 +281,8 @@ static bool must_rest(struct rf_gpu *gpu, rf_session *const *sessions, size_t co
     return any;
 }
 
-/* Holds neither the turn nor a lock. rf_session_cancel, which a signal handler may call, wakes nobody: the sleeper looks
- * up every two milliseconds. */
+/* Holds neither the turn nor a lock. rf_session_cancel, which a signal handler may call, wakes nobody: the sleeper
+ * looks up every two milliseconds. */
 static void rest(struct rf_gpu *gpu, rf_session *const *sessions, size_t count)
 {
     const double glance = 2e-3;

@@ -154,8 +154,8 @@ static enum rf_status check_family(const struct rf_instance *instance, const str
                               vulkan->queue_family);
 }
 
-/* gpu->probe: what was enabled. A device that could not be used in any case is told apart from one that was made without
- * what it has. */
+/* gpu->probe: what was enabled. A device that could not be used in any case is told apart from one that was made
+ * without what it has. */
 static enum rf_status probe_adopted(struct rf_gpu *gpu, const struct rf_vulkan_device *vulkan,
                                     const struct rf_mask *mask, struct rf_error *err)
 {
