@@ -17,7 +17,7 @@ install(TARGETS refusion EXPORT refusion_shared
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 install(TARGETS refusion_static EXPORT refusion_static
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
-install(FILES engine/refusion.h engine/refusion_profile.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
+install(FILES engine/refusion.h engine/refusion_profile.h engine/refusion_vulkan.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
 
 # ---- find_package(refusion) ------------------------------------------------------------------------------------------
 

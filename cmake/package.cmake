@@ -37,6 +37,7 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
     "librefusion${soversion} (= ${PROJECT_VERSION}), libcjson-dev, libpcre2-dev, libutf8proc-dev")
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SUGGESTS libvulkan-dev) # for refusion_vulkan.h
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "ReFusion language models on any Vulkan device: development files")
 
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME refusion)

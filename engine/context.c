@@ -1,5 +1,6 @@
 #include "engine/context.h"
 #include "engine/desc.h"
+#include "engine/gpu/adopt.h"
 #include "engine/gpu/kernel.h"
 #include "engine/gpu/memory.h"
 
@@ -42,16 +43,36 @@ enum rf_status rf_context_create(rf_context **out, const struct rf_context_desc 
     return rf_context_open(out, desc, RF_CAPTURE_NOTHING, NULL, 0, err);
 }
 
-enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *given, enum rf_capture capture,
-                               const struct rf_shader_words *shaders, size_t shader_count,
-                               struct rf_error *err)
+static enum rf_status check_desc(const struct rf_context_desc *desc, bool adopts, struct rf_error *err)
+{
+    if (desc->duty > 100)
+        return rf_fail(err, RF_ERROR_ARGUMENT,
+                       "rf_context_desc.duty: found %u, wanted 1 to 100 percent, or 0", desc->duty);
+    if (desc->priority != RF_PRIORITY_DEFAULT && desc->priority != RF_PRIORITY_LOW)
+        return rf_fail(err, RF_ERROR_ARGUMENT,
+                       "rf_context_desc.priority: found %d, wanted one of enum rf_priority",
+                       (int)desc->priority);
+    if (adopts && desc->device)
+        return rf_fail(err, RF_ERROR_ARGUMENT,
+                       "rf_context_desc.device: found \"%.64s\", wanted NULL: the device is "
+                       "rf_vulkan_device.device",
+                       desc->device);
+    if (adopts && desc->validation)
+        return rf_fail(err, RF_ERROR_ARGUMENT,
+                       "rf_context_desc.validation: found true, wanted false: the layers are "
+                       "those of the application's instance");
+    return RF_OK;
+}
+
+static enum rf_status open_context(rf_context **out, const struct rf_context_desc *given,
+                                   struct rf_gpu_desc more, struct rf_error *err)
 {
     struct rf_context_desc known, *desc = &known;
     char cache[4096];
-    if (!out)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_context_create: out is needed");
     *out = NULL;
     enum rf_status status = RF_DESC_READ(&known, rf_context_desc, given, err);
+    if (!status)
+        status = check_desc(desc, more.adopt != NULL, err);
     if (status)
         return status;
     struct rf_gpu_desc gpu = {.device = desc->device ? desc->device : from_environment("RF_DEVICE"),
@@ -62,9 +83,12 @@ enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *g
                               .submission_ms = desc->submission_ms,
                               .debug_checks = desc->debug_checks,
                               .validation = desc->validation,
-                              .capture = capture,
-                              .shaders = shaders,
-                              .shader_count = shader_count,
+                              .capture = more.capture,
+                              .shaders = more.shaders,
+                              .shader_count = more.shader_count,
+                              .adopt = more.adopt,
+                              .duty = desc->duty,
+                              .priority = desc->priority,
                               .debug_labels = desc->debug_labels,
                               .capture_step = desc->capture_step,
                               .counters = desc->counters,
@@ -82,6 +106,49 @@ enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *g
     }
     *out = context;
     return RF_OK;
+}
+
+enum rf_status rf_context_open(rf_context **out, const struct rf_context_desc *desc, enum rf_capture capture,
+                               const struct rf_shader_words *shaders, size_t shader_count,
+                               struct rf_error *err)
+{
+    struct rf_gpu_desc more = {.capture = capture, .shaders = shaders, .shader_count = shader_count};
+    if (!out)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_context_create: out is needed");
+    return open_context(out, desc, more, err);
+}
+
+enum rf_status rf_context_adopt(rf_context **out, const struct rf_vulkan_device *vulkan,
+                                const struct rf_context_desc *desc, struct rf_error *err)
+{
+    struct rf_vulkan_device known;
+    if (out)
+        *out = NULL;
+    if (!out || !vulkan)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_context_adopt: %s is needed", out ? "vulkan" : "out");
+    enum rf_status status = RF_DESC_READ(&known, rf_vulkan_device, vulkan, err);
+    return status ? status : open_context(out, desc, (struct rf_gpu_desc){.adopt = &known}, err);
+}
+
+enum rf_status rf_vulkan_needs_get(struct rf_vulkan_needs **out, const struct rf_vulkan_query *query,
+                                   struct rf_error *err)
+{
+    struct rf_vulkan_query known;
+    if (out)
+        *out = NULL;
+    if (!out || !query)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_vulkan_needs_get: %s is needed", out ? "query" : "out");
+    enum rf_status status = RF_DESC_READ(&known, rf_vulkan_query, query, err);
+    if (status)
+        return status;
+    if (!known.disable)
+        known.disable = from_environment("RF_DISABLE");
+    return rf_adopt_needs(out, &known, err);
+}
+
+void rf_vulkan_needs_free(struct rf_vulkan_needs *needs)
+{
+    free(needs);
 }
 
 void rf_context_destroy(rf_context *context)

@@ -7,8 +7,12 @@
 
 /* Sizes of version 0.1, what a `size` of 0 means. They stay as they are when members are added. */
 #define RF_DESC_FIRST(type)                   (offsetof(struct type, RF_DESC_LAST_##type) + RF_DESC_LAST_BYTES_##type)
-#define RF_DESC_LAST_rf_context_desc          log_user
-#define RF_DESC_LAST_BYTES_rf_context_desc    sizeof(void *)
+#define RF_DESC_LAST_rf_context_desc          priority
+#define RF_DESC_LAST_BYTES_rf_context_desc    sizeof(enum rf_priority)
+#define RF_DESC_LAST_rf_vulkan_query          disable
+#define RF_DESC_LAST_BYTES_rf_vulkan_query    sizeof(char *)
+#define RF_DESC_LAST_rf_vulkan_device         debug_utils
+#define RF_DESC_LAST_BYTES_rf_vulkan_device   sizeof(bool)
 #define RF_DESC_LAST_rf_model_desc            no_tune
 #define RF_DESC_LAST_BYTES_rf_model_desc      sizeof(bool)
 #define RF_DESC_LAST_rf_session_desc          deterministic

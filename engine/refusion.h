@@ -107,6 +107,7 @@ struct rf_device_info {
     uint32_t cores;               /* multiprocessors, compute units, shader cores; 0: it does not tell */
     uint64_t memory_bytes;        /* largest device-local heap */
     bool has_fp16, has_int8_dot, has_coopmat, has_coopmat2, has_coopmat2_matmul, unified_memory;
+    bool has_low_priority; /* of queues, for rf_context_desc.priority */
     uint64_t reserved[8];
 };
 
@@ -127,6 +128,12 @@ enum rf_log_level { RF_LOG_DEBUG, RF_LOG_INFO, RF_LOG_WARNING, RF_LOG_ERROR };
 typedef void (*rf_log_fn)(void *user, enum rf_log_level level, const char *line);
 
 typedef struct rf_context rf_context;
+
+/* Of the queue against those of other processes, and of the application's other devices. */
+enum rf_priority {
+    RF_PRIORITY_DEFAULT = 0,
+    RF_PRIORITY_LOW /* desktops and games first (VK_KHR_global_priority) */
+};
 
 struct rf_context_desc {
     uint32_t size; /* sizeof(struct rf_context_desc), or 0; see above */
@@ -164,6 +171,14 @@ struct rf_context_desc {
     const char *counters;
     rf_log_fn log; /* may be called from any thread that is inside a call; NULL: silence */
     void *log_user;
+    /* The share of time, in percent, that the device may be at work for this context: 1 to 100; 0: 100. After each
+     * submission of a step of t milliseconds, its parts (submission_ms) together, the next one waits t * (100 / duty - 1):
+     * so the share is kept over every stretch of steps. While it rests the device is free, no lock is held, and a cancel
+     * ends the rest within some milliseconds. All sessions and models of the context share it and take turns in what
+     * it leaves. Loading is not slowed. Responses are the same to the bit. */
+    uint32_t duty;
+    /* A driver that does not offer it, or does not permit it to this process, gives the default, with a line of log. */
+    enum rf_priority priority;
 };
 
 /* Opens a device: an instance, a logical device, and memory as it is needed. `desc` may be NULL. RF_ERROR_NO_DEVICE

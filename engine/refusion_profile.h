@@ -67,6 +67,10 @@ struct rf_profile_session {
     uint32_t kv_pages;         /* that it holds, scratch included */
 };
 
+struct rf_profile_part {
+    double begin, end; /* on the device, in seconds since gpu_begin */
+};
+
 /* One submission: what sessions wanted of the device at one time. Times of the host are seconds of
  * CLOCK_MONOTONIC. Valid during the callback. */
 struct rf_profile_record {
@@ -89,6 +93,10 @@ struct rf_profile_record {
      * RF_PROFILE_COUNTERS. */
     const double *counters;
     uint32_t counter_count;
+    /* What it was cut into (rf_context_desc.submission_ms), in order: submissions of their own, nobody waits between
+     * them. None on a device without timestamps, or with RF_PROFILE_HOST. */
+    const struct rf_profile_part *parts;
+    uint32_t part_count;
 };
 /* Called by the thread that steps, after each submission, with the model's lock held: it must not call into the
  * model or its sessions. */

@@ -52,6 +52,7 @@ class DeviceInfo(ctypes.Structure):
                 ("shared_memory_bytes", c_uint32), ("max_invocations", c_uint32), ("cores", c_uint32),
                 ("memory_bytes", c_uint64), ("has_fp16", c_bool), ("has_int8_dot", c_bool), ("has_coopmat", c_bool),
                 ("has_coopmat2", c_bool), ("has_coopmat2_matmul", c_bool), ("unified_memory", c_bool),
+                ("has_low_priority", c_bool),
                 ("reserved", c_uint64 * 8)]
 
 
@@ -60,7 +61,7 @@ class ContextDesc(ctypes.Structure):
     _fields_ = [("size", c_uint32), ("device", c_char_p), ("disable", c_char_p), ("cache_dir", c_char_p),
                 ("shader_dir", c_char_p), ("memory_limit", c_uint64), ("submission_ms", c_uint32), ("debug_checks", c_bool),
                 ("validation", c_bool), ("debug_labels", c_bool), ("capture_step", c_uint32), ("counters", c_char_p),
-                ("log", LogFn), ("log_user", c_void_p)]
+                ("log", LogFn), ("log_user", c_void_p), ("duty", c_uint32), ("priority", c_int)]
 
 
 class Message(ctypes.Structure):
@@ -266,11 +267,13 @@ class Context(_Handle):
     """One device. `log(level, line)` is called from any thread that is inside a call."""
     _destroy = "rf_context_destroy"
 
-    def __init__(self, device=None, disable=None, cache_dir=None, memory_limit=0, submission_ms=0, log=None):
+    def __init__(self, device=None, disable=None, cache_dir=None, memory_limit=0, submission_ms=0, log=None, duty=0,
+                 priority=0):
         super().__init__()
         self._log = LogFn(lambda _, level, line: log(level, line.decode("utf-8", "replace")) if log else None)
         desc = ContextDesc(size=ctypes.sizeof(ContextDesc), device=_utf8(device), disable=_utf8(disable),
-                           cache_dir=_utf8(cache_dir), memory_limit=memory_limit, submission_ms=submission_ms)
+                           cache_dir=_utf8(cache_dir), memory_limit=memory_limit, submission_ms=submission_ms,
+                           duty=duty, priority=priority)
         if log:
             desc.log = self._log
         _call("rf_context_create", byref(self._pointer), byref(desc))

@@ -120,6 +120,7 @@ static cJSON *device_json(const struct rf_device_info *info)
     }
     cJSON_AddNumberToObject(object, "memory_bytes", (double)info->memory_bytes);
     cJSON_AddBoolToObject(object, "unified_memory", info->unified_memory);
+    cJSON_AddBoolToObject(object, "low_priority", info->has_low_priority);
     cJSON_AddNumberToObject(object, "subgroup_size", info->subgroup_size);
     cJSON_AddNumberToObject(object, "subgroup_size_min", info->subgroup_size_min);
     cJSON_AddNumberToObject(object, "subgroup_size_max", info->subgroup_size_max);

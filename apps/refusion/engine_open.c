@@ -59,11 +59,14 @@ enum rf_status context_open(rf_context **out, const struct settings *settings, s
     if (status)
         return status;
     struct rf_context_desc desc = {
+        .size = sizeof desc,
         .device = settings->device,
         .disable = settings->disable,
         .shader_dir = settings->shader_dir,
         .memory_limit = settings->memory_limit.value,
         .submission_ms = submission_ms(settings),
+        .duty = (uint32_t)settings->duty.value,
+        .priority = (enum rf_priority)settings->priority,
         .debug_checks = settings->validate,
         .validation = settings->validate,
         .debug_labels = settings->labels,

@@ -70,8 +70,9 @@ struct settings {
     bool json, quiet, dispatches;
 
     const char *model, *device, *disable, *shader_dir;
-    struct opt_uint context, memory_limit, submission_ms;
+    struct opt_uint context, memory_limit, submission_ms, duty;
     unsigned precision; /* enum rf_precision */
+    unsigned priority;  /* enum rf_priority */
     bool validate;
 
     bool special, jsonl; /* tokenize */

@@ -17,8 +17,11 @@ struct rf_profiling {
     struct rf_key_run *runs;
     struct rf_load loads[2];
     uint64_t first_tick, last_tick;
-    uint32_t groups, commits; /* so far */
-    int pass;                 /* -1: before the first gather */
+    uint32_t groups, commits;      /* so far */
+    int pass;                      /* -1: before the first gather */
+    struct rf_profile_part *parts; /* as far as they have been read */
+    uint32_t part_count;
+    bool cut; /* the next command buffer is another submission's */
 };
 
 const char *rf_profile_phase_name(enum rf_profile_phase phase)
@@ -115,6 +118,7 @@ void rf_profiling_free(struct rf_profiling *p)
     free(p->dispatches);
     free(p->counters);
     free(p->ticks);
+    free(p->parts);
     free(p->runs);
     free(p);
 }
@@ -138,7 +142,8 @@ static enum rf_status reserve(struct rf_profiling *p, const struct rf_forward_cm
     p->counters = p->counter_count ? calloc((dispatches + 1) * p->counter_count, sizeof *p->counters) : NULL;
     p->ticks = malloc((groups + 1) * sizeof *p->ticks);
     p->runs = malloc(2 * RF_MAX_ROWS * sizeof *p->runs);
-    if (!p->dispatches || !p->ticks || !p->runs || (p->counter_count && !p->counters))
+    p->parts = malloc((cmds->count + 1) * sizeof *p->parts);
+    if (!p->dispatches || !p->ticks || !p->parts || !p->runs || (p->counter_count && !p->counters))
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a profile of %u dispatches",
                        dispatches);
     return RF_OK;
@@ -178,6 +183,16 @@ static void describe(struct rf_profiling *p, const struct submission *sub, const
     out->operations = done.operations;
 }
 
+/* A command buffer that began at `first` and ended at last_tick: a part of its own behind a cut. */
+static void note_part(struct rf_profiling *p, const struct rf_gpu *gpu, uint64_t first)
+{
+    if (!p->part_count || p->cut) {
+        p->parts[p->part_count++].begin = rf_gpu_ticks_between(gpu, p->first_tick, first);
+        p->cut = false;
+    }
+    p->parts[p->part_count - 1].end = rf_gpu_ticks_between(gpu, p->first_tick, p->last_tick);
+}
+
 static enum rf_status read_cmd(struct rf_profiling *p, const struct submission *sub, const struct rf_cmd *cmd,
                                struct rf_error *err)
 {
@@ -195,6 +210,7 @@ static enum rf_status read_cmd(struct rf_profiling *p, const struct submission *
     if (p->groups == 0)
         p->first_tick = p->ticks[0];
     p->last_tick = p->ticks[groups];
+    note_part(p, gpu, p->ticks[0]);
     for (uint32_t i = 0; i < count; i++) {
         struct rf_profile_dispatch *out = &p->dispatches[p->dispatch_count++];
         if (marked[i].note == UINT32_MAX)
@@ -276,9 +292,11 @@ enum rf_status rf_profiling_report(struct rf_profiling *p, const struct submissi
         rf_gpu_counters(model->gpu, &p->counter_count);
     if (rf_forward_marking(model->forward))
         status = reserve(p, &sub->cmds, err);
-    for (size_t i = 0; !status && p->ticks && i < sub->cmds.count; i++)
+    for (size_t i = 0; !status && p->ticks && i < sub->cmds.count; i++) {
+        p->cut = p->cut || !sub->cmds.items[i];
         if (sub->cmds.items[i])
             status = read_cmd(p, sub, sub->cmds.items[i], err);
+    }
     if (!status)
         status = place(p, sub, &record, err);
     if (status)
@@ -288,6 +306,8 @@ enum rf_status rf_profiling_report(struct rf_profiling *p, const struct submissi
     record.dispatches = p->dispatches;
     record.dispatch_count = p->dispatch_count;
     record.counters = p->counters;
+    record.parts = p->parts;
+    record.part_count = p->part_count;
     record.counter_count = p->counter_count;
     model->on_profile(model->profile_user, &record);
     return RF_OK;

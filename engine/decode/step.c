@@ -9,6 +9,7 @@
 #include "engine/decode/session.h"
 #include "engine/decode/submission.h"
 #include "engine/gpu/labels.h"
+#include "engine/gpu/rest.h"
 
 static double seconds_now(void)
 {
@@ -195,8 +196,10 @@ static enum rf_status run(struct submission *sub, struct rf_error *err)
     if (!status)
         status = rf_gpu_wait(sub->model->gpu, ticket, err);
     sub->times.read = seconds_now();
-    if (!status)
+    if (!status) {
         rf_forward_ran(cmds, sub->times.read - sub->times.submit);
+        rf_gpu_worked(sub->model->gpu, sub->times.read - sub->times.submit);
+    }
     return status;
 }
 
@@ -272,6 +275,32 @@ static enum rf_status check_sessions(rf_session *const *sessions, size_t count, 
     return RF_OK;
 }
 
+/* Whether there is work, and the device is to be left alone. What was cancelled has no work any more. */
+static bool must_rest(struct rf_gpu *gpu, rf_session *const *sessions, size_t count)
+{
+    bool any = false;
+    if (rf_gpu_rest_left(gpu) <= 0.0)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (wants_step(sessions[i]) && atomic_load(&sessions[i]->cancelled))
+            rf_fail(&sessions[i]->failure, RF_ERROR_CANCELLED, "the response was cancelled");
+        any = any || wants_step(sessions[i]);
+    }
+    return any;
+}
+
+/* Holds neither the turn nor a lock. rf_session_cancel, which a signal handler may call, wakes nobody: the sleeper
+ * looks up every two milliseconds. */
+static void rest(struct rf_gpu *gpu, rf_session *const *sessions, size_t count)
+{
+    const double glance = 2e-3;
+    while (must_rest(gpu, sessions, count)) {
+        const double left = rf_gpu_rest_left(gpu), pause = left < glance ? left : glance;
+        const struct timespec time = {.tv_nsec = (long)(pause * 1e9)};
+        nanosleep(&time, NULL);
+    }
+}
+
 /* For tools: a step is what they capture at a time. */
 static uint64_t begin_frame(struct rf_model *model, rf_session *const *sessions, size_t count)
 {
@@ -299,9 +328,11 @@ enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struc
     const uint64_t frame = begin_frame(model, sessions, count);
     bool any = true;
     while (!status && any) {
+        rest(model->gpu, sessions, count);
         rf_turns_take(&model->turns); /* other threads' sessions have theirs between submissions */
         pthread_mutex_lock(&model->mutex);
-        status = submit_once(model, sessions, count, &any, err);
+        if (!must_rest(model->gpu, sessions, count)) /* after what another thread submitted since */
+            status = submit_once(model, sessions, count, &any, err);
         pthread_mutex_unlock(&model->mutex);
         rf_turns_end(&model->turns);
     }

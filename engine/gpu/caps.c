@@ -1,5 +1,7 @@
 #include "engine/gpu/caps.h"
 
+#include "engine/gpu/features.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +39,7 @@ static const char *const capability_names[RF_CAP_COUNT] = {
     [RF_CAP_TIMESTAMPS] = "timestamps",
     [RF_CAP_CALIBRATED_TIMESTAMPS] = "calibratedTimestamps",
     [RF_CAP_PERFORMANCE_QUERY] = "performanceQuery",
+    [RF_CAP_GLOBAL_PRIORITY] = "globalPriority",
     [RF_CAP_PLAIN_MATMUL] = "plainMatmul",
     [RF_CAP_COOPMAT_ATTENTION] = "coopmatAttention",
     [RF_CAP_SPLITS] = "splits",
@@ -110,6 +113,8 @@ struct device_chain {
     bool executable_info, counter_pools;
     bool ext_nv_cores, ext_amd_cores, ext_arm_cores;
     bool monotonic_clock; /* the device's clock can be read beside it */
+    bool ext_priority;
+    const struct rf_enabled *enabled; /* what the device was made with; NULL: what it offers */
     uint32_t cores;
 };
 
@@ -204,6 +209,21 @@ static void query_chain(struct device_chain *chain, const struct rf_instance *in
         chain->v13.pNext = &counters;
     }
     instance->get_features2(physical, &chain->features);
+    if (chain->enabled) {
+        const struct rf_features *enabled = &chain->enabled->features;
+        rf_features_and(&chain->features, &enabled->features, sizeof chain->features);
+        rf_features_and(&chain->v11, &enabled->v11, sizeof chain->v11);
+        rf_features_and(&chain->v12, &enabled->v12, sizeof chain->v12);
+        rf_features_and(&chain->v13, &enabled->v13, sizeof chain->v13);
+        rf_features_and(&counters, &enabled->counters, sizeof counters);
+        rf_features_and(&executable, &enabled->executable, sizeof executable);
+#ifdef VK_KHR_cooperative_matrix
+        rf_features_and(&coopmat, &enabled->coopmat, sizeof coopmat);
+#endif
+#ifdef VK_NV_cooperative_matrix2
+        rf_features_and(&coopmat2, &enabled->coopmat2, sizeof coopmat2);
+#endif
+    }
     chain->executable_info = executable.pipelineExecutableInfo;
     chain->counter_pools =
         counters.performanceCounterQueryPools && instance->list_counters && instance->count_passes;
@@ -248,6 +268,15 @@ static void query_extensions(struct device_chain *chain, struct rf_probe *out,
         count = 0;
     for (uint32_t i = 0; i < count; ++i) {
         const char *name = list[i].extensionName;
+        /* These only tell how large it is, whether enabled or not. */
+        if (strcmp(name, "VK_NV_shader_sm_builtins") == 0)
+            chain->ext_nv_cores = true;
+        if (strcmp(name, "VK_AMD_shader_core_properties") == 0)
+            chain->ext_amd_cores = true;
+        if (strcmp(name, "VK_ARM_shader_core_builtins") == 0)
+            chain->ext_arm_cores = true;
+        if (chain->enabled && !rf_enabled_extension(chain->enabled, name))
+            continue;
         if (strcmp(name, "VK_KHR_cooperative_matrix") == 0)
             chain->ext_coopmat = true;
         if (strcmp(name, "VK_NV_cooperative_matrix2") == 0)
@@ -260,12 +289,8 @@ static void query_extensions(struct device_chain *chain, struct rf_probe *out,
             chain->ext_calibrated = true;
         if (strcmp(name, "VK_KHR_performance_query") == 0)
             chain->ext_counters = true;
-        if (strcmp(name, "VK_NV_shader_sm_builtins") == 0)
-            chain->ext_nv_cores = true;
-        if (strcmp(name, "VK_AMD_shader_core_properties") == 0)
-            chain->ext_amd_cores = true;
-        if (strcmp(name, "VK_ARM_shader_core_builtins") == 0)
-            chain->ext_arm_cores = true;
+        if (strcmp(name, "VK_KHR_global_priority") == 0)
+            chain->ext_priority = true;
         if (strcmp(name, "VK_EXT_frame_boundary") == 0)
             out->frame_boundary = true;
         if (strcmp(name, "VK_EXT_device_fault") == 0)
@@ -373,8 +398,8 @@ static const char *type_name(VkPhysicalDeviceType type)
     }
 }
 
-/* The first family that computes; UINT32_MAX if none. */
-static void find_queue_family(struct rf_probe *out, const struct rf_instance *instance)
+/* The first family that computes, or that one if it does; UINT32_MAX if none. */
+static void find_queue_family(struct rf_probe *out, const struct rf_instance *instance, uint32_t wanted)
 {
     uint32_t count = 0;
     instance->get_families(out->physical, &count, NULL);
@@ -388,12 +413,42 @@ static void find_queue_family(struct rf_probe *out, const struct rf_instance *in
     for (uint32_t i = 0; i < count && out->family == UINT32_MAX; ++i) {
         if (!(families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) || !families[i].queueCount)
             continue;
+        if (wanted != UINT32_MAX && i != wanted)
+            continue;
         out->family = i;
         out->caps.timestamp_bits = families[i].timestampValidBits;
         if (families[i].timestampValidBits)
             out->caps.timestamp_period = out->properties.limits.timestampPeriod;
     }
     free(families);
+}
+
+/* Whether queues of the family can be of low priority. */
+static bool offers_low_priority(const struct rf_probe *probe, const struct rf_instance *instance)
+{
+    VkQueueFamilyGlobalPriorityPropertiesKHR *priorities = NULL;
+    VkQueueFamilyProperties2 *families = NULL;
+    uint32_t count = 0;
+    bool low = false;
+    instance->get_families2(probe->physical, &count, NULL);
+    if (probe->family < count) {
+        priorities = calloc(count, sizeof *priorities);
+        families = calloc(count, sizeof *families);
+    }
+    for (uint32_t i = 0; priorities && families && i < count; ++i) {
+        priorities[i].sType = VK_STRUCTURE_TYPE_QUEUE_FAMILY_GLOBAL_PRIORITY_PROPERTIES_KHR;
+        families[i].sType = VK_STRUCTURE_TYPE_QUEUE_FAMILY_PROPERTIES_2;
+        families[i].pNext = &priorities[i];
+    }
+    if (priorities && families) {
+        instance->get_families2(probe->physical, &count, families);
+        const VkQueueFamilyGlobalPriorityPropertiesKHR *own = &priorities[probe->family];
+        for (uint32_t i = 0; i < own->priorityCount; ++i)
+            low = low || own->priorities[i] == VK_QUEUE_GLOBAL_PRIORITY_LOW_KHR;
+    }
+    free(priorities);
+    free(families);
+    return low;
 }
 
 /* Unified: whatever the device sees as its own memory, the host can map, and there is no other memory beside
@@ -576,10 +631,28 @@ static void fill_info(struct rf_probe *out, uint32_t index, const char *driver)
 void rf_probe_device(struct rf_probe *out, const struct rf_instance *instance, VkPhysicalDevice physical,
                      uint32_t index, const struct rf_mask *mask)
 {
+    rf_probe_enabled(out, instance, physical, index, mask, NULL, UINT32_MAX);
+}
+
+/* Extensions that are only of use with their feature. */
+static void mask_labels(struct rf_probe *out, const struct rf_enabled *enabled)
+{
+#ifdef VK_EXT_frame_boundary
+    out->frame_boundary = out->frame_boundary && enabled->features.frame_boundary.frameBoundary;
+#endif
+#ifdef VK_EXT_device_fault
+    out->device_fault = out->device_fault && enabled->features.fault.deviceFault;
+#endif
+}
+
+void rf_probe_enabled(struct rf_probe *out, const struct rf_instance *instance, VkPhysicalDevice physical,
+                      uint32_t index, const struct rf_mask *mask, const struct rf_enabled *enabled,
+                      uint32_t family)
+{
     *out = (struct rf_probe){.physical = physical};
     instance->get_properties(physical, &out->properties);
     instance->get_memory(physical, &out->memory);
-    find_queue_family(out, instance);
+    find_queue_family(out, instance, family);
     read_memory(out);
     /* The structures below are those of Vulkan 1.3; an older driver must not be asked. */
     if (out->properties.apiVersion < VK_API_VERSION_1_3) {
@@ -587,8 +660,12 @@ void rf_probe_device(struct rf_probe *out, const struct rf_instance *instance, V
         fill_info(out, index, "");
         return;
     }
-    struct device_chain chain = {0};
+    struct device_chain chain = {.enabled = enabled};
     query_extensions(&chain, out, instance);
+    if (enabled)
+        mask_labels(out, enabled);
+    out->info.has_low_priority =
+        chain.ext_priority && !rf_masked(mask, RF_CAP_GLOBAL_PRIORITY) && offers_low_priority(out, instance);
     query_chain(&chain, instance, physical);
     read_limits(out, &chain);
     if (chain.coopmat)

@@ -36,6 +36,7 @@ enum rf_capability {
     RF_CAP_TIMESTAMPS,
     RF_CAP_CALIBRATED_TIMESTAMPS,
     RF_CAP_PERFORMANCE_QUERY,
+    RF_CAP_GLOBAL_PRIORITY,
     RF_CAP_PLAIN_MATMUL,      /* only to be masked: coopmat wherever it can run */
     RF_CAP_COOPMAT_ATTENTION, /* only to be masked: attention without matrix units beside products with them */
     RF_CAP_SPLITS,            /* only to be masked: no product is split over k */
@@ -79,6 +80,12 @@ struct rf_probe {
 /* Are the subgroups that kernels may run with neither too small nor too large? */
 bool rf_subgroups_fit(const struct rf_gpu_caps *caps);
 
+struct rf_enabled;
+/* As rf_probe_device, of a device that was made with `enabled` and a queue of `family`; NULL and UINT32_MAX: of whatever
+ * the device offers, and the first family that computes. */
+void rf_probe_enabled(struct rf_probe *out, const struct rf_instance *instance, VkPhysicalDevice physical,
+                      uint32_t index, const struct rf_mask *mask, const struct rf_enabled *enabled,
+                      uint32_t family);
 void rf_probe_device(struct rf_probe *out, const struct rf_instance *instance, VkPhysicalDevice physical,
                      uint32_t index, const struct rf_mask *mask);
 

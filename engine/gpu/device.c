@@ -1,3 +1,4 @@
+#include "engine/gpu/adopt.h"
 #include "engine/gpu/internal.h"
 
 #include <math.h>
@@ -172,7 +173,7 @@ enum rf_status rf_gpu_list_counters(struct rf_counter_list *out, const char *dev
 
 /* ---- Creation --------------------------------------------------------------------------------------- */
 
-enum { MAX_DEVICE_EXTENSIONS = 13, DEFAULT_SUBMISSION_MS = 100 };
+enum { DEFAULT_SUBMISSION_MS = 100 };
 
 static void load_device_functions(struct rf_gpu *gpu)
 {
@@ -193,85 +194,7 @@ static void load_device_functions(struct rf_gpu *gpu)
             gpu->device, "vkGetPipelineExecutableInternalRepresentationsKHR");
 }
 
-/* What is asked for at vkCreateDevice: structures that point to each other, so it does not move. */
-struct device_features {
-    VkPhysicalDeviceFeatures2 features;
-    VkPhysicalDeviceVulkan11Features v11;
-    VkPhysicalDeviceVulkan12Features v12;
-    VkPhysicalDeviceVulkan13Features v13;
-    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executable;
-    VkPhysicalDevicePerformanceQueryFeaturesKHR counters;
-#ifdef VK_KHR_cooperative_matrix
-    VkPhysicalDeviceCooperativeMatrixFeaturesKHR coopmat;
-#endif
-#ifdef VK_NV_cooperative_matrix2
-    VkPhysicalDeviceCooperativeMatrix2FeaturesNV coopmat2;
-#endif
-#ifdef VK_EXT_frame_boundary
-    VkPhysicalDeviceFrameBoundaryFeaturesEXT frame_boundary;
-#endif
-#ifdef VK_EXT_device_fault
-    VkPhysicalDeviceFaultFeaturesEXT fault;
-#endif
-};
-
-static void ask_features(struct device_features *out, const struct rf_probe *probe, bool capture)
-{
-    const struct rf_gpu_caps *caps = &probe->caps;
-    const bool workgroup_matrices = caps->coopmat2_matmul && caps->coopmat2_units;
-    out->v13 =
-        (VkPhysicalDeviceVulkan13Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
-                                           .synchronization2 = VK_TRUE,
-                                           .maintenance4 = VK_TRUE,
-                                           .subgroupSizeControl = caps->subgroup_size_control,
-                                           .computeFullSubgroups = caps->full_subgroups,
-                                           .shaderIntegerDotProduct = caps->dot_product};
-    out->v12 = (VkPhysicalDeviceVulkan12Features){
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-        .pNext = &out->v13,
-        .bufferDeviceAddress = VK_TRUE,
-        .scalarBlockLayout = VK_TRUE,
-        .timelineSemaphore = VK_TRUE,
-        .shaderFloat16 = caps->fp16,
-        .shaderSubgroupExtendedTypes = caps->fp16 && probe->subgroup_extended_types,
-        .vulkanMemoryModel = caps->coopmat,
-        .vulkanMemoryModelDeviceScope = caps->coopmat};
-    out->v11 =
-        (VkPhysicalDeviceVulkan11Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
-                                           .pNext = &out->v12,
-                                           .storageBuffer16BitAccess = caps->fp16};
-    out->features = (VkPhysicalDeviceFeatures2){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
-                                                .pNext = &out->v11,
-                                                .features.shaderInt64 = caps->wide_attention || caps->spread};
-#ifdef VK_KHR_cooperative_matrix
-    out->coopmat = (VkPhysicalDeviceCooperativeMatrixFeaturesKHR){
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
-        .cooperativeMatrix = VK_TRUE};
-    if (caps->coopmat)
-        out->v13.pNext = &out->coopmat;
-#endif
-#ifdef VK_NV_cooperative_matrix2
-    out->coopmat2 = (VkPhysicalDeviceCooperativeMatrix2FeaturesNV){
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV,
-        .cooperativeMatrixReductions = VK_TRUE,
-        .cooperativeMatrixConversions = VK_TRUE,
-        .cooperativeMatrixPerElementOperations = VK_TRUE,
-        .cooperativeMatrixWorkgroupScope = workgroup_matrices,
-        .cooperativeMatrixFlexibleDimensions = workgroup_matrices,
-        .cooperativeMatrixTensorAddressing = workgroup_matrices,
-        .cooperativeMatrixBlockLoads = workgroup_matrices};
-    if (caps->coopmat2)
-        out->coopmat.pNext = &out->coopmat2;
-#endif
-    out->executable = (VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR){
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
-        .pNext = out->v13.pNext,
-        .pipelineExecutableInfo = VK_TRUE};
-    if (capture && caps->pipeline_properties)
-        out->v13.pNext = &out->executable;
-}
-
-static void ask_for_counters(struct device_features *out, const struct rf_gpu *gpu)
+static void ask_for_counters(struct rf_features *out, const struct rf_gpu *gpu)
 {
     if (!gpu->counters)
         return;
@@ -284,7 +207,7 @@ static void ask_for_counters(struct device_features *out, const struct rf_gpu *g
 }
 
 /* Only with labels: frames for tools, and what the driver says of a loss. */
-static void ask_for_labels(struct device_features *out, struct rf_gpu *gpu)
+static void ask_for_labels(struct rf_features *out, struct rf_gpu *gpu)
 {
     gpu->probe.device_fault = gpu->probe.device_fault && gpu->labels.wanted;
 #ifdef VK_EXT_device_fault
@@ -308,22 +231,11 @@ static void ask_for_labels(struct device_features *out, struct rf_gpu *gpu)
 #endif
 }
 
-static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const struct rf_gpu *gpu)
+static uint32_t ask_extensions(const char *names[RF_DEVICE_EXTENSIONS], const struct rf_gpu *gpu,
+                               bool low_priority)
 {
     const struct rf_probe *probe = &gpu->probe;
-    uint32_t count = 0;
-#ifdef VK_KHR_cooperative_matrix
-    if (probe->caps.coopmat)
-        names[count++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
-#endif
-#ifdef VK_NV_cooperative_matrix2
-    if (probe->caps.coopmat2)
-        names[count++] = VK_NV_COOPERATIVE_MATRIX_2_EXTENSION_NAME;
-#endif
-    if (probe->portability_subset)
-        names[count++] = "VK_KHR_portability_subset";
-    if (probe->caps.memory_budget)
-        names[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    uint32_t required, count = rf_extensions_ask(names, &required, probe);
 #ifdef VK_EXT_device_fault
     if (probe->device_fault)
         names[count++] = VK_EXT_DEVICE_FAULT_EXTENSION_NAME;
@@ -332,47 +244,90 @@ static uint32_t ask_extensions(const char *names[MAX_DEVICE_EXTENSIONS], const s
     if (probe->frame_boundary)
         names[count++] = VK_EXT_FRAME_BOUNDARY_EXTENSION_NAME;
 #endif
-    if (probe->calibrated_timestamps)
-        names[count++] = VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME;
     if (gpu->counters)
         names[count++] = VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME;
     if (gpu->capture && probe->caps.pipeline_properties)
         names[count++] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
+    if (low_priority)
+        names[count++] = VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME;
     return count;
 }
 
-static enum rf_status create_device(struct rf_gpu *gpu, struct rf_error *err)
+static VkResult call_create_device(struct rf_gpu *gpu, struct rf_features *features, bool low_priority)
 {
-    const struct rf_probe *probe = &gpu->probe;
-    struct device_features features;
-    const char *extensions[MAX_DEVICE_EXTENSIONS];
+    const char *extensions[RF_DEVICE_EXTENSIONS];
     const float priority = 1.0f;
-    ask_features(&features, probe, rf_gpu_captures(gpu));
-    ask_for_labels(&features, gpu);
-    ask_for_counters(&features, gpu);
+    VkDeviceQueueGlobalPriorityCreateInfoKHR global = {
+        .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_GLOBAL_PRIORITY_CREATE_INFO_KHR,
+        .globalPriority = VK_QUEUE_GLOBAL_PRIORITY_LOW_KHR};
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-                                     .queueFamilyIndex = probe->family,
+                                     .pNext = low_priority ? &global : NULL,
+                                     .queueFamilyIndex = gpu->probe.family,
                                      .queueCount = 1,
                                      .pQueuePriorities = &priority};
+    features->priority = (VkPhysicalDeviceGlobalPriorityQueryFeaturesKHR){
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GLOBAL_PRIORITY_QUERY_FEATURES_KHR,
+        .pNext = &features->features,
+        .globalPriorityQuery = VK_TRUE};
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                               .pNext = &features.features,
+                               .pNext = low_priority ? (void *)&features->priority : &features->features,
                                .queueCreateInfoCount = 1,
                                .pQueueCreateInfos = &queue,
-                               .enabledExtensionCount = ask_extensions(extensions, gpu),
+                               .enabledExtensionCount = ask_extensions(extensions, gpu, low_priority),
                                .ppEnabledExtensionNames = extensions};
-    VkResult result = gpu->instance.create_device(probe->physical, &info, NULL, &gpu->device);
-    if (result != VK_SUCCESS) {
-        enum rf_status status = rf_vk_fail(err, result, "vkCreateDevice");
-        return rf_fail_within(err, status, "device %u (%s)", probe->info.index, probe->info.name);
+    VkResult result = gpu->instance.create_device(gpu->probe.physical, &info, NULL, &gpu->device);
+    if (result != VK_SUCCESS)
+        gpu->device = VK_NULL_HANDLE;
+    return result;
+}
+
+/* A priority is a wish: a device without it is better than none. */
+static VkResult create_with_priority(struct rf_gpu *gpu, struct rf_features *features,
+                                     enum rf_priority wanted)
+{
+    bool low = wanted == RF_PRIORITY_LOW;
+    if (low && !gpu->probe.info.has_low_priority) {
+        rf_gpu_log(gpu, RF_LOG_INFO,
+                   "low priority: device %u (%s) offers no queues of it (VK_KHR_global_priority); "
+                   "the default is taken",
+                   gpu->probe.info.index, gpu->probe.info.name);
+        low = false;
     }
+    VkResult result = call_create_device(gpu, features, low);
+    if (!low || result != VK_ERROR_NOT_PERMITTED)
+        return result;
+    rf_gpu_log(gpu, RF_LOG_INFO,
+               "low priority: the driver of device %u (%s) does not permit it to this process; the "
+               "default is taken",
+               gpu->probe.info.index, gpu->probe.info.name);
+    return call_create_device(gpu, features, false);
+}
+
+static void load_functions(struct rf_gpu *gpu)
+{
     load_device_functions(gpu);
     rf_labels_load(gpu);
     rf_counters_load(gpu);
 #ifdef VK_EXT_device_fault
-    if (probe->device_fault)
+    if (gpu->probe.device_fault)
         gpu->faults.get_info = (PFN_vkGetDeviceFaultInfoEXT)gpu->instance.get_device_function(
             gpu->device, "vkGetDeviceFaultInfoEXT");
 #endif
+}
+
+static enum rf_status create_device(struct rf_gpu *gpu, enum rf_priority priority, struct rf_error *err)
+{
+    const struct rf_probe *probe = &gpu->probe;
+    struct rf_features features;
+    rf_features_ask(&features, probe, rf_gpu_captures(gpu));
+    ask_for_labels(&features, gpu);
+    ask_for_counters(&features, gpu);
+    VkResult result = create_with_priority(gpu, &features, priority);
+    if (result != VK_SUCCESS) {
+        enum rf_status status = rf_vk_fail(err, result, "vkCreateDevice");
+        return rf_fail_within(err, status, "device %u (%s)", probe->info.index, probe->info.name);
+    }
+    load_functions(gpu);
     gpu->vk.vkGetDeviceQueue(gpu->device, probe->family, 0, &gpu->queue);
     return RF_OK;
 }
@@ -401,19 +356,16 @@ static enum rf_status copy_text(char **out, const char *text, struct rf_error *e
     return RF_OK;
 }
 
-static enum rf_status open_device(struct rf_gpu *gpu, const struct rf_gpu_desc *desc, struct rf_error *err)
+static enum rf_status open_own(struct rf_gpu *gpu, const struct rf_gpu_desc *desc, const struct rf_mask *mask,
+                               struct rf_error *err)
 {
-    struct rf_mask mask;
     struct device_list list = {0};
     const struct rf_probe *chosen = NULL;
-    enum rf_status status = rf_mask_parse(&mask, desc->disable, err);
+    enum rf_status status =
+        open_instance(&gpu->instance, mask, desc->validation, gpu->labels.wanted, &gpu->sink, err);
     if (status)
         return status;
-    gpu->masked = mask.bits;
-    if ((status = open_instance(&gpu->instance, &mask, desc->validation, gpu->labels.wanted, &gpu->sink,
-                                err)) != RF_OK)
-        return status;
-    status = list_devices(&list, &gpu->instance, &mask, err);
+    status = list_devices(&list, &gpu->instance, mask, err);
     if (!status)
         status = rf_choose_device(list.probes, list.count, desc->device, &chosen, err);
     if (!status)
@@ -422,8 +374,38 @@ static enum rf_status open_device(struct rf_gpu *gpu, const struct rf_gpu_desc *
     if (!status && desc->counters)
         status = rf_counters_choose(gpu, desc->counters, err);
     if (!status)
-        status = create_device(gpu, err);
+        status = create_device(gpu, desc->priority, err);
     return status;
+}
+
+static enum rf_status open_adopted(struct rf_gpu *gpu, const struct rf_gpu_desc *desc,
+                                   const struct rf_mask *mask, struct rf_error *err)
+{
+    enum rf_status status = rf_adopt_open(gpu, desc, mask, err);
+    if (!status && desc->counters)
+        status = rf_counters_choose(gpu, desc->counters, err);
+    if (status)
+        return status;
+    gpu->adopted = true;
+    gpu->device = desc->adopt->device;
+    gpu->queue = desc->adopt->queue;
+    load_functions(gpu);
+    if (!gpu->queue)
+        gpu->vk.vkGetDeviceQueue(gpu->device, gpu->probe.family, desc->adopt->queue_index, &gpu->queue);
+    if (desc->priority != RF_PRIORITY_DEFAULT)
+        rf_gpu_log(gpu, RF_LOG_INFO,
+                   "low priority: the queue is the application's, and keeps the priority that it has");
+    return RF_OK;
+}
+
+static enum rf_status open_device(struct rf_gpu *gpu, const struct rf_gpu_desc *desc, struct rf_error *err)
+{
+    struct rf_mask mask;
+    enum rf_status status = rf_mask_parse(&mask, desc->disable, err);
+    if (status)
+        return status;
+    gpu->masked = mask.bits;
+    return desc->adopt ? open_adopted(gpu, desc, &mask, err) : open_own(gpu, desc, &mask, err);
 }
 
 /* A CPU driver has no watchdog, and no desktop waits for its queue. */
@@ -453,6 +435,8 @@ enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc
     pthread_mutex_init(&gpu->transfer_mutex, NULL);
     pthread_mutex_init(&gpu->kernel_mutex, NULL);
     pthread_mutex_init(&gpu->queue_mutex, NULL);
+    pthread_mutex_init(&gpu->rest.mutex, NULL);
+    gpu->rest.per_second = desc->duty ? 100.0 / desc->duty - 1.0 : 0.0;
 
     enum rf_status status = copy_text(&gpu->cache_dir, desc->cache_dir, err);
     if (!status)
@@ -489,7 +473,8 @@ void rf_gpu_destroy(struct rf_gpu *gpu)
         rf_kernels_destroy(gpu);
         rf_pipeline_cache_close(gpu);
         gpu->vk.vkDestroyPipelineLayout(gpu->device, gpu->layout, NULL);
-        gpu->vk.vkDestroyDevice(gpu->device, NULL);
+        if (!gpu->adopted)
+            gpu->vk.vkDestroyDevice(gpu->device, NULL);
     }
     rf_counters_free(gpu);
     rf_instance_destroy(&gpu->instance);
@@ -497,6 +482,7 @@ void rf_gpu_destroy(struct rf_gpu *gpu)
     pthread_mutex_destroy(&gpu->transfer_mutex);
     pthread_mutex_destroy(&gpu->kernel_mutex);
     pthread_mutex_destroy(&gpu->queue_mutex);
+    pthread_mutex_destroy(&gpu->rest.mutex);
     free(gpu->cache_dir);
     free(gpu->shader_dir);
     free(gpu);

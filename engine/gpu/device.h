@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "engine/gpu/vulkan.h"
+#include "engine/refusion_vulkan.h"
 #include "engine/status.h"
 
 /* A cooperative matrix product of one subgroup, [m][k] times [k][n]: f16 factors, f32 sums. */
@@ -84,6 +85,9 @@ struct rf_gpu_desc {
     bool debug_checks, validation, debug_labels;
     uint32_t capture_step;
     const char *counters;
+    uint32_t duty; /* 0: 100 */
+    enum rf_priority priority;
+    const struct rf_vulkan_device *adopt; /* NULL: a device of our own */
     /* A device that compiles kernels to be looked at (capture.h), and nothing else: spans have sizes, but there
      * is no memory behind them, and nothing can be submitted. So it needs no hardware. Its pipelines are made
      * with other flags than those that run, so it neither reads nor writes their cache file. */

@@ -165,9 +165,9 @@ static const void *chain_validation(struct validation_chain *chain, const char *
     return &chain->features;
 }
 
-static void load_functions(struct rf_instance *instance)
+static void load_functions(struct rf_instance *instance, PFN_vkGetInstanceProcAddr get)
 {
-#define LOAD(field, name) instance->field = (PFN_##name)vkGetInstanceProcAddr(instance->handle, #name);
+#define LOAD(field, name) instance->field = (PFN_##name)get(instance->handle, #name);
     RF_INSTANCE_FUNCTIONS(LOAD)
 #undef LOAD
 }
@@ -257,15 +257,21 @@ enum rf_status rf_instance_create(struct rf_instance *out, bool validation, bool
             "VK_DRIVER_FILES to its .json file");
     if (result != VK_SUCCESS)
         return rf_vk_fail(err, result, "vkCreateInstance");
-    load_functions(out);
+    load_functions(out, vkGetInstanceProcAddr);
     if (validation && (status = create_messenger(out, sink, err)) != RF_OK)
         rf_instance_destroy(out);
     return status;
 }
 
+void rf_instance_adopt(struct rf_instance *out, VkInstance handle, PFN_vkGetInstanceProcAddr get, bool debug_utils)
+{
+    *out = (struct rf_instance){.handle = handle, .adopted = true, .debug_utils = debug_utils};
+    load_functions(out, get);
+}
+
 void rf_instance_destroy(struct rf_instance *instance)
 {
-    if (!instance->handle)
+    if (!instance->handle || instance->adopted)
         return;
     if (instance->messenger)
         instance->destroy_messenger(instance->handle, instance->messenger, NULL);

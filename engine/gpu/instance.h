@@ -33,6 +33,7 @@ void rf_sink_log(const struct rf_log_sink *sink, enum rf_log_level level, const 
     X(get_memory, vkGetPhysicalDeviceMemoryProperties)                                                       \
     X(get_memory2, vkGetPhysicalDeviceMemoryProperties2)                                                     \
     X(get_families, vkGetPhysicalDeviceQueueFamilyProperties)                                                \
+    X(get_families2, vkGetPhysicalDeviceQueueFamilyProperties2)                                              \
     X(create_device, vkCreateDevice)                                                                         \
     X(get_device_function, vkGetDeviceProcAddr)                                                              \
     X(get_coopmat, vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)                                        \
@@ -47,6 +48,7 @@ struct rf_instance {
     VkInstance handle;
     VkDebugUtilsMessengerEXT messenger;
     bool debug_utils; /* VK_EXT_debug_utils is enabled */
+    bool adopted;     /* the application's: never destroyed */
 #define RF_INSTANCE_FIELD(field, name) PFN_##name field;
     RF_INSTANCE_FUNCTIONS(RF_INSTANCE_FIELD)
 #undef RF_INSTANCE_FIELD
@@ -56,6 +58,9 @@ struct rf_instance {
  * is enabled where there is one. */
 enum rf_status rf_instance_create(struct rf_instance *out, bool validation, bool labels,
                                   struct rf_log_sink *sink, struct rf_error *err);
+/* The application's instance, with functions from where it takes its own. */
+void rf_instance_adopt(struct rf_instance *out, VkInstance handle, PFN_vkGetInstanceProcAddr get,
+                       bool debug_utils);
 void rf_instance_destroy(struct rf_instance *instance);
 /* All physical devices, malloc'ed; RF_ERROR_NO_DEVICE when there is none. */
 enum rf_status rf_instance_devices(const struct rf_instance *instance, VkPhysicalDevice **devices,

@@ -6,6 +6,7 @@
 
 #include "engine/gpu/caps.h"
 #include "engine/gpu/counters.h"
+#include "engine/gpu/features.h"
 #include "engine/gpu/kernel.h"
 #include "engine/gpu/marks.h"
 #include "engine/gpu/memory.h"
@@ -48,6 +49,11 @@ struct rf_gpu {
     struct rf_probe probe;
     uint64_t masked; /* capabilities that are not to be used */
     VkDevice device;
+    bool adopted; /* instance, device and queue are the application's */
+    struct {
+        rf_queue_fn lock, unlock; /* NULL: the queue is ours alone */
+        void *user;
+    } queue_lock;
     struct rf_device_table vk;
     struct rf_labels labels;
     struct rf_faults faults;
@@ -90,6 +96,13 @@ struct rf_gpu {
     atomic_uint_fast64_t recorded;
     double submission_limit; /* seconds; INFINITY: none */
     atomic_bool lost;
+
+    /* rest.c */
+    struct {
+        pthread_mutex_t mutex;
+        double per_second; /* of work; 0: none */
+        double until;      /* seconds, monotonic; guarded by mutex */
+    } rest;
 };
 
 /* ---- device.c --------------------------------------------------------------------------------------- */
@@ -225,7 +238,10 @@ void rf_pipeline_cache_close(struct rf_gpu *gpu); /* writes the file when the ca
 /* ---- submit.c --------------------------------------------------------------------------------------- */
 
 enum rf_status rf_submit_init(struct rf_gpu *gpu, struct rf_error *err);
-void rf_submit_destroy(struct rf_gpu *gpu); /* waits for the queue */
+void rf_submit_destroy(struct rf_gpu *gpu); /* waits for what was submitted */
+/* Round every call that takes the queue: other threads of ours, and the application that lent it. */
+void rf_queue_lock(struct rf_gpu *gpu);
+void rf_queue_unlock(struct rf_gpu *gpu);
 enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buffers, size_t count,
                                  uint64_t *ticket, struct rf_error *err);
 /* rf_gpu_wait without debug checks. A wait that fails leaves no work in flight, or the device is lost. */

@@ -74,13 +74,13 @@ uint64_t rf_gpu_begin_frame(struct rf_gpu *gpu, const char *label)
     if (!labels->wanted)
         return 0;
     const VkDebugUtilsLabelEXT info = label_info(label);
-    pthread_mutex_lock(&gpu->queue_mutex);
+    rf_queue_lock(gpu);
     const uint64_t frame = ++labels->frame;
     if (frame == labels->capture_frame)
         insert(gpu, "capture-marker,begin_capture");
     insert(gpu, "AmdFrameBegin");
     labels->queue_begin(gpu->queue, &info);
-    pthread_mutex_unlock(&gpu->queue_mutex);
+    rf_queue_unlock(gpu);
     return frame;
 }
 
@@ -105,12 +105,12 @@ enum rf_status rf_gpu_end_frame(struct rf_gpu *gpu, uint64_t frame, struct rf_er
     struct rf_labels *labels = &gpu->labels;
     if (!labels->wanted)
         return RF_OK;
-    pthread_mutex_lock(&gpu->queue_mutex);
+    rf_queue_lock(gpu);
     VkResult result = submit_boundary(gpu, frame);
     labels->queue_end(gpu->queue);
     insert(gpu, "AmdFrameEnd");
     if (frame == labels->capture_frame)
         insert(gpu, "capture-marker,end_capture");
-    pthread_mutex_unlock(&gpu->queue_mutex);
+    rf_queue_unlock(gpu);
     return result == VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkQueueSubmit2");
 }

@@ -15,11 +15,41 @@ enum rf_status rf_submit_init(struct rf_gpu *gpu, struct rf_error *err)
     return result == VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkCreateSemaphore");
 }
 
+void rf_queue_lock(struct rf_gpu *gpu)
+{
+    pthread_mutex_lock(&gpu->queue_mutex);
+    if (gpu->queue_lock.lock)
+        gpu->queue_lock.lock(gpu->queue_lock.user);
+}
+
+void rf_queue_unlock(struct rf_gpu *gpu)
+{
+    if (gpu->queue_lock.unlock)
+        gpu->queue_lock.unlock(gpu->queue_lock.user);
+    pthread_mutex_unlock(&gpu->queue_mutex);
+}
+
+/* Until everything of ours is through; on a queue that is shared, only that. */
+static VkResult drain(struct rf_gpu *gpu)
+{
+    const uint64_t last = atomic_load(&gpu->last_ticket);
+    const VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+                                      .semaphoreCount = 1,
+                                      .pSemaphores = &gpu->timeline,
+                                      .pValues = &last};
+    if (gpu->adopted)
+        return gpu->vk.vkWaitSemaphores(gpu->device, &info, UINT64_MAX);
+    rf_queue_lock(gpu);
+    VkResult result = gpu->vk.vkQueueWaitIdle(gpu->queue);
+    rf_queue_unlock(gpu);
+    return result;
+}
+
 void rf_submit_destroy(struct rf_gpu *gpu)
 {
     if (!gpu->timeline) /* nothing was ever submitted; Mesa's devices without hardware have a queue that crashes */
         return;
-    gpu->vk.vkQueueWaitIdle(gpu->queue);
+    drain(gpu);
     gpu->vk.vkDestroySemaphore(gpu->device, gpu->timeline, NULL);
     gpu->timeline = VK_NULL_HANDLE;
 }
@@ -56,12 +86,12 @@ enum rf_status rf_submit_buffers(struct rf_gpu *gpu, const VkCommandBuffer *buff
                             .pCommandBufferInfos = infos,
                             .signalSemaphoreInfoCount = 1,
                             .pSignalSemaphoreInfos = &signal};
-    pthread_mutex_lock(&gpu->queue_mutex);
+    rf_queue_lock(gpu);
     signal.value = atomic_load(&gpu->last_ticket) + 1;
     VkResult result = gpu->vk.vkQueueSubmit2(gpu->queue, 1, &submit, VK_NULL_HANDLE);
     if (result == VK_SUCCESS)
         atomic_store(&gpu->last_ticket, signal.value);
-    pthread_mutex_unlock(&gpu->queue_mutex);
+    rf_queue_unlock(gpu);
     if (result == VK_ERROR_DEVICE_LOST)
         return fail_lost(gpu, err);
     if (result != VK_SUCCESS)
@@ -82,15 +112,13 @@ static enum rf_status fail_wait(struct rf_gpu *gpu, VkResult result, const char 
 {
     if (result == VK_ERROR_DEVICE_LOST)
         return fail_lost(gpu, err);
-    pthread_mutex_lock(&gpu->queue_mutex);
-    VkResult idle = gpu->vk.vkQueueWaitIdle(gpu->queue);
-    pthread_mutex_unlock(&gpu->queue_mutex);
+    VkResult idle = drain(gpu);
     if (idle == VK_SUCCESS)
         return rf_vk_fail(err, result, call);
     atomic_store(&gpu->lost, true);
-    return rf_fail(err, RF_ERROR_DEVICE_LOST,
-                   "%s: %s (%d), then vkQueueWaitIdle: %s (%d): device %u (%s) counts as lost", call,
-                   rf_vk_result_name(result), (int)result, rf_vk_result_name(idle), (int)idle,
+    return rf_fail(err, RF_ERROR_DEVICE_LOST, "%s: %s (%d), then %s: %s (%d): device %u (%s) counts as lost",
+                   call, rf_vk_result_name(result), (int)result,
+                   gpu->adopted ? "vkWaitSemaphores" : "vkQueueWaitIdle", rf_vk_result_name(idle), (int)idle,
                    gpu->probe.info.index, gpu->probe.info.name);
 }
 

@@ -10,6 +10,7 @@
 
 #include "engine/arithmetic.h"
 #include "engine/gpu/cache_file.h"
+#include "engine/gpu/rest.h"
 
 enum {
     MOST_MATRICES = 8, /* products of a trial: different layers' weights, so that caches do not flatter */
@@ -320,6 +321,8 @@ static enum rf_status run_trial(struct rf_forward *f, const struct trial_cmds *c
     if (!status)
         status = rf_gpu_wait(f->gpu, ticket, err);
     *seconds = seconds_now() - start;
+    if (!status)
+        rf_gpu_worked(f->gpu, *seconds);
     return status;
 }
 

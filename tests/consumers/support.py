@@ -16,6 +16,8 @@ WORK = os.environ["RF_WORK"]
 CC = os.environ["CC"]
 CXX = os.environ.get("CXX", "")
 DRIVER = os.environ.get("RF_DRIVER")
+# An application that includes refusion_vulkan.h brings Vulkan's headers.
+VULKAN_INCLUDE = os.environ["RF_VULKAN_INCLUDE"]
 QUESTION = "Write a Python function is_odd(x) that tells if a number is odd."
 
 

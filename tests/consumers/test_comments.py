@@ -3,13 +3,18 @@
 import os
 import re
 
-from support import CC, HEADERS, ConsumerTest, libdir, main
+from support import CC, HEADERS, VULKAN_INCLUDE, ConsumerTest, libdir, main
 
 # What an example names and does not declare.
 GIVEN = {"context": "rf_context *context", "model": "rf_model *model", "session": "rf_session *session",
          "tokenizer": "rf_tokenizer *tokenizer", "generation": "rf_generation *generation",
          "err": "struct rf_error err", "on_event": "rf_event_fn on_event", "visit": "rf_dispatch_fn visit",
-         "on_record": "rf_profile_fn on_record"}
+         "on_record": "rf_profile_fn on_record", "instance": "VkInstance instance", "device": "VkDevice device",
+         "physical_device": "VkPhysicalDevice physical_device", "device_info": "const VkDeviceCreateInfo *device_info",
+         "get_instance_proc_addr": "PFN_vkGetInstanceProcAddr get_instance_proc_addr",
+         "lock_queue": "rf_queue_fn lock_queue", "unlock_queue": "rf_queue_fn unlock_queue"}
+# A member that is named is not meant.
+MEMBER = re.compile(r"(?:\.|->)\w+")
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
 FUNCTION = re.compile(r"^RF_API [^;]*?\b(rf_\w+)\(", re.M)
 
@@ -51,13 +56,13 @@ class Examples(ConsumerTest):
             for header in ["stdio.h", "stdlib.h", "string.h", *map(os.path.basename, HEADERS)]:
                 file.write(f"#include <{header}>\n")
             for number, code in enumerate(codes):
-                given = [declaration for name, declaration in GIVEN.items() if re.search(rf"\b{name}\b", code)]
+                given = [declaration for name, declaration in GIVEN.items() if re.search(rf"\b{name}\b", MEMBER.sub("", code))]
                 file.write(f"enum rf_status example_{number}({', '.join(given) or 'void'});\n"
                            f"enum rf_status example_{number}({', '.join(given) or 'void'})\n{{\n{{\n{code}\n}}\n"
                            "return RF_OK;\n}\n")
             file.write("int main(void)\n{\n    return 0;\n}\n")
         return self.run_command([CC, "-std=c11", "-Wall", "-Wextra", "-Werror", source, "-I",
-                                 os.path.dirname(HEADERS[0]), "-L", libdir(), "-lrefusion", "-o", program], status=None)
+                                 os.path.dirname(HEADERS[0]), "-isystem", VULKAN_INCLUDE, "-L", libdir(), "-lrefusion", "-o", program], status=None)
 
     def test_they_compile(self):
         codes = [code for _, code in self.pairs if code]

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from support import CC, PROGRAM, QUESTION, ROOT, TINY, ConsumerTest, installed, libdir, main, on_driver
+from support import CC, PROGRAM, QUESTION, ROOT, TINY, VULKAN_INCLUDE, ConsumerTest, installed, libdir, main, on_driver
 from test_fronts import config
 
 # Its answer takes two rounds, the first of which leaves a gap near the end.
@@ -14,10 +14,10 @@ LONGER = "Tom has 3 apples and buys 4 more. How many apples does Tom have?"
 
 
 class Examples(ConsumerTest):
-    def build(self, source):
+    def build(self, source, *more):
         program = os.path.join(self.folder(), "example")
         self.run_command([CC, "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", source,
-                          *config("--cflags", "--libs"), f"-Wl,-rpath,{libdir()}", "-o", program])
+                          *config("--cflags", "--libs"), f"-Wl,-rpath,{libdir()}", *more, "-o", program])
         return program
 
     def answer(self, question):
@@ -48,6 +48,17 @@ class Examples(ConsumerTest):
             self.assertLess(len(file.readlines()), 60)
         program = self.build(source)
         self.check_forms([program, TINY, LONGER])
+        self.check_refuses([program])
+
+    def test_share_device(self):
+        """The application's own submissions stay right beside the answer, and the validation layer says nothing."""
+        program = self.build(installed("share_device.c"), "-isystem", VULKAN_INCLUDE, "-pthread", "-ldl")
+        log = os.path.join(os.path.dirname(program), "validation.log")
+        result = self.run_command(on_driver([program, TINY, LONGER]), {"RF_VALIDATION_LOG": log})
+        self.assertEqual(result.stdout, self.answer(LONGER) + "\n")
+        own = re.fullmatch(r"(\d+) submissions of its own meanwhile, 0 with a wrong result\n", result.stderr)
+        self.assertTrue(own, result.stderr)
+        self.assertGreater(int(own.group(1)), 20)
         self.check_refuses([program])
 
     def test_python(self):

@@ -53,7 +53,8 @@ class Contents(ConsumerTest):
                      "/usr/share/refusion/models/tiny/config.json", "/usr/share/refusion/shaders/refs.glsl",
                      "/usr/share/doc/refusion/copyright"):
             self.assertIn(path, program)
-        for name in ("refusion.h", "refusion_profile.h", "librefusion.a", "librefusion.so", "refusion.pc", "refusionConfig.cmake", "embed.c"):
+        for name in ("refusion.h", "refusion_profile.h", "refusion_vulkan.h", "share_device.c",
+                     "librefusion.a", "librefusion.so", "refusion.pc", "refusionConfig.cmake", "embed.c"):
             self.assertIn(name, {os.path.basename(path) for path in development})
         for one, other in ((library, program), (library, development), (program, development)):
             self.assertEqual(one & other, set())

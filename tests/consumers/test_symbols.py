@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 
-from support import CC, HEADERS, HERE, ConsumerTest, installed, main
+from support import CC, HEADERS, HERE, VULKAN_INCLUDE, ConsumerTest, installed, main
 
 LIST = os.path.join(HERE, "symbols.txt")
 
@@ -17,7 +17,7 @@ def listed():
 
 def declared():
     """The functions that headers declare as RF_API, by what the preprocessor leaves of them."""
-    marked = subprocess.run([CC, "-E", "-P", "-DRF_API=RF_API", "-x", "c", "-"], check=True, capture_output=True,
+    marked = subprocess.run([CC, "-E", "-P", "-DRF_API=RF_API", "-isystem", VULKAN_INCLUDE, "-x", "c", "-"], check=True, capture_output=True,
                             text=True, input="".join(f'#include "{header}"\n' for header in HEADERS)).stdout
     return sorted(re.findall(r"\bRF_API\b[^;]*?\b(rf_\w+)\s*\(", marked))
 
