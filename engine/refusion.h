@@ -58,10 +58,10 @@ extern "C" {
 
 enum rf_status {
     RF_OK = 0,
-    RF_ERROR_ARGUMENT,    /* a value outside its range, a combination that makes no sense */
-    RF_ERROR_IO,          /* a file or folder is missing or cannot be read */
-    RF_ERROR_FORMAT,      /* a file's content is damaged or contradicts itself */
-    RF_ERROR_UNSUPPORTED, /* well formed, but this program does not run it */
+    RF_ERROR_ARGUMENT,      /* a value outside its range, a combination that makes no sense */
+    RF_ERROR_IO,            /* a file or folder is missing or cannot be read */
+    RF_ERROR_FORMAT,        /* a file's content is damaged or contradicts itself */
+    RF_ERROR_UNSUPPORTED,   /* well formed, but this program does not run it */
     RF_ERROR_HOST_MEMORY,   /* the call can be made again; see rf_session_step */
     RF_ERROR_DEVICE_MEMORY, /* the device, or the memory limit that was set, has no room */
     RF_ERROR_NO_DEVICE,     /* no Vulkan loader, no device, or none with the required features */

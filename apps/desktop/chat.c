@@ -235,8 +235,8 @@ static void request_answer(struct chat *chat, gboolean although_it_does_not_fit)
         messages[i] = (struct engine_message){.from_user = message->from_user, .text = message->text};
     }
     struct rf_decode_settings settings = preferences_decode(chat->preferences);
-    chat->request = engine_worker_generate(chat->engine, &chat->preferences->target, messages, chat->asked->len,
-                                           &settings, although_it_does_not_fit);
+    chat->request = engine_worker_generate(chat->engine, &chat->preferences->target, messages,
+                                           chat->asked->len, &settings, although_it_does_not_fit);
     g_free(messages);
 }
 

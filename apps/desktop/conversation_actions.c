@@ -235,8 +235,9 @@ static void on_undo_response(GtkInfoBar *bar, int response, struct conversation_
         gtk_widget_activate_action(a->window, "win.undo", NULL);
 }
 
-struct conversation_actions *conversation_actions_new(GtkApplicationWindow *window, struct store_thread *store,
-                                                      struct chat *chat, struct conversation_list *list,
+struct conversation_actions *conversation_actions_new(GtkApplicationWindow *window,
+                                                      struct store_thread *store, struct chat *chat,
+                                                      struct conversation_list *list,
                                                       const struct conversation_actions_listener *listener,
                                                       void *user)
 {

@@ -17,8 +17,9 @@ struct conversation_actions_listener {
 };
 
 /* Everything that is given must live longer; the window keeps the actions. */
-struct conversation_actions *conversation_actions_new(GtkApplicationWindow *window, struct store_thread *store,
-                                                      struct chat *chat, struct conversation_list *list,
+struct conversation_actions *conversation_actions_new(GtkApplicationWindow *window,
+                                                      struct store_thread *store, struct chat *chat,
+                                                      struct conversation_list *list,
                                                       const struct conversation_actions_listener *listener,
                                                       void *user);
 void conversation_actions_free(struct conversation_actions *actions);

@@ -31,7 +31,8 @@ struct rf_context_desc engine_target_context(const struct engine_target *target)
 
 struct rf_model_desc engine_target_model(const struct engine_target *target)
 {
-    return (struct rf_model_desc){.context_length = target->context_length, .weight_type = target->weight_type};
+    return (struct rf_model_desc){.context_length = target->context_length,
+                                  .weight_type = target->weight_type};
 }
 
 /* ---- The estimate -------------------------------------------------------------------------------------- */
@@ -60,7 +61,8 @@ static gboolean fits_with(rf_context *context, const struct engine_target *targe
 }
 
 /* By trial, because memory comes in steps larger than a page. `rows`: more than the target's length. */
-static guint32 longest_that_fits(rf_context *context, const struct engine_target *target, guint32 rows, guint64 held)
+static guint32 longest_that_fits(rf_context *context, const struct engine_target *target, guint32 rows,
+                                 guint64 held)
 {
     enum { STEP = 256 /* tokens */ };
     guint32 fits = MIN_CONTEXT, fits_not = MAX(rows, MIN_CONTEXT);
@@ -116,10 +118,10 @@ char *engine_fit_words(const struct engine_fit *fit, const char *device)
     char *available = g_format_size(memory->available);
     char *length = fit->context_length ? g_strdup_printf("of %u tokens", fit->context_length)
                                        : g_strdup("as long as the model can");
-    char *words = g_strdup_printf("%s of memory: %s for the model, %s to remember a conversation %s, %s to work with. "
-                                  "%s has %s free for it: it %s.",
-                                  total, weights, kv, length, rest, device, available,
-                                  memory->fits ? "fits" : "does not fit");
+    char *words = g_strdup_printf(
+        "%s of memory: %s for the model, %s to remember a conversation %s, %s to work with. "
+        "%s has %s free for it: it %s.",
+        total, weights, kv, length, rest, device, available, memory->fits ? "fits" : "does not fit");
     g_free(length);
     g_free(weights);
     g_free(kv);

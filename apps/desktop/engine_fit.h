@@ -17,7 +17,8 @@ struct engine_target {
 struct engine_target engine_target_copy(const struct engine_target *target);
 void engine_target_clear(struct engine_target *target);
 gboolean engine_target_equal(const struct engine_target *a, const struct engine_target *b);
-struct rf_context_desc engine_target_context(const struct engine_target *target); /* borrows the target's strings */
+struct rf_context_desc
+engine_target_context(const struct engine_target *target); /* borrows the target's strings */
 struct rf_model_desc engine_target_model(const struct engine_target *target);
 
 enum { MIN_CONTEXT = 512 }; /* tokens: a shorter conversation is not worth to be proposed */

@@ -21,10 +21,11 @@ void fit_dialog_ask(GtkWindow *parent, const struct engine_event *refusal, fit_c
     d->refusal.device = refusal->device;
     d->done = done;
     d->user = user;
-    char *name = g_path_get_basename(refusal->target.model), *words = engine_fit_words(fit, refusal->device.name);
+    char *name = g_path_get_basename(refusal->target.model),
+         *words = engine_fit_words(fit, refusal->device.name);
     GtkWidget *dialog =
-        gtk_message_dialog_new(parent, GTK_DIALOG_MODAL | GTK_DIALOG_DESTROY_WITH_PARENT, GTK_MESSAGE_QUESTION,
-                               GTK_BUTTONS_NONE, "%s does not fit", name);
+        gtk_message_dialog_new(parent, GTK_DIALOG_MODAL | GTK_DIALOG_DESTROY_WITH_PARENT,
+                               GTK_MESSAGE_QUESTION, GTK_BUTTONS_NONE, "%s does not fit", name);
     gtk_message_dialog_format_secondary_text(GTK_MESSAGE_DIALOG(dialog), "It would take %s", words);
     gtk_window_set_title(GTK_WINDOW(dialog), "Does not fit");
     g_free(words);

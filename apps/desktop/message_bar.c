@@ -19,7 +19,8 @@ GtkWidget *message_bar_new(GtkMessageType type, GtkWidget **words)
     gtk_label_set_xalign(GTK_LABEL(*words), 0);
     gtk_label_set_selectable(GTK_LABEL(*words), TRUE);
     gtk_info_bar_add_child(GTK_INFO_BAR(bar), *words);
-    GtkWidget *close = gtk_button_new_from_icon_name("window-close-symbolic"); /* GTK's own has no name to read */
+    GtkWidget *close =
+        gtk_button_new_from_icon_name("window-close-symbolic"); /* GTK's own has no name to read */
     gtk_widget_add_css_class(close, "flat");
     gtk_widget_set_valign(close, GTK_ALIGN_CENTER);
     tip_and_name_set(close, "Close this message");

@@ -10,7 +10,7 @@ enum colour_scheme { COLOURS_SYSTEM, COLOURS_LIGHT, COLOURS_DARK };
 struct preferences {
     struct engine_target target;
     struct answer_settings answers; /* of the open conversation, and of the next new one */
-    guint idle_minutes; /* until the model is unloaded; 0: never */
+    guint idle_minutes;             /* until the model is unloaded; 0: never */
     gboolean animate;
     enum colour_scheme colours;
     guint text_percent; /* size of text */

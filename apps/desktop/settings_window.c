@@ -93,7 +93,8 @@ void settings_window_estimated(struct settings_window *s, const struct engine_ev
 {
     if (!engine_target_equal(&event->target, &s->preferences->target))
         return; /* another answer comes */
-    char *words = event->message ? g_strdup(event->message) : engine_fit_words(&event->fit, event->device.name);
+    char *words =
+        event->message ? g_strdup(event->message) : engine_fit_words(&event->fit, event->device.name);
     gtk_label_set_text(GTK_LABEL(s->fit), words);
     g_free(words);
 }

@@ -11,9 +11,9 @@ struct settings_window;
 
 /* What it asks of its maker. */
 struct settings_listener {
-    void (*changed)(void *user); /* the preferences, which the window writes itself */
+    void (*changed)(void *user);  /* the preferences, which the window writes itself */
     void (*estimate)(void *user); /* whether the preferences' target fits */
-    void (*closed)(void *user); /* the settings_window is gone after it */
+    void (*closed)(void *user);   /* the settings_window is gone after it */
 };
 
 /* `devices` may be NULL: not known yet. */

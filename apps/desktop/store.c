@@ -21,8 +21,10 @@ static const char *const migrations[] = {
     "  tokens INTEGER NOT NULL, forwards INTEGER NOT NULL, seconds REAL NOT NULL);"
     "CREATE INDEX messages_conversation ON messages (conversation);",
     /* NULL in all: it keeps none. */
-    "ALTER TABLE conversations ADD COLUMN preset TEXT; ALTER TABLE conversations ADD COLUMN max_tokens INTEGER;"
-    "ALTER TABLE conversations ADD COLUMN temperature REAL; ALTER TABLE conversations ADD COLUMN seed INTEGER;"
+    "ALTER TABLE conversations ADD COLUMN preset TEXT; ALTER TABLE conversations ADD COLUMN max_tokens "
+    "INTEGER;"
+    "ALTER TABLE conversations ADD COLUMN temperature REAL; ALTER TABLE conversations ADD COLUMN seed "
+    "INTEGER;"
     "ALTER TABLE conversations ADD COLUMN own_thresholds INTEGER;"
     "ALTER TABLE conversations ADD COLUMN slot_threshold REAL;"
     "ALTER TABLE conversations ADD COLUMN token_threshold REAL;",
@@ -168,8 +170,8 @@ static char *column_text(sqlite3_stmt *statement, int column)
 }
 
 /* Of conversations, in the order of read_conversation and store_put_conversation. */
-#define COLUMNS                                                                                               \
-    "id, title, pinned, created, updated, leaf, preset, max_tokens, temperature, seed, own_thresholds,"       \
+#define COLUMNS                                                                                              \
+    "id, title, pinned, created, updated, leaf, preset, max_tokens, temperature, seed, own_thresholds,"      \
     " slot_threshold, token_threshold"
 
 static struct conversation *read_conversation(sqlite3_stmt *row)
@@ -185,13 +187,14 @@ static struct conversation *read_conversation(sqlite3_stmt *row)
     const char *preset = (const char *)sqlite3_column_text(row, 6);
     if (!preset)
         return conversation;
-    *settings = (struct answer_settings){.preset = preset_find(preset),
-                                         .max_tokens = (guint32)CLAMP(sqlite3_column_int64(row, 7), 0, MAX_TOKENS),
-                                         .temperature = sqlite3_column_double(row, 8),
-                                         .seed = (guint64)sqlite3_column_int64(row, 9),
-                                         .own_thresholds = sqlite3_column_int(row, 10) != 0,
-                                         .slot_threshold = sqlite3_column_double(row, 11),
-                                         .token_threshold = sqlite3_column_double(row, 12)};
+    *settings =
+        (struct answer_settings){.preset = preset_find(preset),
+                                 .max_tokens = (guint32)CLAMP(sqlite3_column_int64(row, 7), 0, MAX_TOKENS),
+                                 .temperature = sqlite3_column_double(row, 8),
+                                 .seed = (guint64)sqlite3_column_int64(row, 9),
+                                 .own_thresholds = sqlite3_column_int(row, 10) != 0,
+                                 .slot_threshold = sqlite3_column_double(row, 11),
+                                 .token_threshold = sqlite3_column_double(row, 12)};
     answer_settings_clamp(settings); /* another program may have written it */
     return conversation;
 }
@@ -266,15 +269,15 @@ GPtrArray *store_messages(struct store *store, gint64 conversation, GError **err
 
 gboolean store_put_conversation(struct store *store, const struct conversation *conversation, GError **error)
 {
-    sqlite3_stmt *statement = prepare(
-        store,
-        "INSERT INTO conversations (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (id) DO UPDATE SET title = excluded.title, pinned = excluded.pinned,"
-        " updated = excluded.updated, leaf = excluded.leaf, preset = excluded.preset,"
-        " max_tokens = excluded.max_tokens, temperature = excluded.temperature, seed = excluded.seed,"
-        " own_thresholds = excluded.own_thresholds, slot_threshold = excluded.slot_threshold,"
-        " token_threshold = excluded.token_threshold",
-        error);
+    sqlite3_stmt *statement =
+        prepare(store,
+                "INSERT INTO conversations (" COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET title = excluded.title, pinned = excluded.pinned,"
+                " updated = excluded.updated, leaf = excluded.leaf, preset = excluded.preset,"
+                " max_tokens = excluded.max_tokens, temperature = excluded.temperature, seed = excluded.seed,"
+                " own_thresholds = excluded.own_thresholds, slot_threshold = excluded.slot_threshold,"
+                " token_threshold = excluded.token_threshold",
+                error);
     if (!statement)
         return FALSE;
     sqlite3_bind_int64(statement, 1, conversation->id);
@@ -364,8 +367,7 @@ gboolean store_put_message(struct store *store, const struct message *message, g
 
 static struct conversation *find_conversation(struct store *store, gint64 id, GError **error)
 {
-    sqlite3_stmt *statement = prepare(
-        store, "SELECT " COLUMNS " FROM conversations WHERE id = ?", error);
+    sqlite3_stmt *statement = prepare(store, "SELECT " COLUMNS " FROM conversations WHERE id = ?", error);
     if (!statement)
         return NULL;
     sqlite3_bind_int64(statement, 1, id);

@@ -598,7 +598,8 @@ static GtkWidget *new_header(struct window *w)
 static GtkWidget *new_content(struct window *w)
 {
     static const struct composer_listener composer_listener = {on_send, on_preset};
-    static const struct conversation_actions_listener actions_listener = {show_state_of, on_list_changed, show_error};
+    static const struct conversation_actions_listener actions_listener = {show_state_of, on_list_changed,
+                                                                          show_error};
     w->messages = message_list_new();
     w->composer = composer_new(&composer_listener, w);
     w->error = message_bar_new(GTK_MESSAGE_ERROR, &w->error_words);
@@ -635,7 +636,7 @@ static void add_shortcuts_window(struct window *w)
 struct window *window_new(GtkApplication *application, const char *default_model)
 {
     static const struct chat_listener chat_listener = {on_path_changed, on_answer_changed, on_answer_ended,
-                                                       on_list_changed, show_error, on_refused};
+                                                       on_list_changed, show_error,        on_refused};
     struct window *w = g_new0(struct window, 1);
     char *path = g_build_filename(g_get_user_data_dir(), "refusion", "conversations.sqlite", NULL);
     preferences_load(&w->preferences, default_model);

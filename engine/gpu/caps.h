@@ -60,7 +60,8 @@ bool rf_masked(const struct rf_mask *mask, enum rf_capability capability);
 
 /* One physical device, seen through the mask. */
 struct rf_probe {
-    bool no_memory; /* the host had none for lists of what the device has, so the rest is not to be believed */
+    bool
+        no_memory; /* the host had none for lists of what the device has, so the rest is not to be believed */
     VkPhysicalDevice physical;
     VkPhysicalDeviceProperties properties;
     VkPhysicalDeviceMemoryProperties memory;

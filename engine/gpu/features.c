@@ -100,8 +100,11 @@ static const struct {
     size_t from, to;
 } promoted[] = {
 #define PROMOTED(id, structure, version, member)                                                             \
-    {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_##id##_FEATURES,                                                      \
-     offsetof(VkPhysicalDevice##structure##Features, member), offsetof(struct rf_features, version.member)}
+    {                                                                                                        \
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_##id##_FEATURES,                                                   \
+            offsetof(VkPhysicalDevice##structure##Features, member),                                         \
+            offsetof(struct rf_features, version.member)                                                     \
+    }
     PROMOTED(16BIT_STORAGE, 16BitStorage, v11, storageBuffer16BitAccess),
     PROMOTED(BUFFER_DEVICE_ADDRESS, BufferDeviceAddress, v12, bufferDeviceAddress),
     PROMOTED(SCALAR_BLOCK_LAYOUT, ScalarBlockLayout, v12, scalarBlockLayout),

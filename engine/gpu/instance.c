@@ -249,7 +249,8 @@ enum rf_status rf_instance_create(struct rf_instance *out, bool validation, bool
                                  .ppEnabledExtensionNames = extensions};
     VkResult result = vkCreateInstance(&info, NULL, &out->handle);
     if (result != VK_SUCCESS)
-        out->handle = VK_NULL_HANDLE; /* undefined after an error, and rf_instance_destroy is called all the same */
+        out->handle =
+            VK_NULL_HANDLE; /* undefined after an error, and rf_instance_destroy is called all the same */
     if (result == VK_ERROR_INCOMPATIBLE_DRIVER)
         return rf_fail(
             err, RF_ERROR_NO_DEVICE,
@@ -263,7 +264,8 @@ enum rf_status rf_instance_create(struct rf_instance *out, bool validation, bool
     return status;
 }
 
-void rf_instance_adopt(struct rf_instance *out, VkInstance handle, PFN_vkGetInstanceProcAddr get, bool debug_utils)
+void rf_instance_adopt(struct rf_instance *out, VkInstance handle, PFN_vkGetInstanceProcAddr get,
+                       bool debug_utils)
 {
     *out = (struct rf_instance){.handle = handle, .adopted = true, .debug_utils = debug_utils};
     load_functions(out, get);

@@ -39,8 +39,8 @@ static enum rf_status summary(const struct rf_harness *h, const struct rf_selfte
     return RF_OK;
 }
 
-enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *given, rf_selftest_fn on_result,
-                           void *user, struct rf_error *err)
+enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *given,
+                           rf_selftest_fn on_result, void *user, struct rf_error *err)
 {
     struct rf_selftest_desc desc;
     struct rf_harness h;

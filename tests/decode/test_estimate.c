@@ -51,11 +51,13 @@ static void compare(const struct rf_context_desc *context_desc, const struct rf_
     assert_int_equal(rf_context_memory(context) - loaded, e.session);
     loaded += e.session;
     uint64_t most = fill_context(context, session, desc->context_length);
-    print_message("%u positions%s%s: %llu bytes of weights, %llu of work, %llu of a session, KV %llu; %llu in all, %llu "
+    print_message("%u positions%s%s: %llu bytes of weights, %llu of work, %llu of a session, KV %llu; %llu "
+                  "in all, %llu "
                   "beyond the KV were taken\n",
-                  desc->context_length, desc->weight_type ? ", " : "", desc->weight_type ? desc->weight_type : "",
-                  (unsigned long long)e.weights, (unsigned long long)e.work, (unsigned long long)e.session,
-                  (unsigned long long)e.kv, (unsigned long long)e.total, (unsigned long long)(most - loaded));
+                  desc->context_length, desc->weight_type ? ", " : "",
+                  desc->weight_type ? desc->weight_type : "", (unsigned long long)e.weights,
+                  (unsigned long long)e.work, (unsigned long long)e.session, (unsigned long long)e.kv,
+                  (unsigned long long)e.total, (unsigned long long)(most - loaded));
     assert_true(most - empty - staging <= e.total + e.total / 50);
     assert_true(most - loaded > e.kv / 3);
     assert_int_equal(e.total, e.weights + e.work + e.session + e.kv);
@@ -93,7 +95,8 @@ static void a_limit_is_kept_and_foretold(void **state)
     assert_true(e.available > e.total && e.fits);
     rf_context_destroy(context);
 
-    require_ok(rf_context_create(&context, &(struct rf_context_desc){.memory_limit = e.weights + e.work / 2}, err));
+    require_ok(
+        rf_context_create(&context, &(struct rf_context_desc){.memory_limit = e.weights + e.work / 2}, err));
     require_ok(rf_model_estimate(&less, context, tiny, &desc, err));
     assert_int_equal(less.total, e.total);
     assert_int_equal(less.available, e.weights + e.work / 2);
@@ -106,7 +109,8 @@ static void a_limit_is_kept_and_foretold(void **state)
     /* What fits by the estimate does: the room for what is recorded later is told in the header. */
     rf_session *session = NULL;
     const struct rf_session_desc whole = {.settings = {.max_tokens = RESPONSE}};
-    require_ok(rf_context_create(&context, &(struct rf_context_desc){.memory_limit = e.total + e.total / 10}, err));
+    require_ok(
+        rf_context_create(&context, &(struct rf_context_desc){.memory_limit = e.total + e.total / 10}, err));
     require_ok(rf_model_estimate(&less, context, tiny, &desc, err));
     assert_true(less.fits);
     require_ok(rf_model_load(&model, context, tiny, &desc, err));

@@ -284,15 +284,17 @@ static void test_older_file(void **state)
     char *path = file_in("older"), *folder = g_path_get_dirname(path);
     g_mkdir_with_parents(folder, 0700);
     g_free(folder);
-    execute(path, "CREATE TABLE conversations (id INTEGER PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL,"
-                  " created INTEGER NOT NULL, updated INTEGER NOT NULL, leaf INTEGER NOT NULL, deleted INTEGER NOT NULL"
-                  " DEFAULT 0); CREATE TABLE messages (id INTEGER PRIMARY KEY, conversation INTEGER NOT NULL"
-                  " REFERENCES conversations (id) ON DELETE CASCADE, parent INTEGER NOT NULL, created INTEGER NOT NULL,"
-                  " from_user INTEGER NOT NULL, text TEXT NOT NULL, rounds BLOB, finish TEXT NOT NULL,"
-                  " tokens INTEGER NOT NULL, forwards INTEGER NOT NULL, seconds REAL NOT NULL);"
-                  "CREATE INDEX messages_conversation ON messages (conversation); PRAGMA user_version = 1;"
-                  "INSERT INTO conversations VALUES (5, 'Old', 1, 5, 6, 7, 0);"
-                  "INSERT INTO messages VALUES (7, 5, 0, 7, 1, 'kept', NULL, '', 0, 0, 0)");
+    execute(
+        path,
+        "CREATE TABLE conversations (id INTEGER PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL,"
+        " created INTEGER NOT NULL, updated INTEGER NOT NULL, leaf INTEGER NOT NULL, deleted INTEGER NOT NULL"
+        " DEFAULT 0); CREATE TABLE messages (id INTEGER PRIMARY KEY, conversation INTEGER NOT NULL"
+        " REFERENCES conversations (id) ON DELETE CASCADE, parent INTEGER NOT NULL, created INTEGER NOT NULL,"
+        " from_user INTEGER NOT NULL, text TEXT NOT NULL, rounds BLOB, finish TEXT NOT NULL,"
+        " tokens INTEGER NOT NULL, forwards INTEGER NOT NULL, seconds REAL NOT NULL);"
+        "CREATE INDEX messages_conversation ON messages (conversation); PRAGMA user_version = 1;"
+        "INSERT INTO conversations VALUES (5, 'Old', 1, 5, 6, 7, 0);"
+        "INSERT INTO messages VALUES (7, 5, 0, 7, 1, 'kept', NULL, '', 0, 0, 0)");
     struct store *store = open_store(path);
     expect_titles(store, "kept", "Old");
     assert_null(only_settings(store).preset);

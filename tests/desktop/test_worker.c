@@ -194,7 +194,8 @@ static void test_estimate(void **state)
 
 static guint64 ask_within(struct seen *seen, guint64 memory_limit, guint32 context_length, gboolean although)
 {
-    struct engine_target target = {.model = TINY, .memory_limit = memory_limit, .context_length = context_length};
+    struct engine_target target = {
+        .model = TINY, .memory_limit = memory_limit, .context_length = context_length};
     struct engine_message message = {.from_user = TRUE, .text = "Hello"};
     struct rf_decode_settings settings = {.max_tokens = 32};
     return engine_worker_generate(seen->worker, &target, &message, 1, &settings, although);
@@ -212,7 +213,8 @@ static void test_refusal(void **state)
     guint64 limit = whole.total - whole.kv / 4;
     wait_for(seen, ask_within(seen, limit, 0, FALSE));
     assert_int_equal(seen->kinds[ENGINE_REFUSED], 1);
-    assert_int_equal(seen->kinds[ENGINE_FAILED] + seen->kinds[ENGINE_LOADED] + seen->kinds[ENGINE_FINISHED], 0);
+    assert_int_equal(seen->kinds[ENGINE_FAILED] + seen->kinds[ENGINE_LOADED] + seen->kinds[ENGINE_FINISHED],
+                     0);
     assert_true(seen->fit.memory.available <= limit);
     guint32 shorter = seen->fit.shorter;
     assert_true(shorter >= MIN_CONTEXT && shorter < TINY_LONGEST);

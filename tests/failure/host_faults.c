@@ -73,17 +73,17 @@ long host_blocks(void)
     return atomic_load(&blocks);
 }
 
-pcre2_code *__real_pcre2_compile_8(PCRE2_SPTR pattern, PCRE2_SIZE length, uint32_t options, int *code, PCRE2_SIZE *at,
-                                   pcre2_compile_context *context);
-pcre2_code *__wrap_pcre2_compile_8(PCRE2_SPTR pattern, PCRE2_SIZE length, uint32_t options, int *code, PCRE2_SIZE *at,
-                                   pcre2_compile_context *context);
+pcre2_code *__real_pcre2_compile_8(PCRE2_SPTR pattern, PCRE2_SIZE length, uint32_t options, int *code,
+                                   PCRE2_SIZE *at, pcre2_compile_context *context);
+pcre2_code *__wrap_pcre2_compile_8(PCRE2_SPTR pattern, PCRE2_SIZE length, uint32_t options, int *code,
+                                   PCRE2_SIZE *at, pcre2_compile_context *context);
 pcre2_match_data *__real_pcre2_match_data_create_8(uint32_t pairs, pcre2_general_context *context);
 pcre2_match_data *__wrap_pcre2_match_data_create_8(uint32_t pairs, pcre2_general_context *context);
 pcre2_match_context *__real_pcre2_match_context_create_8(pcre2_general_context *context);
 pcre2_match_context *__wrap_pcre2_match_context_create_8(pcre2_general_context *context);
 
-pcre2_code *__wrap_pcre2_compile_8(PCRE2_SPTR pattern, PCRE2_SIZE length, uint32_t options, int *code, PCRE2_SIZE *at,
-                                   pcre2_compile_context *context)
+pcre2_code *__wrap_pcre2_compile_8(PCRE2_SPTR pattern, PCRE2_SIZE length, uint32_t options, int *code,
+                                   PCRE2_SIZE *at, pcre2_compile_context *context)
 {
     if (!fault_here(&host_faults, "pcre2_compile", SITE))
         return __real_pcre2_compile_8(pattern, length, options, code, at, context);
@@ -106,13 +106,13 @@ pcre2_match_context *__wrap_pcre2_match_context_create_8(pcre2_general_context *
     return __real_pcre2_match_context_create_8(context);
 }
 
-int __real_pcre2_match_8(const pcre2_code *code, PCRE2_SPTR text, PCRE2_SIZE length, PCRE2_SIZE start, uint32_t options,
-                         pcre2_match_data *data, pcre2_match_context *context);
-int __wrap_pcre2_match_8(const pcre2_code *code, PCRE2_SPTR text, PCRE2_SIZE length, PCRE2_SIZE start, uint32_t options,
-                         pcre2_match_data *data, pcre2_match_context *context);
+int __real_pcre2_match_8(const pcre2_code *code, PCRE2_SPTR text, PCRE2_SIZE length, PCRE2_SIZE start,
+                         uint32_t options, pcre2_match_data *data, pcre2_match_context *context);
+int __wrap_pcre2_match_8(const pcre2_code *code, PCRE2_SPTR text, PCRE2_SIZE length, PCRE2_SIZE start,
+                         uint32_t options, pcre2_match_data *data, pcre2_match_context *context);
 
-int __wrap_pcre2_match_8(const pcre2_code *code, PCRE2_SPTR text, PCRE2_SIZE length, PCRE2_SIZE start, uint32_t options,
-                         pcre2_match_data *data, pcre2_match_context *context)
+int __wrap_pcre2_match_8(const pcre2_code *code, PCRE2_SPTR text, PCRE2_SIZE length, PCRE2_SIZE start,
+                         uint32_t options, pcre2_match_data *data, pcre2_match_context *context)
 {
     if (fault_here(&host_faults, "pcre2_match", SITE))
         return PCRE2_ERROR_NOMEMORY;

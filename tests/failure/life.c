@@ -188,7 +188,8 @@ static bool make(struct life *life, const char *name, life_step make_step)
         if (getenv("RF_TEST_TELL"))
             fprintf(stderr, "    %s: %s: %s\n", name, rf_status_name(status), err.message);
         if (!err.message[0] || err.status != status)
-            fail_msg("%s: status %d, error of status %d: \"%s\"", name, (int)status, (int)err.status, err.message);
+            fail_msg("%s: status %d, error of status %d: \"%s\"", name, (int)status, (int)err.status,
+                     err.message);
         if (status == RF_ERROR_DEVICE_LOST)
             return false;
         if (status != RF_ERROR_HOST_MEMORY && status != RF_ERROR_DEVICE_MEMORY)

@@ -13,7 +13,8 @@ struct life {
     rf_model *model;
     rf_session *session, *other, *sequential;
     rf_generation *generation;
-    uint32_t tokens[3][LIFE_TOKENS]; /* of the responses in rounds, of the fork in the background, one by one */
+    uint32_t tokens[3]
+                   [LIFE_TOKENS]; /* of the responses in rounds, of the fork in the background, one by one */
     size_t counts[3];
     const char *failed; /* the step that failed last; NULL: none */
     struct rf_error error;

@@ -134,7 +134,8 @@ static void lost_device(void **state)
         life_live(&life);
         assert_true(lost_fired());
         if (!life.failed || life.error.status != RF_ERROR_DEVICE_LOST)
-            fail_msg("call %zu: %s, %s", call, life.failed ? life.failed : "nothing failed", life.error.message);
+            fail_msg("call %zu: %s, %s", call, life.failed ? life.failed : "nothing failed",
+                     life.error.message);
         assert_stays_lost();
         struct rf_error err = {0};
         const struct rf_message message = {"user", "Are you still there?"};

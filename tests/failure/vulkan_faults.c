@@ -19,8 +19,8 @@ static PFN_vkCreateInstance real_create_instance;
     X(vkAllocateMemory,                                                                                      \
       (VkDevice a, const VkMemoryAllocateInfo *b, const VkAllocationCallbacks *c, VkDeviceMemory *d),        \
       (a, b, c, d))                                                                                          \
-    X(vkCreateBuffer, (VkDevice a, const VkBufferCreateInfo *b, const VkAllocationCallbacks *c, VkBuffer *d), \
-      (a, b, c, d))                                                                                          \
+    X(vkCreateBuffer,                                                                                        \
+      (VkDevice a, const VkBufferCreateInfo *b, const VkAllocationCallbacks *c, VkBuffer *d), (a, b, c, d))  \
     X(vkBindBufferMemory, (VkDevice a, VkBuffer b, VkDeviceMemory c, VkDeviceSize d), (a, b, c, d))          \
     X(vkMapMemory,                                                                                           \
       (VkDevice a, VkDeviceMemory b, VkDeviceSize c, VkDeviceSize d, VkMemoryMapFlags e, void **f),          \
@@ -40,9 +40,10 @@ static PFN_vkCreateInstance real_create_instance;
     X(vkCreatePipelineCache,                                                                                 \
       (VkDevice a, const VkPipelineCacheCreateInfo *b, const VkAllocationCallbacks *c, VkPipelineCache *d),  \
       (a, b, c, d))                                                                                          \
-    X(vkGetPipelineCacheData, (VkDevice a, VkPipelineCache b, size_t *c, void *d), (a, b, c, d))             \
+    X(vkGetPipelineCacheData, (VkDevice a, VkPipelineCache b, size_t * c, void *d), (a, b, c, d))            \
     X(vkCreatePipelineLayout,                                                                                \
-      (VkDevice a, const VkPipelineLayoutCreateInfo *b, const VkAllocationCallbacks *c, VkPipelineLayout *d), \
+      (VkDevice a, const VkPipelineLayoutCreateInfo *b, const VkAllocationCallbacks *c,                      \
+       VkPipelineLayout *d),                                                                                 \
       (a, b, c, d))                                                                                          \
     X(vkCreateQueryPool,                                                                                     \
       (VkDevice a, const VkQueryPoolCreateInfo *b, const VkAllocationCallbacks *c, VkQueryPool *d),          \
@@ -68,8 +69,10 @@ CALLS(CALL)
 
 static PFN_vkCreateDevice real_create_device;
 
-static VKAPI_ATTR VkResult VKAPI_CALL may_fail_create_device(VkPhysicalDevice physical, const VkDeviceCreateInfo *info,
-                                                             const VkAllocationCallbacks *callbacks, VkDevice *device)
+static VKAPI_ATTR VkResult VKAPI_CALL may_fail_create_device(VkPhysicalDevice physical,
+                                                             const VkDeviceCreateInfo *info,
+                                                             const VkAllocationCallbacks *callbacks,
+                                                             VkDevice *device)
 {
     if (fault_here(&vulkan_faults, "vkCreateDevice", __builtin_return_address(0)))
         return vulkan_failure;
@@ -148,8 +151,8 @@ static PFN_vkGetSemaphoreCounterValue real_value;
 static PFN_vkGetDeviceQueue real_queue;
 static PFN_vkDestroyDevice real_destroy;
 
-static VKAPI_ATTR VkResult VKAPI_CALL may_lose_submit(VkQueue queue, uint32_t count, const VkSubmitInfo2 *infos,
-                                                      VkFence fence)
+static VKAPI_ATTR VkResult VKAPI_CALL may_lose_submit(VkQueue queue, uint32_t count,
+                                                      const VkSubmitInfo2 *infos, VkFence fence)
 {
     if (is_lost(VK_NULL_HANDLE, queue))
         return VK_ERROR_DEVICE_LOST;
@@ -159,12 +162,14 @@ static VKAPI_ATTR VkResult VKAPI_CALL may_lose_submit(VkQueue queue, uint32_t co
 }
 
 /* A lost device works no more, this one does: what is waited for is over before the loss is told. */
-static VKAPI_ATTR VkResult VKAPI_CALL may_lose_wait(VkDevice device, const VkSemaphoreWaitInfo *info, uint64_t timeout)
+static VKAPI_ATTR VkResult VKAPI_CALL may_lose_wait(VkDevice device, const VkSemaphoreWaitInfo *info,
+                                                    uint64_t timeout)
 {
     VkResult result = real_wait(device, info, timeout);
     if (is_lost(device, VK_NULL_HANDLE))
         return VK_ERROR_DEVICE_LOST;
-    return fault_here(&vulkan_faults, "vkWaitSemaphores", __builtin_return_address(0)) ? vulkan_failure : result;
+    return fault_here(&vulkan_faults, "vkWaitSemaphores", __builtin_return_address(0)) ? vulkan_failure
+                                                                                       : result;
 }
 
 static VKAPI_ATTR VkResult VKAPI_CALL may_lose_value(VkDevice device, VkSemaphore semaphore, uint64_t *value)
@@ -177,7 +182,8 @@ static VKAPI_ATTR VkResult VKAPI_CALL may_lose_value(VkDevice device, VkSemaphor
     return gone ? VK_ERROR_DEVICE_LOST : result;
 }
 
-static VKAPI_ATTR void VKAPI_CALL remember_queue(VkDevice device, uint32_t family, uint32_t index, VkQueue *queue)
+static VKAPI_ATTR void VKAPI_CALL remember_queue(VkDevice device, uint32_t family, uint32_t index,
+                                                 VkQueue *queue)
 {
     real_queue(device, family, index, queue);
     pthread_mutex_lock(&lost_mutex);

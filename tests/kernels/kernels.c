@@ -87,7 +87,8 @@ static bool is_out_of_reach(const char *shader, const struct rf_device_info *inf
            (!caps->wide_attention && strstr(shader, "attention_wide")) ||
            (!caps->spread && strstr(shader, "_spread")) ||
            (!info->has_coopmat && strstr(shader, "_coopmat")) ||
-           (!info->has_coopmat2_matmul && strstr(shader, "matmul_coopmat2")) || (!int8 && strstr(shader, "_int8"));
+           (!info->has_coopmat2_matmul && strstr(shader, "matmul_coopmat2")) ||
+           (!int8 && strstr(shader, "_int8"));
 }
 
 static unsigned count_missing(struct tally *tally, const struct rf_device_info *info,
@@ -168,16 +169,20 @@ int main(int argc, char **argv)
         else if (strcmp(argv[i], "--shaders") == 0 && i + 1 < argc)
             shaders = argv[++i];
         else {
-            fprintf(stderr, "usage: kernels [--quick] [--seed N] [--kernel NAME]... [--shaders FOLDER] [--verbose]\n");
+            fprintf(
+                stderr,
+                "usage: kernels [--quick] [--seed N] [--kernel NAME]... [--shaders FOLDER] [--verbose]\n");
             return 2;
         }
     }
     rf_context *context;
     struct rf_error err = {0};
     /* The layer leaks, so sanitizer builds run without it; the test's environment tells. */
-    struct rf_context_desc context_desc = {
-        .cache_dir = "", .shader_dir = shaders, .debug_checks = true, .validation = getenv("RF_VALIDATION_LOG"),
-        .log = print_line};
+    struct rf_context_desc context_desc = {.cache_dir = "",
+                                           .shader_dir = shaders,
+                                           .debug_checks = true,
+                                           .validation = getenv("RF_VALIDATION_LOG"),
+                                           .log = print_line};
     enum rf_status status = rf_context_create(&context, &context_desc, &err);
     if (status != RF_OK) {
         printf("%s\n", err.message);

@@ -298,9 +298,10 @@ int profile_compare(const struct settings *settings)
                 100.0 * (beside(&old, &new, NULL, v.limit).common - 1.0));
         compare(&v, &old, &new);
         if (v.highest > v.limit)
-            printf("kernels differ too much anyway for the limit of %.1f %% asked for: more --runs or a quieter "
-                   "machine tell smaller changes\n",
-                   100.0 * v.limit);
+            printf(
+                "kernels differ too much anyway for the limit of %.1f %% asked for: more --runs or a quieter "
+                "machine tell smaller changes\n",
+                100.0 * v.limit);
         printf("%u kernels of %u and %u runs compared, limit %.1f %%: %u slower, %u faster\n", v.compared,
                old.runs, new.runs, 100.0 * v.highest, v.slower, v.faster);
     }
