@@ -5,7 +5,7 @@
 
 #include "engine/status.h"
 
-/* Sizes of version 0.1, what a `size` of 0 means. They stay as they are when members are added. */
+/* Sizes of version 0.1, what a `size` of 0 means. From its release on they stay as they are when members are added. */
 #define RF_DESC_FIRST(type)                   (offsetof(struct type, RF_DESC_LAST_##type) + RF_DESC_LAST_BYTES_##type)
 #define RF_DESC_LAST_rf_context_desc          priority
 #define RF_DESC_LAST_BYTES_rf_context_desc    sizeof(enum rf_priority)

@@ -151,7 +151,7 @@ struct rf_context_desc {
     uint64_t memory_limit; /* bytes of device memory that may be allocated; 0: what the device has */
     /* Longest time that one submission may take on the device, in milliseconds, by estimate from what was
      * measured: a forward that takes longer is cut into several, so that drivers do not take it for hung and
-     * desktops are drawn in between. A single kernel is never cut. 0: 100 on GPUs, no limit on CPUs;
+     * desktops are drawn in between. Attention of one layer is never cut. 0: 100 on GPUs, no limit on CPUs;
      * UINT32_MAX: no limit. Results are the same to the bit whatever it is. */
     uint32_t submission_ms;
     /* Red zones round every suballocation, hazard check of every recorded command buffer. */

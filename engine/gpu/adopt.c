@@ -53,6 +53,9 @@ enum rf_status rf_adopt_needs(struct rf_vulkan_needs **out, const struct rf_vulk
     rf_instance_adopt(&instance, query->instance, query->get_instance_proc_addr, false);
     rf_probe_device(&probe, &instance, query->physical_device, index_of(&instance, query->physical_device),
                     &mask);
+    if (probe.no_memory)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory asking what device %u has",
+                       probe.info.index);
     if (probe.info.missing[0])
         return rf_fail(err, RF_ERROR_NO_DEVICE, "device %u (%s) cannot be used: it lacks %s",
                        probe.info.index, probe.info.name, probe.info.missing);
@@ -163,6 +166,8 @@ static enum rf_status probe_adopted(struct rf_gpu *gpu, const struct rf_vulkan_d
     struct rf_enabled enabled;
     const uint32_t index = index_of(&gpu->instance, vulkan->physical_device);
     rf_probe_device(probe, &gpu->instance, vulkan->physical_device, index, mask);
+    if (probe->no_memory)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory asking what device %u has", index);
     if (probe->info.missing[0])
         return rf_fail(err, RF_ERROR_NO_DEVICE, "device %u (%s) cannot be used: it lacks %s", index,
                        probe->info.name, probe->info.missing);

@@ -129,12 +129,17 @@ static void drop_parts(struct forward_variant *variant)
     variant->part_count = 0;
 }
 
-static void drop_recordings(struct forward_variant *variant)
+static void drop_gathers(struct forward_variant *variant)
 {
-    drop_parts(variant);
     rf_cmd_destroy(variant->gather[0]);
     rf_cmd_destroy(variant->gather[1]);
     variant->gather[0] = variant->gather[1] = NULL;
+}
+
+static void drop_recordings(struct forward_variant *variant)
+{
+    drop_parts(variant);
+    drop_gathers(variant);
 }
 
 void rf_forward_drop_commit(struct rf_forward *f, uint32_t seq)
@@ -382,6 +387,8 @@ static enum rf_status record_plan(struct rf_forward *f, struct forward_variant *
         status = make_spans(f, variant, err);
     if (status)
         return status;
+    if (variant->grid_count != plan->grid_count) /* a gather is told how many dispatch sizes it writes */
+        drop_gathers(variant);
     memcpy(variant->grids.host, plan->grids, sizeof plan->grids);
     variant->grid_count = plan->grid_count;
     status = keep_notes(f, variant, plan, err);
@@ -402,10 +409,10 @@ static uint64_t plan_cost(const struct forward_plan *plan)
 }
 
 /* plan->ops is the caller's, after a failure too. */
-static enum rf_status make_plan(struct rf_forward *f, uint32_t bucket, uint32_t flags,
+static enum rf_status make_plan(struct rf_forward *f, uint32_t bucket, uint32_t flags, uint64_t piece,
                                 struct forward_plan *plan, struct rf_error *err)
 {
-    *plan = (struct forward_plan){.bucket = 1u << bucket, .flags = flags};
+    *plan = (struct forward_plan){.bucket = 1u << bucket, .flags = flags, .piece = piece};
     /* A deterministic forward has the shape of one bucket, whatever its own. */
     enum rf_status status = rf_tune_bucket(f, bucket, NULL, NULL, err);
     if (!status && (flags & RF_FORWARD_DETERMINISTIC))
@@ -429,12 +436,19 @@ static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint
             return status;
     }
     struct forward_plan plan;
-    enum rf_status status = make_plan(f, bucket, flags, &plan, err);
+    enum rf_status status = make_plan(f, bucket, flags, 0, &plan, err);
     if (!status) {
         variant->cost = plan_cost(&plan);
         const double seconds = rf_forward_estimate(f, bucket, flags, variant->cost);
         variant->parts_wanted = rf_parts_for(seconds, rf_gpu_submission_limit(f->gpu));
-        status = record_plan(f, variant, &plan, seconds, err);
+        if (variant->parts_wanted > 1) {
+            /* Half a part at most, so that cuts fall near to where they are wanted. */
+            free(plan.ops);
+            status = make_plan(f, bucket, flags, variant->cost / (2 * variant->parts_wanted), &plan, err);
+            variant->cost = plan_cost(&plan);
+        }
+        if (!status)
+            status = record_plan(f, variant, &plan, seconds, err);
     }
     if (status)
         drop_recordings(variant);
@@ -680,7 +694,7 @@ static enum rf_status list_forward(struct rf_forward *f, uint32_t bucket, uint32
                                    struct rf_kernel_list *list, struct rf_error *err)
 {
     struct forward_plan plan;
-    enum rf_status status = make_plan(f, bucket, flags, &plan, err);
+    enum rf_status status = make_plan(f, bucket, flags, 0, &plan, err);
     for (uint32_t i = 0; !status && i < plan.op_count; i++)
         status = list_use(list, &plan.ops[i].kernel, plan.ops[i].note.op, 1u << bucket, err);
     free(plan.ops);

@@ -532,6 +532,35 @@ static struct rf_matmul_shape pick_split(const struct rf_forward *f, const struc
     return choice;
 }
 
+/* A chunk whose product would take longer than a submission may goes as several, each of some columns: their sums are
+ * the same to the bit. Pieces are as even as whole workgroups of every kind allow. */
+static void plan_pieces(const struct rf_forward *f, struct forward_plan *plan,
+                        const struct rf_matmul_call *call, const struct rf_chunk *chunk,
+                        struct rf_matmul_shape shape)
+{
+    enum { STEP = 512 }; /* columns; a multiple of RF_COLUMN_PAD */
+    const uint64_t block = rf_weight_block_bytes(chunk->format, call->matrix->k);
+    uint64_t wanted = plan->piece ? (chunk->span.size + plan->piece - 1) / plan->piece : 1;
+    uint32_t steps = rf_divide_up(chunk->columns, STEP);
+    const uint32_t count = wanted < steps ? (uint32_t)wanted : steps;
+    if (count < 2) {
+        rf_plan_chunk(f, plan, call, chunk, shape);
+        return;
+    }
+    const uint32_t columns = rf_divide_up(steps, count) * STEP;
+    for (uint32_t first = 0; first < chunk->columns; first += columns) {
+        const uint32_t left = chunk->columns - first;
+        const uint64_t offset = first / RF_COLUMNS * block;
+        const struct rf_chunk piece = {
+            .span = rf_span_part(chunk->span, offset,
+                                 left > columns ? columns / RF_COLUMNS * block : chunk->span.size - offset),
+            .first = chunk->first + first,
+            .columns = left < columns ? left : columns,
+            .format = chunk->format};
+        rf_plan_chunk(f, plan, call, &piece, shape);
+    }
+}
+
 void rf_plan_split(const struct rf_forward *f, struct forward_plan *plan, const struct rf_matmul_call *call,
                    struct rf_matmul_shape choice)
 {
@@ -542,7 +571,7 @@ void rf_plan_split(const struct rf_forward *f, struct forward_plan *plan, const 
         if (chunk->format != format)
             shape = pick_shape(f, plan, chunk->format, call->epilogue);
         shape.splits = choice.splits;
-        rf_plan_chunk(f, plan, call, chunk, shape);
+        plan_pieces(f, plan, call, chunk, shape);
     }
 }
 

@@ -19,6 +19,7 @@ struct forward_op {
 
 struct forward_plan {
     uint32_t bucket, flags; /* rows that it is for */
+    uint64_t piece;         /* most bytes of weights of one dispatch, where columns can be cut; 0: any */
     uint32_t pending;       /* more than 1: so many partials wait to be added to h, by the next norm */
     struct forward_op *ops; /* owned: free() */
     uint32_t op_count, op_capacity;

@@ -17,10 +17,10 @@
 #include "engine/model/forward_internal.h"
 #include "tests/decode/engine.h"
 
-enum { LIMIT_MS = 1, TOKENS = 24, ROWS = 8, VOCAB = 512, LONGEST_LOG = 1024, MOST_RUNS = 60 };
+enum { LIMIT_MS = 1, TOKENS = 24, ROWS = 8, VOCAB = 4096, LONGEST_LOG = 1024, MOST_RUNS = 60 };
 
 static const char shape[] =
-    "qwen3-0.6b,layers=32,hidden=128,heads=4,kv_heads=2,head_dim=32,ffn=256,vocab=512,"
+    "qwen3-0.6b,layers=32,hidden=128,heads=4,kv_heads=2,head_dim=32,ffn=256,vocab=4096,"
     "context=512";
 static const double LIMIT = 1e-3 * LIMIT_MS;
 /* A part is made two thirds of the limit long, and a dispatch is not cut. */
@@ -284,10 +284,27 @@ static size_t join_logs(const struct forward_variant *variant, struct rf_log_ent
     return total;
 }
 
+/* The log as if products were not cut by columns: a dispatch that goes on with the one before is left out, with the
+ * barrier between them. */
+static size_t join_pieces(const struct rf_log_entry *log, size_t count, struct rf_log_entry *out)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool goes_on = log[i].is_barrier && total > 0 && i + 1 < count && !out[total - 1].is_barrier &&
+                       strcmp(out[total - 1].label, log[i + 1].label) == 0;
+        if (goes_on)
+            i++;
+        else
+            out[total++] = log[i];
+    }
+    return total;
+}
+
 static void a_cut_costs_no_barrier(void **state)
 {
     (void)state;
     struct rf_log_entry *one = malloc(LONGEST_LOG * sizeof *one), *many = malloc(LONGEST_LOG * sizeof *many);
+    struct rf_log_entry *joined = malloc(LONGEST_LOG * sizeof *joined);
     struct rf_error failure;
     planted.seconds = 10 * LIMIT;
     forward(whole.model, NULL);
@@ -296,21 +313,24 @@ static void a_cut_costs_no_barrier(void **state)
     const struct forward_variant *variant = variant_of(cut.model, 0);
     assert_int_equal(variant_of(whole.model, 0)->part_count, 1);
     assert_in_range(variant->part_count, 13, 15); /* 15 are wanted */
-    size_t count = join_logs(variant_of(whole.model, 0), one);
-    assert_int_equal(join_logs(variant, many), count);
+    size_t count = join_logs(variant_of(whole.model, 0), one), all = join_logs(variant, many);
+    assert_true(all > count); /* lm_head alone is longer than a part */
+    assert_int_equal(join_pieces(many, all, joined), count);
     int barriers = 0;
     for (size_t i = 0; i < count; i++) {
-        assert_int_equal(one[i].is_barrier, many[i].is_barrier);
-        assert_string_equal(one[i].label, many[i].label);
-        barriers += many[i].is_barrier;
+        assert_int_equal(one[i].is_barrier, joined[i].is_barrier);
+        assert_string_equal(one[i].label, joined[i].label);
     }
-    assert_int_equal(rf_hazard_check(many, count, RF_KEEP_ALL_BARRIERS, &failure), RF_OK);
+    for (size_t i = 0; i < all; i++)
+        barriers += many[i].is_barrier;
+    assert_int_equal(rf_hazard_check(many, all, RF_KEEP_ALL_BARRIERS, &failure), RF_OK);
     for (int b = 0; b < barriers; b++)
-        if (!rf_hazard_check(many, count, b, &failure))
+        if (!rf_hazard_check(many, all, b, &failure))
             fail_msg("nobody misses barrier %d of %d", b, barriers);
     planted.seconds = 0.0;
     free(one);
     free(many);
+    free(joined);
 }
 
 struct tally {
@@ -337,7 +357,7 @@ static void every_part_is_visited(void **state)
     rf_forward_visit(cut.model->forward, count_parts, &many);
     assert_int_equal(one.parts, 3); /* two gathers */
     assert_true(many.parts > one.parts + 10);
-    assert_int_equal(many.dispatches, one.dispatches);
+    assert_true(many.dispatches > one.dispatches); /* products that are cut by columns */
 }
 
 /* ---- Runs ------------------------------------------------------------------------------------------- */
