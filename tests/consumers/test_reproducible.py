@@ -13,6 +13,9 @@ from support import CC, ROOT, WORK, ConsumerTest, main
 BUILD = os.environ["RF_BUILD"]
 PACKAGES = os.environ["RF_PACKAGES"]
 FILES = ["librefusion.so", "librefusion.a", "refusion", "refusion.1", "refusion.pc"]
+DESKTOP = os.path.exists(os.path.join(BUILD, "refusion-desktop"))
+if DESKTOP:
+    FILES.append("refusion-desktop")
 # Settings that reach what is built; the others are where things lie.
 SETTINGS = ["CMAKE_BUILD_TYPE", "CMAKE_C_FLAGS", "CMAKE_INSTALL_PREFIX", "CMAKE_INSTALL_LIBDIR", "RF_TESTS", "RF_WERROR"]
 
@@ -42,7 +45,7 @@ class Reproducible(ConsumerTest):
         self.run_command(["cmake", "-S", source, "-B", build, "-G", setting("CMAKE_GENERATOR"),
                           f"-DCMAKE_C_COMPILER={CC}", f"-DRF_PREFIX={setting('RF_PREFIX')}", *options])
         self.run_command(["cmake", "--build", build, "-j2", "--target", "librefusion.so", "librefusion.a",
-                          "refusion_program", "man_page"])
+                          "refusion_program", "man_page", *(["refusion_desktop"] if DESKTOP else [])])
 
     def differing(self, build):
         return [name for name in FILES if digest(os.path.join(BUILD, name)) != digest(os.path.join(build, name))]
@@ -62,7 +65,7 @@ class Reproducible(ConsumerTest):
         self.assertEqual(self.differing(build), [])
         self.run_command(["cpack", "-G", "DEB", "-B", os.path.join(folder, "packages")], cwd=build)
         ours = sorted(glob.glob(os.path.join(PACKAGES, "*.deb")))
-        self.assertEqual(len(ours), 3)
+        self.assertEqual(len(ours), 4 if DESKTOP else 3)
         theirs = [os.path.join(folder, "packages", os.path.basename(path)) for path in ours]
         self.assertEqual([digest(path) for path in ours], [digest(path) for path in theirs])
         self.check_folders_are_seen(source, build)
