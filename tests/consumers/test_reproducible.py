@@ -13,8 +13,9 @@ from support import CC, ROOT, WORK, ConsumerTest, main
 BUILD = os.environ["RF_BUILD"]
 PACKAGES = os.environ["RF_PACKAGES"]
 FILES = ["librefusion.so", "librefusion.a", "refusion", "refusion.1", "refusion.pc"]
-# It finds its library by the build's folder until it is installed, so only its package is compared.
 DESKTOP = os.path.exists(os.path.join(BUILD, "refusion-desktop"))
+if DESKTOP:
+    FILES.append("refusion-desktop")
 # Settings that reach what is built; the others are where things lie.
 SETTINGS = ["CMAKE_BUILD_TYPE", "CMAKE_C_FLAGS", "CMAKE_INSTALL_PREFIX", "CMAKE_INSTALL_LIBDIR", "RF_TESTS", "RF_WERROR"]
 
