@@ -1,4 +1,5 @@
 #include "engine/context.h"
+#include "engine/allocate.h"
 #include "engine/desc.h"
 #include "engine/gpu/adopt.h"
 #include "engine/gpu/kernel.h"
@@ -28,6 +29,7 @@ static bool default_cache_dir(char *path, size_t room)
 
 enum rf_status rf_devices_list(struct rf_device_info **infos, size_t *count, struct rf_error *err)
 {
+    RF_ALLOCATE_FROM((struct rf_allocator){0});
     return rf_gpu_list(infos, count, from_environment("RF_DISABLE"), err);
 }
 
@@ -75,6 +77,7 @@ static enum rf_status open_context(rf_context **out, const struct rf_context_des
         status = check_desc(desc, more.adopt != NULL, err);
     if (status)
         return status;
+    RF_ALLOCATE_FROM(desc->allocator);
     struct rf_gpu_desc gpu = {.device = desc->device ? desc->device : from_environment("RF_DEVICE"),
                               .disable = desc->disable ? desc->disable : from_environment("RF_DISABLE"),
                               .cache_dir = desc->cache_dir,
@@ -96,12 +99,12 @@ static enum rf_status open_context(rf_context **out, const struct rf_context_des
                               .log_user = desc->log_user};
     if (!gpu.cache_dir && default_cache_dir(cache, sizeof cache))
         gpu.cache_dir = cache;
-    rf_context *context = calloc(1, sizeof *context);
+    rf_context *context = rf_calloc(1, sizeof *context);
     if (!context)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a context");
     status = rf_gpu_create(&context->gpu, &gpu, err);
     if (status) {
-        free(context);
+        rf_free(context);
         return status;
     }
     *out = context;
@@ -141,14 +144,10 @@ enum rf_status rf_vulkan_needs_get(struct rf_vulkan_needs **out, const struct rf
     enum rf_status status = RF_DESC_READ(&known, rf_vulkan_query, query, err);
     if (status)
         return status;
+    RF_ALLOCATE_FROM((struct rf_allocator){0});
     if (!known.disable)
         known.disable = from_environment("RF_DISABLE");
     return rf_adopt_needs(out, &known, err);
-}
-
-void rf_vulkan_needs_free(struct rf_vulkan_needs *needs)
-{
-    free(needs);
 }
 
 void rf_context_destroy(rf_context *context)
@@ -156,7 +155,7 @@ void rf_context_destroy(rf_context *context)
     if (!context)
         return;
     rf_gpu_destroy(context->gpu);
-    free(context);
+    rf_free(context);
 }
 
 void rf_context_device(const rf_context *context, struct rf_device_info *info)

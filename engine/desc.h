@@ -7,8 +7,10 @@
 
 /* Sizes of version 0.1, what a `size` of 0 means. From its release on they stay as they are when members are added. */
 #define RF_DESC_FIRST(type)                   (offsetof(struct type, RF_DESC_LAST_##type) + RF_DESC_LAST_BYTES_##type)
-#define RF_DESC_LAST_rf_context_desc          priority
-#define RF_DESC_LAST_BYTES_rf_context_desc    sizeof(enum rf_priority)
+#define RF_DESC_LAST_rf_context_desc          allocator
+#define RF_DESC_LAST_BYTES_rf_context_desc    sizeof(struct rf_allocator)
+#define RF_DESC_LAST_rf_tokenizer_desc        allocator
+#define RF_DESC_LAST_BYTES_rf_tokenizer_desc  sizeof(struct rf_allocator)
 #define RF_DESC_LAST_rf_vulkan_query          disable
 #define RF_DESC_LAST_BYTES_rf_vulkan_query    sizeof(char *)
 #define RF_DESC_LAST_rf_vulkan_device         debug_utils

@@ -17,6 +17,8 @@
  *     A set member that the library is too old to know is refused. Pointers inside are only read during the
  *     call, except where a comment says otherwise.
  *   - Structs that the library fills end in `reserved` room, which it sets to 0, and grow into it.
+ *   - Memory that a call hands over to its caller is given back by rf_free. All memory of the host comes from malloc, or
+ *     from the struct rf_allocator that a context or a tokenizer was made with.
  *   - The library never prints, never exits, never aborts on bad input and installs no signal handlers.
  *   - Text is UTF-8. Token ids are uint32_t. Positions are 0-based; in events they count from the response's
  *     start.
@@ -87,6 +89,35 @@ RF_API const char *rf_status_name(enum rf_status status);
  */
 RF_API const char *rf_version(void);
 
+/* ---- Memory of the host ----------------------------------------------------------------------------- */
+
+/* realloc in one function: `block` NULL: a new block of `size` bytes; `size` 0: `block` is given back, and NULL is
+ * returned; else `block` becomes `size` bytes long, its content kept up to the shorter size, and may move. Aligned as
+ * malloc's. NULL: there is none, `block` stays as it was, and the call that needed it fails with
+ * RF_ERROR_HOST_MEMORY (or does without, where it can). */
+typedef void *(*rf_allocate_fn)(void *user, void *block, size_t size);
+
+/* Where a context, or a tokenizer without one, gets its memory of the host from; `allocate` NULL: malloc. It serves all
+ * that is made of the context: models, their tokenizers, sessions, generations, and what calls of theirs hand over. It
+ * is called from any thread that is inside such a call, and from the library's own threads (generations; compiling
+ * pipelines), several at once, and sometimes with a lock of the library held: it must not call the library. It has to
+ * work until the last of these objects and blocks is gone. What the driver, the Vulkan loader, the C library and the
+ * JSON parser (while a model is loaded) allocate for themselves does not pass through it, and a model's file is mapped,
+ * not read into memory. */
+struct rf_allocator {
+    rf_allocate_fn allocate;
+    void *user;
+};
+
+/* Gives back what a call handed over, to where it came from. NULL is fine. Thread-safe.
+ *
+ *     uint32_t *tokens;
+ *     size_t count;
+ *     if (rf_tokenizer_encode(tokenizer, "Hello", 5, false, &tokens, &count, &err) == RF_OK)
+ *         rf_free(tokens);
+ */
+RF_API void rf_free(void *block);
+
 /* ---- Devices and contexts --------------------------------------------------------------------------- */
 
 enum { RF_NAME_LENGTH = 256 };
@@ -111,15 +142,15 @@ struct rf_device_info {
     uint64_t reserved[8];
 };
 
-/* Lists every Vulkan device, usable or not. *infos is malloc'ed, the caller frees it. RF_ERROR_NO_DEVICE when
- * there is no Vulkan loader or no device at all. Thread-safe.
+/* Lists every Vulkan device, usable or not. *infos comes from malloc and goes by rf_free. RF_ERROR_NO_DEVICE
+ * when there is no Vulkan loader or no device at all. Thread-safe.
  *
  *     struct rf_device_info *devices;
  *     size_t count;
  *     if (rf_devices_list(&devices, &count, &err) == RF_OK) {
  *         for (size_t i = 0; i < count; i++)
  *             printf("%s %s\n", devices[i].name, devices[i].missing[0] ? devices[i].missing : "usable");
- *         free(devices);
+ *         rf_free(devices);
  *     }
  */
 RF_API enum rf_status rf_devices_list(struct rf_device_info **infos, size_t *count, struct rf_error *err);
@@ -179,6 +210,7 @@ struct rf_context_desc {
     uint32_t duty;
     /* A driver that does not offer it, or does not permit it to this process, gives the default, with a line of log. */
     enum rf_priority priority;
+    struct rf_allocator allocator;
 };
 
 /* Opens a device: an instance, a logical device, and memory as it is needed. `desc` may be NULL. RF_ERROR_NO_DEVICE
@@ -223,23 +255,29 @@ RF_API void rf_context_visit_dispatches(const rf_context *context, rf_dispatch_f
 
 typedef struct rf_tokenizer rf_tokenizer;
 
+struct rf_tokenizer_desc {
+    uint32_t size; /* sizeof(struct rf_tokenizer_desc), or 0; see above */
+    struct rf_allocator allocator;
+};
+
 struct rf_message {
     const char *role;    /* "system", "user" or "assistant" */
     const char *content; /* UTF-8; never yields control tokens, whatever it holds */
 };
 
 /* Reads the tokenizer of a model folder (tokenizer.json, or vocab.json + merges.txt + added_tokens.json) or
- * of a GGUF file. Thread-safe. A model has one of its own: rf_model_tokenizer.
+ * of a GGUF file. `desc` may be NULL. Thread-safe. A model has one of its own: rf_model_tokenizer.
  *
- *     if (rf_tokenizer_load(&tokenizer, "models/tiny", &err) != RF_OK)
+ *     if (rf_tokenizer_load(&tokenizer, "models/tiny", NULL, &err) != RF_OK)
  *         return err.status;
  *     rf_tokenizer_destroy(tokenizer);
  */
-RF_API enum rf_status rf_tokenizer_load(rf_tokenizer **out, const char *folder, struct rf_error *err);
+RF_API enum rf_status rf_tokenizer_load(rf_tokenizer **out, const char *folder,
+                                        const struct rf_tokenizer_desc *desc, struct rf_error *err);
 RF_API void rf_tokenizer_destroy(rf_tokenizer *tokenizer);
 
 /* Text to ids. With `special`, added tokens written in the text (such as <|im_end|>) become their ids;
- * without it they are plain text. *tokens is malloc'ed, the caller frees it. Invalid UTF-8 is refused
+ * without it they are plain text. *tokens is the caller's, for rf_free. Invalid UTF-8 is refused
  * (RF_ERROR_ARGUMENT, with the byte offset). Thread-safe.
  *
  *     uint32_t *tokens;
@@ -247,13 +285,13 @@ RF_API void rf_tokenizer_destroy(rf_tokenizer *tokenizer);
  *     const char *text = "How many tokens is this?";
  *     if (rf_tokenizer_encode(tokenizer, text, strlen(text), false, &tokens, &count, &err) == RF_OK) {
  *         printf("%zu\n", count);
- *         free(tokens);
+ *         rf_free(tokens);
  *     }
  */
 RF_API enum rf_status rf_tokenizer_encode(const rf_tokenizer *tokenizer, const char *text, size_t length,
                                           bool special, uint32_t **tokens, size_t *count,
                                           struct rf_error *err);
-/* Ids to text, malloc'ed and NUL-terminated, the caller frees it. With `skip_special`, added special tokens are left
+/* Ids to text, NUL-terminated, the caller's, for rf_free. With `skip_special`, added special tokens are left
  * out. Bytes that form no whole UTF-8 character become U+FFFD. `length` (bytes) may be NULL. An id outside the
  * vocabulary is refused (RF_ERROR_ARGUMENT). Thread-safe.
  *
@@ -262,7 +300,7 @@ RF_API enum rf_status rf_tokenizer_encode(const rf_tokenizer *tokenizer, const c
  *     char *text;
  *     if (rf_tokenizer_decode(tokenizer, tokens, count, true, &text, NULL, &err) == RF_OK) {
  *         puts(text);
- *         free(text);
+ *         rf_free(text);
  *     }
  */
 RF_API enum rf_status rf_tokenizer_decode(const rf_tokenizer *tokenizer, const uint32_t *tokens, size_t count,
@@ -270,14 +308,14 @@ RF_API enum rf_status rf_tokenizer_decode(const rf_tokenizer *tokenizer, const u
                                           struct rf_error *err);
 /* Messages to prompt ids by the folder's chat template (ChatML as Qwen3 writes it; another template is
  * RF_ERROR_UNSUPPORTED). `thinking` false appends the empty think block to the generation prompt.
- * *tokens is malloc'ed, the caller frees it. Thread-safe.
+ * *tokens is the caller's, for rf_free. Thread-safe.
  *
  *     struct rf_message messages[] = {{"system", "Be brief."}, {"user", "What is a slot?"}};
  *     uint32_t *tokens;
  *     size_t count;
  *     if (rf_tokenizer_chat(tokenizer, messages, 2, false, true, &tokens, &count, &err) == RF_OK) {
  *         rf_session_begin(session, tokens, count, &err);
- *         free(tokens);
+ *         rf_free(tokens);
  *     }
  */
 RF_API enum rf_status rf_tokenizer_chat(const rf_tokenizer *tokenizer, const struct rf_message *messages,

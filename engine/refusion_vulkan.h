@@ -38,7 +38,7 @@ struct rf_vulkan_query {
     const char *disable; /* tiers not to ask for, as in rf_context_desc */
 };
 
-/* What to enable. Everything belongs to the library and lives until rf_vulkan_needs_free. */
+/* What to enable. Everything belongs to the library and is one block for rf_free. */
 struct rf_vulkan_needs {
     uint32_t api_version;  /* VkApplicationInfo.apiVersion at least; no instance extension is needed */
     uint32_t queue_family; /* a family that computes; another one that does is as good */
@@ -75,17 +75,10 @@ struct rf_vulkan_needs {
  *                                .enabledExtensionCount = needs->extension_count,
  *                                .ppEnabledExtensionNames = needs->extensions};
  *     printf("%u extensions, queues of family %u\n", info.enabledExtensionCount, needs->queue_family);
- *     rf_vulkan_needs_free(needs);
+ *     rf_free(needs);
  */
 RF_API enum rf_status rf_vulkan_needs_get(struct rf_vulkan_needs **out, const struct rf_vulkan_query *query,
                                           struct rf_error *err);
-/* NULL is fine. A device that was made with it does not mind. Thread-safe.
- *
- *     struct rf_vulkan_needs *needs = NULL;
- *     rf_vulkan_needs_free(needs);
- */
-RF_API void rf_vulkan_needs_free(struct rf_vulkan_needs *needs);
-
 /* Called round every call that takes the queue, on the thread that makes it; never nested. */
 typedef void (*rf_queue_fn)(void *user);
 

@@ -20,6 +20,7 @@ from ctypes import c_void_p
 # ---- What refusion.h declares ----------------------------------------------------------------------------------------
 
 LogFn = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_char_p)
+AllocateFn = ctypes.CFUNCTYPE(c_void_p, c_void_p, c_void_p, c_size_t)
 ProgressFn = ctypes.CFUNCTYPE(c_bool, c_void_p, c_uint64, c_uint64)
 WakeFn = ctypes.CFUNCTYPE(None, c_void_p)
 
@@ -56,12 +57,18 @@ class DeviceInfo(ctypes.Structure):
                 ("reserved", c_uint64 * 8)]
 
 
+class Allocator(ctypes.Structure):
+    c_name = "rf_allocator"
+    _fields_ = [("allocate", AllocateFn), ("user", c_void_p)]
+
+
 class ContextDesc(ctypes.Structure):
     c_name = "rf_context_desc"
     _fields_ = [("size", c_uint32), ("device", c_char_p), ("disable", c_char_p), ("cache_dir", c_char_p),
                 ("shader_dir", c_char_p), ("memory_limit", c_uint64), ("submission_ms", c_uint32), ("debug_checks", c_bool),
                 ("validation", c_bool), ("debug_labels", c_bool), ("capture_step", c_uint32), ("counters", c_char_p),
-                ("log", LogFn), ("log_user", c_void_p), ("duty", c_uint32), ("priority", c_int)]
+                ("log", LogFn), ("log_user", c_void_p), ("duty", c_uint32), ("priority", c_int),
+                ("allocator", Allocator)]
 
 
 class Message(ctypes.Structure):
@@ -132,6 +139,7 @@ _error = POINTER(ErrorStruct)
 # name: (result, arguments); c_int results are statuses.
 _FUNCTIONS = {
     "rf_version": (c_char_p, []),
+    "rf_free": (None, [c_void_p]),
     "rf_devices_list": (c_int, [POINTER(POINTER(DeviceInfo)), POINTER(c_size_t), _error]),
     "rf_context_create": (c_int, [POINTER(c_void_p), POINTER(ContextDesc), _error]),
     "rf_context_destroy": (None, [c_void_p]),
@@ -175,8 +183,6 @@ def _open_library():
 
 
 _library = _open_library()
-_free = ctypes.CDLL(None).free  # what the library hands over was allocated by malloc
-_free.restype, _free.argtypes = None, [c_void_p]
 
 
 class Error(Exception):
@@ -220,7 +226,7 @@ def devices():
     try:
         return [DeviceInfo.from_buffer_copy(infos[i]) for i in range(count.value)]
     finally:
-        _free(infos)
+        _library.rf_free(infos)
 
 
 # ---- Objects ---------------------------------------------------------------------------------------------------------
@@ -329,7 +335,7 @@ class Model(_Handle):
         try:
             return tokens[:count.value]
         finally:
-            _free(tokens)
+            _library.rf_free(tokens)
 
     def decode(self, tokens, skip_special=False):
         ids, count = _ids(tokens)
@@ -339,7 +345,7 @@ class Model(_Handle):
         try:
             return ctypes.string_at(text, length.value).decode()
         finally:
-            _free(text)
+            _library.rf_free(text)
 
 
 class Session(_Handle):

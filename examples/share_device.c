@@ -236,7 +236,7 @@ static enum rf_status lend(rf_context **context, struct rf_error *err)
                                           .queue_user = &queue_mutex};
     const struct rf_context_desc desc = {.size = sizeof desc, .submission_ms = 8}; /* half a frame */
     status = rf_context_adopt(context, &ours, &desc, err);
-    rf_vulkan_needs_free(needs);
+    rf_free(needs);
     return status;
 }
 

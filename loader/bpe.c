@@ -1,4 +1,5 @@
 #include "loader/bpe.h"
+#include "engine/allocate.h"
 
 #define NONE UINT32_MAX
 
@@ -9,7 +10,7 @@ bool rf_merges_create(struct rf_merges *merges, size_t count)
         capacity *= 2;
     if (capacity > UINT32_MAX)
         return false;
-    merges->slots = malloc(capacity * sizeof *merges->slots);
+    merges->slots = rf_malloc(capacity * sizeof *merges->slots);
     if (!merges->slots)
         return false;
     merges->mask = (uint32_t)(capacity - 1);
@@ -20,7 +21,7 @@ bool rf_merges_create(struct rf_merges *merges, size_t count)
 
 void rf_merges_free(struct rf_merges *merges)
 {
-    free(merges->slots);
+    rf_free(merges->slots);
     *merges = (struct rf_merges){0};
 }
 
@@ -49,8 +50,8 @@ void rf_merges_add(struct rf_merges *merges, struct rf_merge merge)
 
 void rf_bpe_scratch_free(struct rf_bpe_scratch *scratch)
 {
-    free(scratch->symbols);
-    free(scratch->heap);
+    rf_free(scratch->symbols);
+    rf_free(scratch->heap);
     *scratch = (struct rf_bpe_scratch){0};
 }
 
@@ -60,9 +61,9 @@ static bool reserve(struct rf_bpe_scratch *scratch, size_t length)
         return true;
     size_t capacity = scratch->capacity * 2 > length ? scratch->capacity * 2 : length + 32;
     rf_bpe_scratch_free(scratch);
-    scratch->symbols = malloc(capacity * sizeof *scratch->symbols);
+    scratch->symbols = rf_malloc(capacity * sizeof *scratch->symbols);
     /* n symbols give n - 1 candidates at the start, and each of at most n - 1 merges adds two. */
-    scratch->heap = malloc(3 * capacity * sizeof *scratch->heap);
+    scratch->heap = rf_malloc(3 * capacity * sizeof *scratch->heap);
     if (!scratch->symbols || !scratch->heap) {
         rf_bpe_scratch_free(scratch);
         return false;

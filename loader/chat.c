@@ -1,5 +1,6 @@
 #include "loader/chat.h"
 
+#include "engine/allocate.h"
 #include "loader/tokenizer_internal.h"
 #include "loader/utf8.h"
 
@@ -171,7 +172,7 @@ static bool put(struct rf_chat *chat, struct span span, bool control)
     }
     if (chat->count == chat->capacity) {
         size_t capacity = chat->capacity * 2 + 16;
-        struct rf_chat_piece *pieces = realloc(chat->pieces, capacity * sizeof *pieces);
+        struct rf_chat_piece *pieces = rf_realloc(chat->pieces, capacity * sizeof *pieces);
         if (!pieces)
             return false;
         chat->pieces = pieces;
@@ -311,8 +312,8 @@ enum rf_status rf_chat_render(struct rf_chat *chat, const struct rf_message *mes
 
 void rf_chat_free(struct rf_chat *chat)
 {
-    free(chat->text.data);
-    free(chat->pieces);
+    rf_free(chat->text.data);
+    rf_free(chat->pieces);
     *chat = (struct rf_chat){0};
 }
 
@@ -374,6 +375,7 @@ enum rf_status rf_tokenizer_chat(const rf_tokenizer *tokenizer, const struct rf_
 {
     *tokens = NULL;
     *token_count = 0;
+    RF_ALLOCATE_FROM(tokenizer->allocator);
     struct rf_chat chat;
     enum rf_status status = check_template(tokenizer, err);
     if (!status)

@@ -1,10 +1,10 @@
 #include "loader/config.h"
 
+#include "engine/allocate.h"
 #include "loader/file_map.h"
 #include "loader/json.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- What the engine does not run ---------------------------------------------------------------------- */
@@ -349,7 +349,7 @@ enum rf_status rf_config_load(struct rf_model_config *out, const char *folder, s
         status = parse_file(out, main_path, rf_config_parse, err);
     if (!status && rf_path_exists(generation_path))
         status = parse_file(out, generation_path, rf_generation_config_parse, err);
-    free(main_path);
-    free(generation_path);
+    rf_free(main_path);
+    rf_free(generation_path);
     return status;
 }

@@ -1,9 +1,9 @@
 #include "loader/file_map.h"
+#include "engine/allocate.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -77,7 +77,7 @@ void rf_file_map_forget(const void *data, uint64_t bytes)
 char *rf_path_join(const char *folder, const char *name)
 {
     size_t room = strlen(folder) + strlen(name) + 2;
-    char *path = malloc(room);
+    char *path = rf_malloc(room);
     if (path)
         snprintf(path, room, "%s/%s", folder, name);
     return path;

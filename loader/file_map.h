@@ -23,7 +23,7 @@ void rf_file_map_close(struct rf_file_map *map); /* a zeroed or closed map is fi
  * device), so that their pages stop counting as resident. Reading them again is still correct. */
 void rf_file_map_forget(const void *data, uint64_t bytes);
 
-/* folder + "/" + name, malloc'ed; NULL when memory is out. */
+/* folder + "/" + name, for rf_free; NULL when memory is out. */
 char *rf_path_join(const char *folder, const char *name);
 
 /* False only when nothing has that name; a file that exists but cannot be opened is true, so that opening

@@ -1,9 +1,9 @@
 #include "loader/file_out.h"
+#include "engine/allocate.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,7 +18,7 @@ static enum rf_status create_temporary(struct rf_file_out *out, struct rf_error 
 {
     enum { TRIES = 100 };
     size_t room = strlen(out->path) + 40;
-    out->temporary = malloc(room);
+    out->temporary = rf_malloc(room);
     if (!out->temporary)
         return no_memory(out->path, err);
     for (int i = 0; i < TRIES && out->fd < 0; i++) {
@@ -30,7 +30,7 @@ static enum rf_status create_temporary(struct rf_file_out *out, struct rf_error 
     if (out->fd >= 0)
         return RF_OK;
     int reason = errno;
-    free(out->temporary);
+    rf_free(out->temporary);
     out->temporary = NULL;
     return rf_fail(err, RF_ERROR_IO, "%s: cannot create a file beside it: %s", out->path, strerror(reason));
 }
@@ -56,7 +56,7 @@ enum rf_status rf_file_out_open(struct rf_file_out *out, const char *path, uint6
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
         return rf_fail(err, RF_ERROR_IO, "%s: is no regular file, wanted a name for a new one", path);
-    out->path = strdup(path);
+    out->path = rf_strdup(path);
     if (!out->path)
         return no_memory(path, err);
     enum rf_status status = create_temporary(out, err);
@@ -90,7 +90,7 @@ enum rf_status rf_file_out_write(struct rf_file_out *out, const void *data, uint
 /* The new name is durable only when the folder is. Not every file system lets a folder be synced. */
 static void sync_folder(const char *path)
 {
-    char *folder = strdup(path);
+    char *folder = rf_strdup(path);
     if (!folder)
         return;
     char *slash = strrchr(folder, '/');
@@ -101,7 +101,7 @@ static void sync_folder(const char *path)
         fsync(fd);
         close(fd);
     }
-    free(folder);
+    rf_free(folder);
 }
 
 enum rf_status rf_file_out_commit(struct rf_file_out *out, struct rf_error *err)
@@ -114,7 +114,7 @@ enum rf_status rf_file_out_commit(struct rf_file_out *out, struct rf_error *err)
         return rf_fail(err, RF_ERROR_IO, "%s: cannot close it: %s", out->path, strerror(errno));
     if (rename(out->temporary, out->path) != 0)
         return rf_fail(err, RF_ERROR_IO, "%s: cannot take this name: %s", out->path, strerror(errno));
-    free(out->temporary);
+    rf_free(out->temporary);
     out->temporary = NULL;
     sync_folder(out->path);
     return RF_OK;
@@ -126,7 +126,7 @@ void rf_file_out_close(struct rf_file_out *out)
         close(out->fd);
     if (out->temporary)
         unlink(out->temporary);
-    free(out->temporary);
-    free(out->path);
+    rf_free(out->temporary);
+    rf_free(out->path);
     *out = (struct rf_file_out){.fd = -1};
 }

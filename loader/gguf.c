@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "loader/growable.h"
 #include "loader/utf8.h"
 
@@ -219,7 +220,7 @@ static int compare_keys(const void *a, const void *b)
 
 static enum rf_status parse_metadata(struct reader *r, struct rf_gguf *out, uint64_t count)
 {
-    out->values = calloc(count ? (size_t)count : 1, sizeof *out->values);
+    out->values = rf_calloc(count ? (size_t)count : 1, sizeof *out->values);
     if (!out->values)
         return rf_fail(r->err, RF_ERROR_HOST_MEMORY, "%s: out of memory for %" PRIu64 " metadata keys",
                        r->file, count);
@@ -396,8 +397,8 @@ static enum rf_status parse_tensors(struct reader *r, struct rf_gguf *out, uint6
     struct rf_tensor_table *table = &out->tensors;
     struct rf_bytes names = {.data = table->names, .length = strlen(table->names) + 1};
     names.capacity = names.length;
-    table->tensors = calloc(count ? (size_t)count : 1, sizeof *table->tensors);
-    struct info *infos = calloc(count ? (size_t)count : 1, sizeof *infos);
+    table->tensors = rf_calloc(count ? (size_t)count : 1, sizeof *table->tensors);
+    struct info *infos = rf_calloc(count ? (size_t)count : 1, sizeof *infos);
     enum rf_status status = RF_OK;
     if (!table->tensors || !infos)
         status = rf_fail(r->err, RF_ERROR_HOST_MEMORY, "%s: out of memory for %" PRIu64 " tensors", r->file,
@@ -410,7 +411,7 @@ static enum rf_status parse_tensors(struct reader *r, struct rf_gguf *out, uint6
     out->file = table->names = names.data;
     if (!status)
         status = place_tensors(r, out, infos);
-    free(infos);
+    rf_free(infos);
     return status;
 }
 
@@ -461,7 +462,7 @@ enum rf_status rf_gguf_parse(struct rf_gguf *out, const char *file, const unsign
                              struct rf_error *err)
 {
     *out = (struct rf_gguf){0};
-    out->tensors.names = strdup(file);
+    out->tensors.names = rf_strdup(file);
     if (!out->tensors.names)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of memory", file);
     out->file = out->tensors.names;
@@ -486,7 +487,7 @@ enum rf_status rf_gguf_parse(struct rf_gguf *out, const char *file, const unsign
 void rf_gguf_free(struct rf_gguf *gguf)
 {
     rf_tensor_table_free(&gguf->tensors);
-    free(gguf->values);
+    rf_free(gguf->values);
     *gguf = (struct rf_gguf){0};
 }
 

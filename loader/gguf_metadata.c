@@ -2,7 +2,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "engine/allocate.h"
 #include "loader/tokenizer_internal.h"
 
 /* tokenizer.ggml.token_type */
@@ -95,7 +97,7 @@ static void put_tokens(struct rf_gguf_metadata *to, const rf_tokenizer *tokenize
     rf_gguf_put_array(to, "tokenizer.ggml.token_type", RF_GGUF_I32, vocab);
     for (uint32_t id = 0; id < vocab; id++)
         rf_gguf_put_u32_item(to, type_of(tokenizer, id));
-    free(written.data);
+    rf_free(written.data);
 }
 
 static int compare_ranks(const void *a, const void *b)
@@ -108,7 +110,7 @@ static void put_merges(struct rf_gguf_metadata *to, const rf_tokenizer *tokenize
 {
     const struct rf_merges *merges = &tokenizer->merges;
     size_t slots = (size_t)merges->mask + 1, count = 0;
-    struct rf_merge *sorted = calloc(slots, sizeof *sorted);
+    struct rf_merge *sorted = rf_calloc(slots, sizeof *sorted);
     if (!sorted) {
         to->failed = true;
         return;
@@ -126,8 +128,8 @@ static void put_merges(struct rf_gguf_metadata *to, const rf_tokenizer *tokenize
                       !put_alphabet(&written, tokenizer, sorted[i].right);
         rf_gguf_put_text_item(to, written.data, written.length);
     }
-    free(written.data);
-    free(sorted);
+    rf_free(written.data);
+    rf_free(sorted);
 }
 
 static enum rf_status check_mask(const struct rf_model_config *config, const rf_tokenizer *tokenizer,

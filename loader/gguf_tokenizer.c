@@ -2,9 +2,9 @@
  * comes out is what tokenizer.json gives: normal tokens are the vocabulary, control and user-defined ones
  * are added tokens. */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "loader/gguf_config.h"
 #include "loader/tokenizer_internal.h"
 #include "loader/utf8.h"
@@ -92,7 +92,7 @@ static enum rf_status take_added(struct source *s, uint32_t id, struct rf_gguf_s
         return rf_fail(s->loading->err, RF_ERROR_FORMAT,
                        "%s: metadata \"%s\": token %" PRIu32 " is %s, wanted a text", s->gguf->file,
                        tokens_key, id, rf_quote(quoted, text.text, text.length));
-    char *copy = strndup(text.text, text.length);
+    char *copy = rf_strndup(text.text, text.length);
     if (!copy)
         return no_memory(s);
     s->added_texts[s->added_count++] = copy;
@@ -132,8 +132,8 @@ static enum rf_status take_tokens(struct source *s)
                        "%s: metadata \"%s\": has %" PRIu64 " items, wanted fewer", s->gguf->file, tokens_key,
                        s->tokens->count);
     uint32_t count = (uint32_t)s->tokens->count;
-    s->written = calloc((size_t)count + 1, sizeof *s->written);
-    s->added_texts = calloc((size_t)count + 1, sizeof *s->added_texts);
+    s->written = rf_calloc((size_t)count + 1, sizeof *s->written);
+    s->added_texts = rf_calloc((size_t)count + 1, sizeof *s->added_texts);
     if (!s->written || !s->added_texts)
         return no_memory(s);
     const unsigned char *at = s->tokens->data;
@@ -242,9 +242,9 @@ enum rf_status rf_tokenizer_from_gguf(rf_tokenizer **out, const struct rf_gguf *
     struct source source = {.gguf = gguf, .loading = &loading};
     if (!status)
         status = load(&source);
-    free(source.written);
+    rf_free(source.written);
     for (size_t i = 0; i < source.added_count; i++)
-        free(source.added_texts[i]);
-    free(source.added_texts);
+        rf_free(source.added_texts[i]);
+    rf_free(source.added_texts);
     return rf_loading_end(&loading, status, out);
 }

@@ -1,4 +1,5 @@
 #include "loader/gguf_writer.h"
+#include "engine/allocate.h"
 
 enum { VERSION = 3 };
 
@@ -72,7 +73,7 @@ void rf_gguf_put_u32_item(struct rf_gguf_metadata *to, uint32_t value)
 
 void rf_gguf_metadata_free(struct rf_gguf_metadata *metadata)
 {
-    free(metadata->bytes.data);
+    rf_free(metadata->bytes.data);
     *metadata = (struct rf_gguf_metadata){0};
 }
 
@@ -109,7 +110,7 @@ enum rf_status rf_gguf_write_head(struct rf_bytes *out, const struct rf_gguf_met
         ok = put_uint(out, 0, 1);
     if (ok)
         return RF_OK;
-    free(out->data);
+    rf_free(out->data);
     *out = (struct rf_bytes){0};
     return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of memory for its metadata", file);
 }

@@ -3,10 +3,11 @@
 #ifndef RF_LOADER_GROWABLE_H
 #define RF_LOADER_GROWABLE_H
 
+#include "engine/allocate.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct rf_bytes {
@@ -29,7 +30,7 @@ static inline bool rf_bytes_reserve(struct rf_bytes *bytes, size_t more)
     size_t capacity = bytes->capacity + bytes->capacity / 2 + 64;
     if (capacity < wanted)
         capacity = wanted;
-    char *data = realloc(bytes->data, capacity);
+    char *data = rf_realloc(bytes->data, capacity);
     if (!data)
         return false;
     bytes->data = data;
@@ -62,7 +63,7 @@ static inline bool rf_ids_append(struct rf_ids *ids, uint32_t id)
         size_t capacity = ids->capacity + ids->capacity / 2 + 64;
         if (capacity > SIZE_MAX / sizeof *ids->data)
             return false;
-        uint32_t *data = realloc(ids->data, capacity * sizeof *data);
+        uint32_t *data = rf_realloc(ids->data, capacity * sizeof *data);
         if (!data)
             return false;
         ids->data = data;

@@ -1,4 +1,5 @@
 #include "loader/json.h"
+#include "engine/allocate.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -266,7 +267,7 @@ static enum rf_status check_object_keys(const cJSON *object, const char *file, s
         count++;
     if (count < 2)
         return RF_OK;
-    const char **keys = malloc(count * sizeof *keys);
+    const char **keys = rf_malloc(count * sizeof *keys);
     if (!keys)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of memory", file);
     size_t filled = 0;
@@ -278,7 +279,7 @@ static enum rf_status check_object_keys(const cJSON *object, const char *file, s
         if (strcmp(keys[i - 1], keys[i]) == 0)
             status = rf_fail(err, RF_ERROR_FORMAT, "%s: %s: the key appears twice in one object, wanted once",
                              file, rf_json_printable(keys[i]).text);
-    free(keys);
+    rf_free(keys);
     return status;
 }
 

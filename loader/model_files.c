@@ -1,5 +1,6 @@
 #include "loader/model_files.h"
 
+#include "engine/allocate.h"
 #include "loader/gguf_config.h"
 #include "loader/json.h"
 #include "loader/model_path.h"
@@ -11,7 +12,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char single_name[] = "model.safetensors";
@@ -41,7 +41,7 @@ static enum rf_status
 warn(struct opening *o, const char *format, ...)
 {
     struct rf_model_files *files = o->files;
-    char **grown = realloc(files->warnings, (files->warning_count + 1) * sizeof *grown);
+    char **grown = rf_realloc(files->warnings, (files->warning_count + 1) * sizeof *grown);
     if (!grown)
         return out_of_memory(o);
     files->warnings = grown;
@@ -50,7 +50,7 @@ warn(struct opening *o, const char *format, ...)
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    char *copy = strdup(line);
+    char *copy = rf_strdup(line);
     if (!copy)
         return out_of_memory(o);
     files->warnings[files->warning_count++] = copy;
@@ -95,7 +95,7 @@ static enum rf_status find_layout(struct opening *o)
         status = out_of_memory(o);
     bool single = !status && rf_path_exists(single_path);
     bool index = !status && rf_path_exists(o->index_path);
-    free(single_path);
+    rf_free(single_path);
     if (status)
         return status;
     if (!single && !index)
@@ -115,13 +115,13 @@ static enum rf_status open_shards(struct opening *o)
     if (status)
         return status;
     uint32_t count = o->has_index ? o->index.shard_count : 1;
-    o->files->shards = calloc(count, sizeof *o->files->shards);
-    o->bound = calloc(count, sizeof *o->bound);
+    o->files->shards = rf_calloc(count, sizeof *o->files->shards);
+    o->bound = rf_calloc(count, sizeof *o->bound);
     if (!o->files->shards || !o->bound)
         return out_of_memory(o);
     for (uint32_t i = 0; i < count && !status; i++) {
         status = open_shard(o, o->has_index ? o->index.shards[i] : single_name);
-        if (!status && !(o->bound[i] = calloc(o->files->shards[i].content.count, sizeof **o->bound)))
+        if (!status && !(o->bound[i] = rf_calloc(o->files->shards[i].content.count, sizeof **o->bound)))
             status = out_of_memory(o);
     }
     return status;
@@ -321,7 +321,7 @@ static enum rf_status bind_tied_head(struct opening *o)
 static enum rf_status bind_all(struct opening *o)
 {
     struct rf_model_files *files = o->files;
-    files->layers = calloc(files->config.layers, sizeof *files->layers);
+    files->layers = rf_calloc(files->config.layers, sizeof *files->layers);
     if (!files->layers)
         return out_of_memory(o);
     const struct wanted table = {VOCAB, HIDDEN};
@@ -406,13 +406,13 @@ static enum rf_status open_gguf(struct opening *o)
     struct rf_gguf gguf = {0};
     struct rf_gguf_unknown unknown;
     files->is_gguf = true;
-    files->shards = calloc(1, sizeof *files->shards);
-    o->bound = calloc(1, sizeof *o->bound);
+    files->shards = rf_calloc(1, sizeof *files->shards);
+    o->bound = rf_calloc(1, sizeof *o->bound);
     if (!files->shards || !o->bound)
         return out_of_memory(o);
     files->shard_count = 1;
     struct rf_shard *shard = &files->shards[0];
-    if (!(shard->path = strdup(o->folder)))
+    if (!(shard->path = rf_strdup(o->folder)))
         return out_of_memory(o);
     enum rf_status status = rf_file_map_open(&shard->map, shard->path, o->err);
     if (!status && !rf_gguf_is_magic(shard->map.data, shard->map.size))
@@ -426,7 +426,7 @@ static enum rf_status open_gguf(struct opening *o)
     shard->content = gguf.tensors;
     gguf.tensors = (struct rf_tensor_table){0};
     rf_gguf_free(&gguf);
-    if (!status && !(o->bound[0] = calloc(shard->content.count, sizeof **o->bound)))
+    if (!status && !(o->bound[0] = rf_calloc(shard->content.count, sizeof **o->bound)))
         status = out_of_memory(o);
     return status;
 }
@@ -449,10 +449,10 @@ enum rf_status rf_model_files_open(struct rf_model_files *out, const char *path,
     if (!status)
         status = check_surplus(&o);
     for (uint32_t i = 0; o.bound && i < out->shard_count; i++)
-        free(o.bound[i]);
-    free(o.bound);
-    free(o.index_path);
-    free(gguf);
+        rf_free(o.bound[i]);
+    rf_free(o.bound);
+    rf_free(o.index_path);
+    rf_free(gguf);
     rf_shard_index_free(&o.index);
     if (status)
         rf_model_files_close(out);
@@ -474,7 +474,7 @@ enum rf_status rf_model_files_list(const struct rf_model_files *files, struct rf
 {
     enum { PER_LAYER = sizeof layer_tensors / sizeof layer_tensors[0] };
     *count = 0;
-    struct rf_named_tensor *list = calloc((size_t)files->config.layers * PER_LAYER + 3, sizeof *list);
+    struct rf_named_tensor *list = rf_calloc((size_t)files->config.layers * PER_LAYER + 3, sizeof *list);
     *out = list;
     if (!list)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of memory", files->shards[0].path);
@@ -498,13 +498,13 @@ void rf_model_files_close(struct rf_model_files *files)
     for (uint32_t i = 0; i < files->shard_count; i++) {
         rf_tensor_table_free(&files->shards[i].content);
         rf_file_map_close(&files->shards[i].map);
-        free(files->shards[i].path);
+        rf_free(files->shards[i].path);
     }
     for (uint32_t i = 0; i < files->warning_count; i++)
-        free(files->warnings[i]);
-    free(files->warnings);
-    free(files->shards);
-    free(files->layers);
+        rf_free(files->warnings[i]);
+    rf_free(files->warnings);
+    rf_free(files->shards);
+    rf_free(files->layers);
     *files = (struct rf_model_files){0};
 }
 
@@ -537,6 +537,6 @@ uint64_t rf_model_files_fingerprint(const struct rf_model_files *files)
             sum = hash(sum, (const unsigned char *)t->data + t->bytes - ends, ends);
         }
     }
-    free(tensors);
+    rf_free(tensors);
     return sum;
 }

@@ -54,7 +54,7 @@ struct rf_named_tensor {
     char gguf[64];
     const struct rf_tensor *tensor;
 };
-/* malloc'ed; *count of them, in the order of the network. A tied head is not among them. */
+/* For rf_free; *count of them, in the order of the network. A tied head is not among them. */
 enum rf_status rf_model_files_list(const struct rf_model_files *files, struct rf_named_tensor **out,
                                    size_t *count, struct rf_error *err);
 

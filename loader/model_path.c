@@ -2,10 +2,10 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "engine/allocate.h"
 #include "loader/file_map.h"
 
 static enum rf_status no_memory(const char *path, struct rf_error *err)
@@ -29,7 +29,7 @@ static enum rf_status find_two(char *found[2], const char *folder, struct rf_err
     for (const struct dirent *entry; !status && (entry = readdir(dir)) != NULL;) {
         if (!ends_in_gguf(entry->d_name))
             continue;
-        char *name = strdup(entry->d_name);
+        char *name = rf_strdup(entry->d_name);
         if (!name) {
             status = no_memory(folder, err);
             break;
@@ -40,7 +40,7 @@ static enum rf_status find_two(char *found[2], const char *folder, struct rf_err
                 found[i] = name;
                 name = moved;
             }
-        free(name);
+        rf_free(name);
     }
     closedir(dir);
     return status;
@@ -52,7 +52,7 @@ static enum rf_status search_folder(char **gguf, const char *folder, struct rf_e
     if (!config)
         return no_memory(folder, err);
     bool plain = rf_path_exists(config);
-    free(config);
+    rf_free(config);
     if (plain)
         return RF_OK;
     char *found[2] = {NULL, NULL};
@@ -63,8 +63,8 @@ static enum rf_status search_folder(char **gguf, const char *folder, struct rf_e
                          found[0], found[1]);
     if (!status && found[0] && !(*gguf = rf_path_join(folder, found[0])))
         status = no_memory(folder, err);
-    free(found[0]);
-    free(found[1]);
+    rf_free(found[0]);
+    rf_free(found[1]);
     return status;
 }
 
@@ -76,6 +76,6 @@ enum rf_status rf_model_path_resolve(char **gguf, const char *path, struct rf_er
         return rf_fail(err, RF_ERROR_IO, "%s: cannot open the model folder: %s", path, strerror(errno));
     if (S_ISDIR(info.st_mode))
         return search_folder(gguf, path, err);
-    *gguf = strdup(path);
+    *gguf = rf_strdup(path);
     return *gguf ? RF_OK : no_memory(path, err);
 }

@@ -5,6 +5,7 @@
 #include <pcre2.h>
 #include <utf8proc.h>
 
+#include "engine/allocate.h"
 #include "loader/utf8.h"
 
 /* ---- NFC ----------------------------------------------------------------------------------------------- */
@@ -21,7 +22,7 @@ static bool codes_reserve(struct codes *codes, size_t more)
     size_t capacity = codes->capacity * 2 + more + 64;
     if (capacity > SIZE_MAX / sizeof *codes->data)
         return false;
-    utf8proc_int32_t *data = realloc(codes->data, capacity * sizeof *data);
+    utf8proc_int32_t *data = rf_realloc(codes->data, capacity * sizeof *data);
     if (!data)
         return false;
     codes->data = data;
@@ -57,7 +58,7 @@ static bool sort_marks(utf8proc_int32_t *marks, size_t count)
         i++;
     if (i >= count)
         return true;
-    utf8proc_int32_t *copy = malloc(count * sizeof *copy);
+    utf8proc_int32_t *copy = rf_malloc(count * sizeof *copy);
     if (!copy)
         return false;
     memcpy(copy, marks, count * sizeof *copy);
@@ -68,7 +69,7 @@ static bool sort_marks(utf8proc_int32_t *marks, size_t count)
         starts[i] += starts[i - 1];
     for (i = 0; i < count; i++)
         marks[starts[combining_class(copy[i])]++] = copy[i];
-    free(copy);
+    rf_free(copy);
     return true;
 }
 
@@ -138,7 +139,7 @@ bool rf_nfc(const char *text, size_t length, struct rf_bytes *out)
         ok = ok && nfc_run(text + run, end - run, &codes, out);
         at = end;
     }
-    free(codes.data);
+    rf_free(codes.data);
     return ok;
 }
 
@@ -298,13 +299,37 @@ static enum rf_status translate_one(struct translation *t, struct rf_error *err)
     return copy(t, size) ? RF_OK : no_memory(err);
 }
 
+static void *allocate(size_t size, void *user)
+{
+    (void)user;
+    return rf_malloc(size);
+}
+
+static void give_back(void *block, void *user)
+{
+    (void)user;
+    rf_free(block);
+}
+
+/* A copy of the functions stays with whatever PCRE2 makes for it; made for single calls because a splitter is shared by
+ * threads of different allocators. */
+static pcre2_general_context *pcre2_memory(void)
+{
+    return pcre2_general_context_create(allocate, give_back, NULL);
+}
+
 static enum rf_status compile(struct rf_splitter *splitter, const struct rf_bytes *pattern, const char *where,
                               struct rf_error *err)
 {
-    int code = 0;
+    int code = PCRE2_ERROR_HEAP_FAILED;
     PCRE2_SIZE offset = 0;
-    splitter->code = pcre2_compile((PCRE2_SPTR)pattern->data, pattern->length,
-                                   PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &offset, NULL);
+    pcre2_general_context *memory = pcre2_memory();
+    pcre2_compile_context *context = memory ? pcre2_compile_context_create(memory) : NULL;
+    if (context)
+        splitter->code = pcre2_compile((PCRE2_SPTR)pattern->data, pattern->length,
+                                       PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &offset, context);
+    pcre2_compile_context_free(context);
+    pcre2_general_context_free(memory);
     if (!splitter->code && code == PCRE2_ERROR_HEAP_FAILED)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of memory for the pattern", where);
     if (!splitter->code) {
@@ -337,10 +362,10 @@ enum rf_status rf_splitter_create(struct rf_splitter **out, const char *pattern,
         status = translate_one(&t, err);
     struct rf_splitter *splitter = NULL;
     if (!status) {
-        splitter = calloc(1, sizeof *splitter);
+        splitter = rf_calloc(1, sizeof *splitter);
         status = splitter ? compile(splitter, &t.out, where, err) : no_memory(err);
     }
-    free(t.out.data);
+    rf_free(t.out.data);
     if (status) {
         rf_splitter_destroy(splitter);
         return status;
@@ -354,7 +379,7 @@ void rf_splitter_destroy(struct rf_splitter *splitter)
     if (!splitter)
         return;
     pcre2_code_free(splitter->code);
-    free(splitter);
+    rf_free(splitter);
 }
 
 /* ---- Splitting ----------------------------------------------------------------------------------------- */
@@ -362,10 +387,12 @@ void rf_splitter_destroy(struct rf_splitter *splitter)
 enum rf_status rf_split_begin(struct rf_split *split, const struct rf_splitter *splitter, const char *text,
                               size_t length, struct rf_error *err)
 {
-    if (!split->match)
-        split->match = pcre2_match_data_create(1, NULL);
-    if (!split->context)
-        split->context = pcre2_match_context_create(NULL);
+    pcre2_general_context *memory = pcre2_memory();
+    if (memory && !split->match)
+        split->match = pcre2_match_data_create(1, memory);
+    if (memory && !split->context)
+        split->context = pcre2_match_context_create(memory);
+    pcre2_general_context_free(memory);
     if (!split->match || !split->context)
         return no_memory(err);
     /* An honest pattern backs up a few times per byte of one run; one that explodes stops here instead of

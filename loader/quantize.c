@@ -1,5 +1,6 @@
 #include "loader/quantize.h"
 
+#include <limits.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/allocate.h"
 #include "loader/file_out.h"
 #include "loader/gguf_metadata.h"
 #include "loader/model_files.h"
@@ -279,7 +281,7 @@ static enum rf_status plan(struct run *run, const char *in)
     enum rf_status status = rf_model_files_list(&run->files, &run->list, &run->count, run->err);
     if (status)
         return status;
-    run->reports = calloc(run->count, sizeof *run->reports);
+    run->reports = rf_calloc(run->count, sizeof *run->reports);
     if (!run->reports)
         return no_memory(run, in);
     for (size_t i = 0; i < run->count; i++) {
@@ -301,11 +303,9 @@ static enum rf_status plan(struct run *run, const char *in)
 /* The last part of a path, without slashes at its end: "models/tiny/" is "tiny". */
 static char *last_part(const char *path)
 {
-    char *whole = realpath(path, NULL);
-    const char *slash = whole ? strrchr(whole, '/') : NULL;
-    char *name = slash && slash[1] ? strdup(slash + 1) : strdup("model");
-    free(whole);
-    return name;
+    char whole[PATH_MAX];
+    const char *slash = realpath(path, whole) ? strrchr(whole, '/') : NULL;
+    return rf_strdup(slash && slash[1] ? slash + 1 : "model");
 }
 
 static enum rf_status put_metadata(struct run *run, struct rf_gguf_metadata *metadata, const char *in)
@@ -320,14 +320,14 @@ static enum rf_status put_metadata(struct run *run, struct rf_gguf_metadata *met
         return status;
     }
     rf_tokenizer *tokenizer = NULL;
-    enum rf_status status = rf_tokenizer_load(&tokenizer, in, run->err);
+    enum rf_status status = rf_tokenizer_open(&tokenizer, in, run->err);
     if (!status)
         status = rf_tokenizer_check_vocab(tokenizer, run->files.config.vocab, run->err);
     char *name = last_part(in);
     if (!status)
         status = name ? rf_gguf_put_model(metadata, name, &run->files.config, tokenizer, run->err)
                       : no_memory(run, in);
-    free(name);
+    rf_free(name);
     rf_tokenizer_destroy(tokenizer);
     return status;
 }
@@ -336,7 +336,7 @@ static enum rf_status write_head(struct run *run, const char *in, const char *ou
 {
     struct rf_gguf_metadata metadata = {0};
     struct rf_bytes head = {0};
-    struct rf_gguf_new_tensor *tensors = calloc(run->count, sizeof *tensors);
+    struct rf_gguf_new_tensor *tensors = rf_calloc(run->count, sizeof *tensors);
     if (!tensors)
         return no_memory(run, out);
     uint64_t bytes = 0;
@@ -355,8 +355,8 @@ static enum rf_status write_head(struct run *run, const char *in, const char *ou
     if (!status)
         status = rf_file_out_write(&run->file, head.data, head.length, run->err);
     rf_gguf_metadata_free(&metadata);
-    free(head.data);
-    free(tensors);
+    rf_free(head.data);
+    rf_free(tensors);
     return status;
 }
 
@@ -367,9 +367,9 @@ static enum rf_status reserve_slices(struct run *run, const char *out)
     run->threads = run->threads < MAX_THREADS ? run->threads : MAX_THREADS;
     for (uint32_t i = 0; i < run->threads; i++) {
         struct slice *slice = &run->slices[i];
-        slice->values = malloc(SLICE * sizeof *slice->values);
-        slice->back = malloc(SLICE * sizeof *slice->back);
-        slice->blocks = malloc(SLICE * sizeof(float)); /* F32 is the widest */
+        slice->values = rf_malloc(SLICE * sizeof *slice->values);
+        slice->back = rf_malloc(SLICE * sizeof *slice->back);
+        slice->blocks = rf_malloc(SLICE * sizeof(float)); /* F32 is the widest */
         if (!slice->values || !slice->back || !slice->blocks)
             return no_memory(run, out);
     }
@@ -418,12 +418,12 @@ enum rf_status rf_quantize(const char *in, const char *out, const struct rf_quan
         sum_up(&run, total);
     rf_file_out_close(&run.file);
     for (uint32_t i = 0; i < MAX_THREADS; i++) {
-        free(run.slices[i].values);
-        free(run.slices[i].back);
-        free(run.slices[i].blocks);
+        rf_free(run.slices[i].values);
+        rf_free(run.slices[i].back);
+        rf_free(run.slices[i].blocks);
     }
-    free(run.reports);
-    free(run.list);
+    rf_free(run.reports);
+    rf_free(run.list);
     rf_model_files_close(&run.files);
     return status;
 }

@@ -1,5 +1,6 @@
 #include "loader/safetensors.h"
 
+#include "engine/allocate.h"
 #include "loader/json.h"
 
 #include <inttypes.h>
@@ -165,8 +166,8 @@ static enum rf_status reserve(struct rf_tensor_table *out, const cJSON *header, 
         }
     if (count == 0)
         return rf_fail(err, RF_ERROR_FORMAT, "%s: the header lists no tensor", file);
-    out->tensors = calloc(count, sizeof *out->tensors);
-    out->names = malloc(name_bytes);
+    out->tensors = rf_calloc(count, sizeof *out->tensors);
+    out->names = rf_malloc(name_bytes);
     if (!out->tensors || !out->names)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of memory for %zu tensors", file, count);
     strcpy(out->names, file);

@@ -1,5 +1,6 @@
 #include "loader/shard_index.h"
 
+#include "engine/allocate.h"
 #include "loader/json.h"
 
 #include <stdlib.h>
@@ -48,9 +49,9 @@ static enum rf_status reserve(struct rf_shard_index *out, const cJSON *map, cons
     }
     if (count == 0)
         return rf_fail(err, RF_ERROR_FORMAT, "%s: weight_map is empty, wanted at least one tensor", file);
-    out->entries = calloc(count, sizeof *out->entries);
-    out->shards = calloc(count, sizeof *out->shards);
-    out->names = malloc(name_bytes);
+    out->entries = rf_calloc(count, sizeof *out->entries);
+    out->shards = rf_calloc(count, sizeof *out->shards);
+    out->names = rf_malloc(name_bytes);
     if (!out->entries || !out->shards || !out->names)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of memory for %zu tensors", file, count);
     return RF_OK;
@@ -112,9 +113,9 @@ enum rf_status rf_shard_index_parse(struct rf_shard_index *out, const char *file
 
 void rf_shard_index_free(struct rf_shard_index *index)
 {
-    free(index->entries);
-    free(index->shards);
-    free(index->names);
+    rf_free(index->entries);
+    rf_free(index->shards);
+    rf_free(index->names);
     *index = (struct rf_shard_index){0};
 }
 

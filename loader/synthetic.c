@@ -1,8 +1,8 @@
 #include "loader/synthetic.h"
+#include "engine/allocate.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* From the config.json of Qwen/Qwen3-0.6B, -1.7B, -4B and -8B; the vocabulary is ReFusion's. */
@@ -161,7 +161,7 @@ static enum rf_status set_tensors(struct rf_model_files *files, struct rf_error 
 {
     const struct rf_model_config *c = &files->config;
     uint64_t q = (uint64_t)c->heads * c->head_dim, kv = (uint64_t)c->kv_heads * c->head_dim;
-    files->layers = calloc(c->layers, sizeof *files->layers);
+    files->layers = rf_calloc(c->layers, sizeof *files->layers);
     if (!files->layers)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "synthetic: no host memory for %" PRIu32 " layers",
                        c->layers);

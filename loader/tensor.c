@@ -1,4 +1,5 @@
 #include "loader/tensor.h"
+#include "engine/allocate.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,8 +34,8 @@ int rf_tensor_compare_names(const void *a, const void *b)
 
 void rf_tensor_table_free(struct rf_tensor_table *table)
 {
-    free(table->tensors);
-    free(table->names);
+    rf_free(table->tensors);
+    rf_free(table->names);
     *table = (struct rf_tensor_table){0};
 }
 

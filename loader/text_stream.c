@@ -1,5 +1,6 @@
 #include "loader/text_stream.h"
 
+#include "engine/allocate.h"
 #include "loader/utf8.h"
 
 static enum rf_status no_memory(struct rf_error *err)
@@ -33,11 +34,11 @@ enum rf_status rf_text_stream_create(struct rf_text_stream *stream, const char *
 void rf_text_stream_free(struct rf_text_stream *stream)
 {
     for (uint32_t i = 0; i < stream->stop_count; i++)
-        free(stream->stops[i].data);
-    free(stream->text.data);
-    free(stream->held.data);
-    free(stream->cut.data);
-    free(stream->token_ends.data);
+        rf_free(stream->stops[i].data);
+    rf_free(stream->text.data);
+    rf_free(stream->held.data);
+    rf_free(stream->cut.data);
+    rf_free(stream->token_ends.data);
     *stream = (struct rf_text_stream){0};
 }
 

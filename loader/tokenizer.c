@@ -1,4 +1,5 @@
 /* The public face: text to ids and back, and what is asked about single tokens. */
+#include "engine/allocate.h"
 #include "loader/tokenizer_internal.h"
 #include "loader/utf8.h"
 
@@ -13,14 +14,14 @@ void rf_tokenizer_destroy(rf_tokenizer *tokenizer)
 {
     if (!tokenizer)
         return;
-    free(tokenizer->tokens);
-    free(tokenizer->bytes.data);
+    rf_free(tokenizer->tokens);
+    rf_free(tokenizer->bytes.data);
     rf_merges_free(&tokenizer->merges);
     rf_splitter_destroy(tokenizer->splitter);
-    free(tokenizer->added);
-    free(tokenizer->template_text);
-    free(tokenizer->folder);
-    free(tokenizer);
+    rf_free(tokenizer->added);
+    rf_free(tokenizer->template_text);
+    rf_free(tokenizer->folder);
+    rf_free(tokenizer);
 }
 
 /* ---- Single tokens ------------------------------------------------------------------------------------- */
@@ -129,7 +130,7 @@ void rf_encoder_free(struct rf_encoder *encoder)
 {
     rf_bpe_scratch_free(&encoder->scratch);
     rf_split_free(&encoder->split);
-    free(encoder->normal.data);
+    rf_free(encoder->normal.data);
     encoder->normal = (struct rf_bytes){0};
 }
 
@@ -138,10 +139,10 @@ enum rf_status rf_encoder_finish(struct rf_encoder *encoder, enum rf_status stat
 {
     struct rf_ids *ids = &encoder->ids;
     rf_encoder_free(encoder);
-    if (!status && !ids->data && !(ids->data = malloc(sizeof *ids->data)))
+    if (!status && !ids->data && !(ids->data = rf_malloc(sizeof *ids->data)))
         status = no_memory(err); /* never NULL */
     if (status) {
-        free(ids->data);
+        rf_free(ids->data);
         return status;
     }
     *tokens = ids->data;
@@ -190,6 +191,7 @@ enum rf_status rf_tokenizer_encode(const rf_tokenizer *tokenizer, const char *te
         return rf_fail(err, RF_ERROR_ARGUMENT, "text: NULL with a length of %zu", length);
     if (!text)
         text = "";
+    RF_ALLOCATE_FROM(tokenizer->allocator);
     if (length > MAX_TEXT)
         return rf_fail(err, RF_ERROR_ARGUMENT, "text: %zu bytes, wanted at most %zu", length, MAX_TEXT);
     size_t valid = rf_utf8_valid(text, length);
@@ -227,15 +229,16 @@ enum rf_status rf_tokenizer_decode(const rf_tokenizer *tokenizer, const uint32_t
     *text = NULL;
     if (length)
         *length = 0;
+    RF_ALLOCATE_FROM(tokenizer->allocator);
     struct rf_bytes bytes = {0}, out = {0};
     size_t used = 0;
     enum rf_status status = collect_bytes(tokenizer, tokens, count, skip_special, &bytes, err);
     if (!status &&
         (!rf_utf8_append_replaced(&out, bytes.data, bytes.length, true, &used) || !rf_bytes_terminate(&out)))
         status = no_memory(err);
-    free(bytes.data);
+    rf_free(bytes.data);
     if (status) {
-        free(out.data);
+        rf_free(out.data);
         return status;
     }
     *text = out.data;

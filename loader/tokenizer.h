@@ -31,6 +31,9 @@ struct rf_tokenizer_files {
     } file[RF_TOKENIZER_FILE_COUNT];
 };
 
+/* rf_tokenizer_load with the allocator that is at work: a model's tokenizer has the model's. */
+enum rf_status rf_tokenizer_open(rf_tokenizer **out, const char *folder, struct rf_error *err);
+
 /* From bytes in memory; nothing of `files` is kept. */
 enum rf_status rf_tokenizer_from_files(rf_tokenizer **out, const struct rf_tokenizer_files *files,
                                        struct rf_error *err);

@@ -2,7 +2,10 @@
  * merges.txt route. tokenizer_json.c and gguf_tokenizer.c have the others. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "engine/allocate.h"
+#include "engine/desc.h"
 #include "loader/file_map.h"
 #include "loader/gguf.h"
 #include "loader/json.h"
@@ -86,7 +89,7 @@ enum rf_status rf_loading_add(struct rf_tokenizer_loading *loading, struct rf_ad
                        MAX_ADDED);
     if (loading->added_count == loading->added_capacity) {
         size_t capacity = loading->added_capacity * 2 + 32;
-        struct rf_added_token *added = realloc(loading->added, capacity * sizeof *added);
+        struct rf_added_token *added = rf_realloc(loading->added, capacity * sizeof *added);
         if (!added)
             return no_memory(loading->err);
         loading->added = added;
@@ -246,7 +249,7 @@ enum rf_status rf_loading_template(struct rf_tokenizer_loading *loading, const c
 {
     rf_tokenizer *tokenizer = loading->tokenizer;
     tokenizer->chat_template = rf_chat_recognise(text, length);
-    tokenizer->template_text = strndup(text, length);
+    tokenizer->template_text = rf_strndup(text, length);
     return tokenizer->template_text ? RF_OK : no_memory(loading->err);
 }
 
@@ -401,22 +404,23 @@ enum rf_status rf_loading_begin(struct rf_tokenizer_loading *loading, const char
                                 struct rf_error *err)
 {
     *loading = (struct rf_tokenizer_loading){.err = err};
-    loading->tokenizer = calloc(1, sizeof *loading->tokenizer);
+    loading->tokenizer = rf_calloc(1, sizeof *loading->tokenizer);
     if (!loading->tokenizer)
         return no_memory(err);
+    loading->tokenizer->allocator = rf_allocator_current();
     loading->tokenizer->eos = loading->tokenizer->mask = RF_TOKENIZER_NONE;
     loading->vocabulary.tokenizer = loading->tokenizer;
-    loading->tokenizer->folder = strdup(folder);
+    loading->tokenizer->folder = rf_strdup(folder);
     return loading->tokenizer->folder ? RF_OK : no_memory(err);
 }
 
 enum rf_status rf_loading_end(struct rf_tokenizer_loading *loading, enum rf_status status, rf_tokenizer **out)
 {
     rf_vocabulary_free(&loading->vocabulary);
-    free(loading->added);
+    rf_free(loading->added);
     for (size_t i = 0; i < RF_TOKENIZER_FILE_COUNT; i++) {
         cJSON_Delete(loading->trees[i]);
-        free(loading->names[i]);
+        rf_free(loading->names[i]);
     }
     if (status)
         rf_tokenizer_destroy(loading->tokenizer);
@@ -457,7 +461,7 @@ static enum rf_status load_folder(rf_tokenizer **out, const char *folder, struct
             files.file[i].data = (const char *)maps[i].data;
             files.file[i].size = (size_t)maps[i].size;
         }
-        free(path);
+        rf_free(path);
     }
     if (!status)
         status = rf_tokenizer_from_files(out, &files, err);
@@ -482,15 +486,27 @@ static enum rf_status load_gguf(rf_tokenizer **out, const char *path, struct rf_
     return status;
 }
 
-enum rf_status rf_tokenizer_load(rf_tokenizer **out, const char *folder, struct rf_error *err)
+enum rf_status rf_tokenizer_open(rf_tokenizer **out, const char *folder, struct rf_error *err)
 {
-    *out = NULL;
-    if (!folder)
-        return rf_fail(err, RF_ERROR_ARGUMENT, "tokenizer: no folder given");
     char *gguf;
+    *out = NULL;
     enum rf_status status = rf_model_path_resolve(&gguf, folder, err);
     if (!status)
         status = gguf ? load_gguf(out, gguf, err) : load_folder(out, folder, err);
-    free(gguf);
+    rf_free(gguf);
     return status;
+}
+
+enum rf_status rf_tokenizer_load(rf_tokenizer **out, const char *folder, const struct rf_tokenizer_desc *desc,
+                                 struct rf_error *err)
+{
+    struct rf_tokenizer_desc known;
+    if (!out || !folder)
+        return rf_fail(err, RF_ERROR_ARGUMENT, "rf_tokenizer_load: out and folder are needed");
+    *out = NULL;
+    enum rf_status status = RF_DESC_READ(&known, rf_tokenizer_desc, desc, err);
+    if (status)
+        return status;
+    RF_ALLOCATE_FROM(known.allocator);
+    return rf_tokenizer_open(out, folder, err);
 }

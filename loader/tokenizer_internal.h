@@ -26,6 +26,7 @@ struct rf_added_text {
 };
 
 struct rf_tokenizer {
+    struct rf_allocator allocator;
     struct rf_token *tokens; /* [vocab] by id */
     uint32_t vocab;          /* highest id + 1 */
     struct rf_bytes bytes;   /* what all tokens stand for, end to end */

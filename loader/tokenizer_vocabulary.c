@@ -5,7 +5,9 @@
  * list their added tokens); added tokens above may leave ids out, as models with padded embeddings do. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "engine/allocate.h"
 #include "loader/json.h"
 #include "loader/tokenizer_internal.h"
 #include "loader/utf8.h"
@@ -106,7 +108,7 @@ static bool create_table(struct rf_vocabulary *vocabulary, size_t count)
     size_t capacity = 512;
     while (capacity / 2 < count)
         capacity *= 2;
-    vocabulary->table = malloc(capacity * sizeof *vocabulary->table);
+    vocabulary->table = rf_malloc(capacity * sizeof *vocabulary->table);
     if (!vocabulary->table)
         return false;
     vocabulary->mask = (uint32_t)(capacity - 1);
@@ -171,7 +173,7 @@ static enum rf_status allocate(const struct builder *b, const struct rf_written_
                 b->added[i].file, b->added[i].id, count + b->added_count, count + b->added_count + MAX_GAPS);
     }
     b->tokenizer->vocab = (uint32_t)highest + 1;
-    b->tokenizer->tokens = calloc(b->tokenizer->vocab, sizeof *b->tokenizer->tokens);
+    b->tokenizer->tokens = rf_calloc(b->tokenizer->vocab, sizeof *b->tokenizer->tokens);
     bool ok = b->tokenizer->tokens && rf_bytes_reserve(&b->tokenizer->bytes, bytes + 1);
     return ok && create_table(b->vocabulary, count) ? RF_OK : no_memory(b->err);
 }
@@ -253,7 +255,7 @@ static enum rf_status sort_added(const struct builder *b)
 {
     rf_tokenizer *tokenizer = b->tokenizer;
     size_t count = b->added_count;
-    tokenizer->added = calloc(count + 1, sizeof *tokenizer->added);
+    tokenizer->added = rf_calloc(count + 1, sizeof *tokenizer->added);
     if (!tokenizer->added)
         return no_memory(b->err);
     tokenizer->added_count = (uint32_t)count;
@@ -324,7 +326,7 @@ enum rf_status rf_vocabulary_build_json(struct rf_vocabulary *vocabulary, const 
     size_t count = 0;
     for (const cJSON *item = vocab->child; item; item = item->next)
         count++;
-    struct rf_written_token *tokens = calloc(count + 1, sizeof *tokens);
+    struct rf_written_token *tokens = rf_calloc(count + 1, sizeof *tokens);
     if (!tokens)
         return no_memory(err);
     enum rf_status status = RF_OK;
@@ -340,14 +342,14 @@ enum rf_status rf_vocabulary_build_json(struct rf_vocabulary *vocabulary, const 
     }
     if (!status)
         status = rf_vocabulary_build(vocabulary, file, field, tokens, count, added, added_count, err);
-    free(tokens);
+    rf_free(tokens);
     return status;
 }
 
 void rf_vocabulary_free(struct rf_vocabulary *vocabulary)
 {
-    free(vocabulary->table);
-    free(vocabulary->scratch.data);
+    rf_free(vocabulary->table);
+    rf_free(vocabulary->scratch.data);
     vocabulary->table = NULL;
     vocabulary->scratch = (struct rf_bytes){0};
 }

@@ -23,7 +23,7 @@ static void cell_clear(gpointer data)
 static void event_free(gpointer data)
 {
     struct engine_event *event = data;
-    free(event->devices); /* the library's malloc */
+    rf_free(event->devices);
     if (event->cells) {
         g_array_set_clear_func(event->cells, cell_clear);
         g_array_unref(event->cells);

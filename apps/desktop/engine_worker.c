@@ -176,7 +176,7 @@ static char *decode_tokens(void *user, const guint32 *tokens, gsize count)
     if (rf_tokenizer_decode(rf_model_tokenizer(worker->model), tokens, count, true, &text, &length, NULL))
         return NULL;
     char *copy = g_strdup(text);
-    free(text);
+    rf_free(text);
     return copy;
 }
 

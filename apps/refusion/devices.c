@@ -152,6 +152,6 @@ int command_devices(const struct settings *settings)
         for (size_t i = 0; i < count; i++)
             print_device(&infos[i]);
     }
-    free(infos);
+    rf_free(infos);
     return status ? complain_error(&err) : STATUS_OK;
 }

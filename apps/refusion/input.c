@@ -1,6 +1,7 @@
 #include "apps/refusion/input.h"
 
 #include "apps/refusion/data_dir.h"
+#include "engine/allocate.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -47,7 +48,7 @@ static enum rf_status parse_ids(struct ids *out, const char *option, const char 
                                 struct rf_error *err)
 {
     size_t most = strlen(list) / 2 + 1;
-    *out = (struct ids){malloc(most * sizeof *out->items), 0};
+    *out = (struct ids){rf_malloc(most * sizeof *out->items), 0};
     if (!out->items)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: no memory for %zu ids", name, most);
     for (const char *c = list;;) {
@@ -62,7 +63,7 @@ static enum rf_status parse_ids(struct ids *out, const char *option, const char 
         char *end;
         unsigned long long id = strtoull(c, &end, 10);
         if (!isdigit((unsigned char)*c) || end != c + length || errno || id > UINT32_MAX) {
-            free(out->items);
+            rf_free(out->items);
             *out = (struct ids){0};
             return rf_fail(err, RF_ERROR_ARGUMENT, "%s: found \"%.*s\", wanted token ids separated by commas",
                            name, length < 40 ? (int)length : 40, c);
@@ -72,7 +73,7 @@ static enum rf_status parse_ids(struct ids *out, const char *option, const char 
     }
     if (out->count)
         return RF_OK;
-    free(out->items);
+    rf_free(out->items);
     *out = (struct ids){0};
     return rf_fail(err, RF_ERROR_ARGUMENT, "%s: found no token id, wanted at least one as in %s 1,2,3", name,
                    option);

@@ -12,7 +12,7 @@ struct text {
 };
 
 struct ids {
-    uint32_t *items; /* malloc'ed */
+    uint32_t *items; /* for rf_free */
     size_t count;
 };
 

@@ -212,7 +212,7 @@ int command_inspect(const struct settings *settings)
     rf_tokenizer *tokenizer = NULL;
     enum rf_status status = rf_model_files_open(&files, folder, &err);
     if (!status)
-        status = rf_tokenizer_load(&tokenizer, folder, &err);
+        status = rf_tokenizer_load(&tokenizer, folder, NULL, &err);
     if (!status)
         status = rf_tokenizer_check_vocab(tokenizer, files.config.vocab, &err);
     if (!status && settings->json)

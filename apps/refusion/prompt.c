@@ -56,7 +56,7 @@ enum rf_status prompt_read(struct prompt *prompt, const struct settings *setting
 
 void prompt_free(struct prompt *prompt)
 {
-    free(prompt->ids.items);
+    rf_free(prompt->ids.items);
     free(prompt->text.bytes);
 }
 

@@ -69,7 +69,7 @@ static enum rf_status print_event(const struct response *response, rf_session *s
             return status;
         }
         cJSON_AddStringToObject(line, "text", piece);
-        free(piece);
+        rf_free(piece);
     }
     return json_print(line, false, err);
 }

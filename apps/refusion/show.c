@@ -188,7 +188,7 @@ enum rf_status show_event(struct show *show, const struct rf_event *event, struc
     if (status)
         return status;
     snprintf(cell->piece, sizeof cell->piece, "%s", piece);
-    free(piece);
+    rf_free(piece);
     return RF_OK;
 }
 

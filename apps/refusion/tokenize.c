@@ -49,7 +49,7 @@ static enum rf_status print_pair(const rf_tokenizer *tokenizer, const struct ids
     cJSON *object = cJSON_CreateObject();
     cJSON_AddItemToObject(object, "ids", json_ids(ids->items, ids->count));
     cJSON_AddStringToObject(object, "text", text);
-    free(text);
+    rf_free(text);
     return json_print(object, false, err);
 }
 
@@ -77,7 +77,7 @@ static enum rf_status encode_text(const struct settings *settings, const rf_toke
         status = print_pair(tokenizer, &ids, err);
     else
         print_ids(&ids);
-    free(ids.items);
+    rf_free(ids.items);
     return status;
 }
 
@@ -97,10 +97,10 @@ static enum rf_status decode_ids(const struct settings *settings, const rf_token
         if (!status) {
             fwrite(text, 1, length, stdout);
             putchar('\n');
-            free(text);
+            rf_free(text);
         }
     }
-    free(ids.items);
+    rf_free(ids.items);
     return status;
 }
 
@@ -221,7 +221,7 @@ static enum rf_status encode_line(const struct settings *settings, const rf_toke
     cJSON_Delete(object);
     if (!status)
         status = print_pair(tokenizer, &ids, err);
-    free(ids.items);
+    rf_free(ids.items);
     return status;
 }
 
@@ -256,7 +256,7 @@ int command_tokenize(const struct settings *settings)
     if (!status && !settings->model)
         status = default_model(folder, sizeof folder, &err);
     if (!status)
-        status = rf_tokenizer_load(&tokenizer, settings->model ? settings->model : folder, &err);
+        status = rf_tokenizer_load(&tokenizer, settings->model ? settings->model : folder, NULL, &err);
     if (status)
         return complain_error(&err);
     if (settings->jsonl)

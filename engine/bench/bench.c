@@ -1,3 +1,4 @@
+#include "engine/allocate.h"
 #include "engine/bench/bench_internal.h"
 #include "engine/model/tune.h"
 
@@ -85,7 +86,7 @@ enum rf_status rf_bench_create(rf_bench **out, rf_model *model, const struct rf_
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_bench_create: out and model are needed");
     *out = NULL;
     desc = desc ? desc : &defaults;
-    struct rf_bench *b = calloc(1, sizeof *b);
+    struct rf_bench *b = rf_calloc(1, sizeof *b);
     if (!b)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the bench");
     b->model = model;
@@ -117,7 +118,7 @@ void rf_bench_destroy(rf_bench *b)
     if (b->has_seq)
         rf_model_return_seq(b->model, b->seq);
     rf_timer_destroy(b->timer);
-    free(b);
+    rf_free(b);
 }
 
 static double larger(double a, double b)

@@ -1,7 +1,7 @@
 /* Prefill, sequential decoding and plan-and-infill from end to end. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "engine/bench/bench_internal.h"
 #include "engine/decode/session.h"
 #include "engine/model/forward_internal.h"
@@ -136,7 +136,7 @@ enum rf_status rf_bench_run_decode(rf_bench *b, const struct rf_bench_decode_des
     if (desc->scripted && !(desc->accept_rate >= 0.0 && desc->accept_rate <= 1.0))
         return rf_fail(err, RF_ERROR_ARGUMENT, "bench: accept rate: found %g, wanted 0 to 1",
                        desc->accept_rate);
-    uint32_t *prompt = malloc(desc->prompt * sizeof *prompt);
+    uint32_t *prompt = rf_malloc(desc->prompt * sizeof *prompt);
     if (!prompt)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a prompt of %u tokens", desc->prompt);
     uint64_t random = b->decode_seed;
@@ -154,6 +154,6 @@ enum rf_status rf_bench_run_decode(rf_bench *b, const struct rf_bench_decode_des
     }
     rf_session_destroy(session);
     rf_cmd_destroy(script);
-    free(prompt);
+    rf_free(prompt);
     return status;
 }

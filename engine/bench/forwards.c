@@ -1,10 +1,10 @@
 /* Forwards of fresh rows: what they must do at least, whether their results are right, how long they take. */
+#include "engine/allocate.h"
 #include "engine/bench/bench_internal.h"
 #include "engine/model/tune.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
     LEAST_REPEATS = 3,
@@ -270,7 +270,7 @@ enum rf_status rf_bench_run_forward(rf_bench *b, uint32_t rows, uint32_t cache, 
     enum rf_status status = check_cell(b, rows, cache, err);
     if (status)
         return status;
-    struct rf_result *results = malloc(3 * RF_MAX_ROWS * sizeof *results);
+    struct rf_result *results = rf_malloc(3 * RF_MAX_ROWS * sizeof *results);
     if (!results)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the results of %u rows", rows);
     pthread_mutex_lock(&b->model->mutex);
@@ -282,7 +282,7 @@ enum rf_status rf_bench_run_forward(rf_bench *b, uint32_t rows, uint32_t cache, 
     if (!status)
         status = check_floor(b, out, err);
     pthread_mutex_unlock(&b->model->mutex);
-    free(results);
+    rf_free(results);
     return status;
 }
 

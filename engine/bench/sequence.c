@@ -1,6 +1,6 @@
+#include "engine/allocate.h"
 #include "engine/bench/bench_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/model/synthetic.h"
@@ -8,7 +8,7 @@
 enum rf_status rf_bench_sequence_init(struct bench_sequence *s, uint32_t rows, struct rf_error *err)
 {
     s->page_room = (rows + RF_PAGE_ROWS - 1) / RF_PAGE_ROWS;
-    s->pages = calloc(s->page_room, sizeof(struct rf_kv_page *));
+    s->pages = rf_calloc(s->page_room, sizeof(struct rf_kv_page *));
     s->upload = rf_arena_create(s->gpu, RF_MEMORY_UPLOAD, "bench rows");
     s->device = rf_arena_create(s->gpu, RF_MEMORY_DEVICE, "bench results");
     if (!s->pages || !s->upload || !s->device)
@@ -32,7 +32,7 @@ void rf_bench_sequence_destroy(struct bench_sequence *s)
 {
     for (uint32_t p = 0; p < s->page_count; p++)
         rf_kv_release(s->pool, s->pages[p]);
-    free(s->pages);
+    rf_free(s->pages);
     rf_arena_destroy(s->upload);
     rf_arena_destroy(s->device);
     memset(s, 0, sizeof *s);

@@ -1,6 +1,7 @@
 /* How much device memory a model would take: everything is made as for use, in arenas that only count. */
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "engine/arithmetic.h"
 #include "engine/decode/session.h"
 
@@ -30,6 +31,7 @@ enum rf_status rf_model_estimate(struct rf_memory_estimate *out, rf_context *con
     if (!out || !context || !folder)
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_model_estimate: out, context and folder are needed");
     memset(out, 0, sizeof *out);
+    RF_ALLOCATE_FROM(rf_gpu_allocator(rf_context_gpu(context)));
     rf_model *model;
     enum rf_status status = rf_model_count(&model, context, folder, desc, err);
     if (status)

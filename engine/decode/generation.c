@@ -1,9 +1,9 @@
 /* A response that forms on a thread of its own. The thread steps the session and leaves what came of each round in
  * `fresh`, under a mutex that is held for copies only; a poll exchanges that for what the last poll took. */
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "engine/allocate.h"
 #include "engine/decode/session.h"
 #include "engine/desc.h"
 #include "engine/thread.h"
@@ -44,7 +44,7 @@ static bool reserve(void *array, size_t *capacity, size_t count, size_t more, si
     if (count + more <= *capacity)
         return true;
     size_t wanted = 2 * (count + more);
-    void *grown = realloc(*data, wanted * element);
+    void *grown = rf_realloc(*data, wanted * element);
     if (!grown)
         return false;
     *data = grown;
@@ -95,6 +95,7 @@ static enum rf_status generate(struct rf_generation *g)
 static void *run(void *user)
 {
     struct rf_generation *g = user;
+    RF_ALLOCATE_FROM(rf_gpu_allocator(g->session->model->gpu));
     enum rf_status status = generate(g);
     pthread_mutex_lock(&g->mutex);
     g->failure.status = status;
@@ -112,12 +113,12 @@ static void free_generation(struct rf_generation *g)
 {
     pthread_cond_destroy(&g->ended);
     pthread_mutex_destroy(&g->mutex);
-    free(g->fresh.events);
-    free(g->fresh.text);
-    free(g->taken.events);
-    free(g->taken.text);
-    free(g->text);
-    free(g);
+    rf_free(g->fresh.events);
+    rf_free(g->fresh.text);
+    rf_free(g->taken.events);
+    rf_free(g->taken.text);
+    rf_free(g->text);
+    rf_free(g);
 }
 
 static void init_condition(pthread_cond_t *condition)
@@ -136,12 +137,13 @@ enum rf_status rf_generation_start(rf_generation **out, rf_session *session,
     if (!out || !session)
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_generation_start: out and session are needed");
     *out = NULL;
+    RF_ALLOCATE_FROM(rf_gpu_allocator(session->model->gpu));
     enum rf_status status = RF_DESC_READ(&known, rf_generation_desc, desc, err);
     if (status)
         return status;
-    struct rf_generation *g = calloc(1, sizeof *g);
+    struct rf_generation *g = rf_calloc(1, sizeof *g);
     if (!g || !reserve(&g->text, &g->text_capacity, 0, 1, 1)) {
-        free(g);
+        rf_free(g);
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a generation");
     }
     g->session = session;
@@ -162,6 +164,7 @@ enum rf_status rf_generation_start(rf_generation **out, rf_session *session,
 enum rf_status rf_generation_poll(rf_generation *g, struct rf_update *update, struct rf_error *err)
 {
     memset(update, 0, sizeof *update);
+    RF_ALLOCATE_FROM(rf_gpu_allocator(g->session->model->gpu));
     struct harvest empty = g->taken;
     empty.event_count = empty.text_length = 0;
     pthread_mutex_lock(&g->mutex);

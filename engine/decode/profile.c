@@ -1,8 +1,8 @@
 #include "engine/decode/profile.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "engine/model/work.h"
 
 struct rf_profiling {
@@ -42,6 +42,7 @@ enum rf_status rf_model_profile(rf_model *model, enum rf_profile_mode mode, rf_p
     if (!model || (unsigned)mode > RF_PROFILE_COUNTERS || (mode != RF_PROFILE_OFF && !on_record))
         return rf_fail(err, RF_ERROR_ARGUMENT,
                        "rf_model_profile: wanted a model, a known mode and, unless that is off, a callback");
+    RF_ALLOCATE_FROM(rf_gpu_allocator(model->gpu));
     struct rf_device_info info;
     rf_gpu_get_info(model->gpu, &info);
     if (markings[mode] && rf_gpu_get_caps(model->gpu)->timestamp_period <= 0.0f)
@@ -92,7 +93,7 @@ enum rf_status rf_profiling_begin(struct rf_profiling **out, const struct submis
     *out = NULL;
     if (sub->model->profile_mode == RF_PROFILE_OFF)
         return RF_OK;
-    struct rf_profiling *p = calloc(1, sizeof *p);
+    struct rf_profiling *p = rf_calloc(1, sizeof *p);
     if (!p)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a profile");
     p->recorded = rf_gpu_recorded_count(sub->model->gpu);
@@ -115,12 +116,12 @@ void rf_profiling_free(struct rf_profiling *p)
 {
     if (!p)
         return;
-    free(p->dispatches);
-    free(p->counters);
-    free(p->ticks);
-    free(p->parts);
-    free(p->runs);
-    free(p);
+    rf_free(p->dispatches);
+    rf_free(p->counters);
+    rf_free(p->ticks);
+    rf_free(p->parts);
+    rf_free(p->runs);
+    rf_free(p);
 }
 
 /* ---- After ------------------------------------------------------------------------------------------ */
@@ -138,11 +139,11 @@ static enum rf_status reserve(struct rf_profiling *p, const struct rf_forward_cm
         dispatches += count;
         groups = rf_cmd_group_count(cmds->items[i]) > groups ? rf_cmd_group_count(cmds->items[i]) : groups;
     }
-    p->dispatches = calloc(dispatches + 1, sizeof *p->dispatches);
-    p->counters = p->counter_count ? calloc((dispatches + 1) * p->counter_count, sizeof *p->counters) : NULL;
-    p->ticks = malloc((groups + 1) * sizeof *p->ticks);
-    p->runs = malloc(2 * RF_MAX_ROWS * sizeof *p->runs);
-    p->parts = malloc((cmds->count + 1) * sizeof *p->parts);
+    p->dispatches = rf_calloc(dispatches + 1, sizeof *p->dispatches);
+    p->counters = p->counter_count ? rf_calloc((dispatches + 1) * p->counter_count, sizeof *p->counters) : NULL;
+    p->ticks = rf_malloc((groups + 1) * sizeof *p->ticks);
+    p->runs = rf_malloc(2 * RF_MAX_ROWS * sizeof *p->runs);
+    p->parts = rf_malloc((cmds->count + 1) * sizeof *p->parts);
     if (!p->dispatches || !p->ticks || !p->parts || !p->runs || (p->counter_count && !p->counters))
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a profile of %u dispatches",
                        dispatches);

@@ -3,6 +3,7 @@
  * Plain Qwen3: the token row's logits predict the next token. A ReFusion model was never trained to predict a
  * slot's first token that way, so where the next token opens a slot (response index a multiple of slot_size)
  * one mask row is laid behind the newest token, its unshifted logits are used, and its KV goes to scratch. */
+#include "engine/allocate.h"
 #include "engine/decode/session.h"
 
 #include <math.h>
@@ -122,8 +123,8 @@ static uint32_t draw(const struct rf_session *s, struct candidate *c, uint32_t v
 static enum rf_status sample_logits(struct rf_session *s, uint32_t *token, struct rf_error *err)
 {
     uint32_t vocab = s->model->config.vocab;
-    float *logits = malloc(vocab * sizeof *logits);
-    struct candidate *candidates = malloc(vocab * sizeof *candidates);
+    float *logits = rf_malloc(vocab * sizeof *logits);
+    struct candidate *candidates = rf_malloc(vocab * sizeof *candidates);
     enum rf_status status = RF_OK;
     if (!logits || !candidates)
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u logits", vocab);
@@ -135,8 +136,8 @@ static enum rf_status sample_logits(struct rf_session *s, uint32_t *token, struc
             candidates[i] = (struct candidate){i, logits[i]};
         *token = draw(s, candidates, vocab);
     }
-    free(logits);
-    free(candidates);
+    rf_free(logits);
+    rf_free(candidates);
     return status;
 }
 

@@ -1,8 +1,8 @@
 #include "engine/decode/session.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "engine/arithmetic.h"
 #include "engine/desc.h"
 #include "loader/tokenizer.h"
@@ -203,9 +203,9 @@ static enum rf_status build(struct rf_session *s, const struct rf_session_desc *
     s->deterministic = desc->deterministic;
     s->scratch_first = pages * RF_PAGE_ROWS;
     s->page_slots = page_slots(context);
-    s->pages = calloc(s->page_slots, sizeof(struct rf_kv_page *));
-    s->cached = malloc(context * sizeof *s->cached);
-    s->prompt = malloc(context * sizeof *s->prompt);
+    s->pages = rf_calloc(s->page_slots, sizeof(struct rf_kv_page *));
+    s->cached = rf_malloc(context * sizeof *s->cached);
+    s->prompt = rf_malloc(context * sizeof *s->prompt);
     if (!s->pages || !s->cached || !s->prompt)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a session of %u rows", context);
     status = rf_model_take_seq(s->model, &s->seq, err);
@@ -227,10 +227,11 @@ enum rf_status rf_session_create(rf_session **out, rf_model *model, const struct
     *out = NULL;
     if (rf_gpu_captures(model->gpu))
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_create: the model's device only compiles");
+    RF_ALLOCATE_FROM(rf_gpu_allocator(model->gpu));
     enum rf_status status = RF_DESC_READ(&known, rf_session_desc, desc, err);
     if (status)
         return status;
-    struct rf_session *s = calloc(1, sizeof *s);
+    struct rf_session *s = rf_calloc(1, sizeof *s);
     if (!s)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a session");
     s->model = model;
@@ -250,6 +251,7 @@ void rf_session_destroy(rf_session *s)
 {
     if (!s)
         return;
+    RF_ALLOCATE_FROM(rf_gpu_allocator(s->model->gpu));
     if (s->pages)
         release_pages(s, 0);
     pthread_mutex_lock(&s->model->mutex); /* the forward holds a command buffer over the memory */
@@ -258,14 +260,14 @@ void rf_session_destroy(rf_session *s)
     if (s->has_seq)
         rf_model_return_seq(s->model, s->seq);
     rf_text_stream_free(&s->text);
-    free(s->pages);
-    free(s->cached);
-    free(s->prompt);
-    free(s->remaining);
-    free(s->response);
-    free(s->events);
-    free(s->shown);
-    free(s);
+    rf_free(s->pages);
+    rf_free(s->cached);
+    rf_free(s->prompt);
+    rf_free(s->remaining);
+    rf_free(s->response);
+    rf_free(s->events);
+    rf_free(s->shown);
+    rf_free(s);
 }
 
 enum rf_status rf_session_fork(rf_session **out, rf_session *parent, const struct rf_session_desc *desc,
@@ -350,7 +352,7 @@ static enum rf_status plan_length(const struct rf_session *s, size_t prompt, str
 
 static enum rf_status grow(void **array, size_t count, size_t size, struct rf_error *err)
 {
-    void *bigger = realloc(*array, count * size);
+    void *bigger = rf_realloc(*array, count * size);
     if (!bigger)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a response of %zu tokens", count);
     *array = bigger;
@@ -441,6 +443,7 @@ enum rf_status rf_session_begin(rf_session *s, const uint32_t *tokens, size_t co
 {
     if (!s || (!tokens && count))
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_begin: session and tokens are needed");
+    RF_ALLOCATE_FROM(rf_gpu_allocator(s->model->gpu));
     give_up_response(s);
     atomic_store(&s->cancelled, false);
     pthread_mutex_lock(&s->model->mutex);
@@ -467,7 +470,7 @@ enum rf_status rf_session_begin_chat(rf_session *s, const struct rf_message *mes
     if (status)
         return status;
     status = rf_session_begin(s, tokens, token_count, err);
-    free(tokens);
+    rf_free(tokens);
     return status;
 }
 

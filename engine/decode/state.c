@@ -2,9 +2,9 @@
  * file is a header, the tokens, padded to whole words of 64 bits, the KV pages as they stand on the device, and a
  * checksum of all that. Rows of a page behind the last token are zeroed: they may be another conversation's. */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "engine/arithmetic.h"
 #include "engine/decode/session.h"
 #include "loader/file_map.h"
@@ -106,12 +106,13 @@ enum rf_status rf_session_save(rf_session *s, const char *path, struct rf_error 
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_save: session and path are needed");
     if (!s->finished)
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_save: the session is in the middle of a response");
+    RF_ALLOCATE_FROM(rf_gpu_allocator(s->model->gpu));
     uint64_t page_bytes = rf_model_page_bytes(s->model);
     uint64_t bytes = sizeof(struct header) + token_bytes(s->cached_count) +
                      rf_divide_up(s->cached_count, RF_PAGE_ROWS) * page_bytes + sizeof(uint64_t);
     struct rf_file_out file;
-    unsigned char *page = malloc(page_bytes);
-    uint32_t *tokens = calloc(token_bytes(s->cached_count) + 8, 1);
+    unsigned char *page = rf_malloc(page_bytes);
+    uint32_t *tokens = rf_calloc(token_bytes(s->cached_count) + 8, 1);
     enum rf_status status = page && tokens
                                 ? rf_file_out_open(&file, path, bytes, err)
                                 : rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory to save a session");
@@ -119,8 +120,8 @@ enum rf_status rf_session_save(rf_session *s, const char *path, struct rf_error 
         status = write_state(s, &file, page, tokens, err);
         rf_file_out_close(&file);
     }
-    free(page);
-    free(tokens);
+    rf_free(page);
+    rf_free(tokens);
     return status;
 }
 
@@ -194,6 +195,7 @@ enum rf_status rf_session_load(rf_session **out, rf_model *model, const char *pa
     if (!out || !model || !path)
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_session_load: out, model and path are needed");
     *out = NULL;
+    RF_ALLOCATE_FROM(rf_gpu_allocator(model->gpu));
     enum rf_status status = rf_file_map_open(&map, path, err);
     if (status)
         return status;

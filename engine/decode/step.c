@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/allocate.h"
 #include "engine/decode/profile.h"
 #include "engine/decode/session.h"
 #include "engine/decode/submission.h"
@@ -320,6 +321,7 @@ enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struc
     if (status || count == 0)
         return status;
     struct rf_model *model = sessions[0]->model;
+    RF_ALLOCATE_FROM(rf_gpu_allocator(model->gpu));
     for (size_t i = 0; i < count; i++) {
         sessions[i]->round_over = false;
         sessions[i]->event_count = 0;

@@ -1,7 +1,7 @@
 #include "engine/gpu/adopt.h"
 
-#include <stdlib.h>
 
+#include "engine/allocate.h"
 #include "engine/gpu/internal.h"
 
 /* ---- What to enable --------------------------------------------------------------------------------- */
@@ -30,7 +30,7 @@ static uint32_t index_of(const struct rf_instance *instance, VkPhysicalDevice ph
         return 0;
     for (uint32_t i = 0; i < count; i++)
         index = all[i] == physical ? i : index;
-    free(all);
+    rf_free(all);
     return index;
 }
 
@@ -59,7 +59,7 @@ enum rf_status rf_adopt_needs(struct rf_vulkan_needs **out, const struct rf_vulk
     if (probe.info.missing[0])
         return rf_fail(err, RF_ERROR_NO_DEVICE, "device %u (%s) cannot be used: it lacks %s",
                        probe.info.index, probe.info.name, probe.info.missing);
-    struct needs *needs = calloc(1, sizeof *needs);
+    struct needs *needs = rf_calloc(1, sizeof *needs);
     if (!needs)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for what a device needs");
     rf_features_ask(&needs->all, &probe, false);
@@ -140,13 +140,13 @@ static enum rf_status check_family(const struct rf_instance *instance, const str
 {
     uint32_t count = 0;
     instance->get_families(vulkan->physical_device, &count, NULL);
-    VkQueueFamilyProperties *families = calloc(count + 1, sizeof *families);
+    VkQueueFamilyProperties *families = rf_calloc(count + 1, sizeof *families);
     if (!families)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u queue families", count);
     instance->get_families(vulkan->physical_device, &count, families);
     const bool known = vulkan->queue_family < count;
     const bool computes = known && (families[vulkan->queue_family].queueFlags & VK_QUEUE_COMPUTE_BIT);
-    free(families);
+    rf_free(families);
     if (!known)
         return rf_fail(err, RF_ERROR_ARGUMENT, "rf_vulkan_device.queue_family: found %u, the device has %u",
                        vulkan->queue_family, count);

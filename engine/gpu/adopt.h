@@ -2,9 +2,10 @@
 #ifndef RF_GPU_ADOPT_H
 #define RF_GPU_ADOPT_H
 
+#include "engine/allocate.h"
 #include "engine/gpu/caps.h"
 
-/* rf_vulkan_needs_get, with the environment applied; one block for free(). */
+/* rf_vulkan_needs_get, with the environment applied; one block for rf_free(). */
 enum rf_status rf_adopt_needs(struct rf_vulkan_needs **out, const struct rf_vulkan_query *query,
                               struct rf_error *err);
 

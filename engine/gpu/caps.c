@@ -1,10 +1,10 @@
 #include "engine/gpu/caps.h"
 
+#include "engine/allocate.h"
 #include "engine/gpu/features.h"
 
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -259,7 +259,7 @@ static void query_extensions(struct device_chain *chain, struct rf_probe *out,
     uint32_t count = 0;
     if (instance->enumerate_extensions(out->physical, NULL, &count, NULL) != VK_SUCCESS || !count)
         return;
-    VkExtensionProperties *list = calloc(count, sizeof *list);
+    VkExtensionProperties *list = rf_calloc(count, sizeof *list);
     if (!list) {
         out->no_memory = true;
         return;
@@ -298,7 +298,7 @@ static void query_extensions(struct device_chain *chain, struct rf_probe *out,
         if (strcmp(name, "VK_KHR_portability_subset") == 0)
             out->portability_subset = true;
     }
-    free(list);
+    rf_free(list);
 }
 
 /* Shared memory is laid out in words of 8 numbers, and workgroups in powers of two. */
@@ -322,7 +322,7 @@ static void read_coopmat_shapes(struct rf_probe *out, const struct rf_instance *
     uint32_t count = 0;
     if (!instance->get_coopmat || instance->get_coopmat(out->physical, &count, NULL) != VK_SUCCESS || !count)
         return;
-    VkCooperativeMatrixPropertiesKHR *list = calloc(count, sizeof *list);
+    VkCooperativeMatrixPropertiesKHR *list = rf_calloc(count, sizeof *list);
     if (!list) {
         out->no_memory = true;
         return;
@@ -335,7 +335,7 @@ static void read_coopmat_shapes(struct rf_probe *out, const struct rf_instance *
         if (shape_fits(&list[i]))
             caps->coopmat_shapes[caps->coopmat_shape_count++] =
                 (struct rf_coopmat_shape){list[i].MSize, list[i].NSize, list[i].KSize};
-    free(list);
+    rf_free(list);
 }
 
 #ifdef VK_NV_cooperative_matrix2
@@ -360,7 +360,7 @@ static void read_workgroup_matrices(struct rf_probe *out, const struct rf_instan
     if (!instance->get_workgroup_matrices ||
         instance->get_workgroup_matrices(out->physical, &count, NULL) != VK_SUCCESS || !count)
         return;
-    VkCooperativeMatrixFlexibleDimensionsPropertiesNV *list = calloc(count, sizeof *list);
+    VkCooperativeMatrixFlexibleDimensionsPropertiesNV *list = rf_calloc(count, sizeof *list);
     if (!list) {
         out->no_memory = true;
         return;
@@ -374,7 +374,7 @@ static void read_workgroup_matrices(struct rf_probe *out, const struct rf_instan
             matrices->list[matrices->count++] =
                 (struct rf_workgroup_matrix){list[i].workgroupInvocations, list[i].MGranularity,
                                              list[i].NGranularity, list[i].KGranularity};
-    free(list);
+    rf_free(list);
     instance->get_properties2(out->physical, &properties);
     matrices->max_dimension = limits.cooperativeMatrixFlexibleDimensionsMaxDimension;
     matrices->max_invocations = limits.cooperativeMatrixWorkgroupScopeMaxWorkgroupSize;
@@ -403,7 +403,7 @@ static void find_queue_family(struct rf_probe *out, const struct rf_instance *in
 {
     uint32_t count = 0;
     instance->get_families(out->physical, &count, NULL);
-    VkQueueFamilyProperties *families = calloc(count ? count : 1, sizeof *families);
+    VkQueueFamilyProperties *families = rf_calloc(count ? count : 1, sizeof *families);
     out->family = UINT32_MAX;
     if (!families) {
         out->no_memory = true;
@@ -420,7 +420,7 @@ static void find_queue_family(struct rf_probe *out, const struct rf_instance *in
         if (families[i].timestampValidBits)
             out->caps.timestamp_period = out->properties.limits.timestampPeriod;
     }
-    free(families);
+    rf_free(families);
 }
 
 /* Whether queues of the family can be of low priority. */
@@ -432,8 +432,8 @@ static bool offers_low_priority(const struct rf_probe *probe, const struct rf_in
     bool low = false;
     instance->get_families2(probe->physical, &count, NULL);
     if (probe->family < count) {
-        priorities = calloc(count, sizeof *priorities);
-        families = calloc(count, sizeof *families);
+        priorities = rf_calloc(count, sizeof *priorities);
+        families = rf_calloc(count, sizeof *families);
     }
     for (uint32_t i = 0; priorities && families && i < count; ++i) {
         priorities[i].sType = VK_STRUCTURE_TYPE_QUEUE_FAMILY_GLOBAL_PRIORITY_PROPERTIES_KHR;
@@ -446,8 +446,8 @@ static bool offers_low_priority(const struct rf_probe *probe, const struct rf_in
         for (uint32_t i = 0; i < own->priorityCount; ++i)
             low = low || own->priorities[i] == VK_QUEUE_GLOBAL_PRIORITY_LOW_KHR;
     }
-    free(priorities);
-    free(families);
+    rf_free(priorities);
+    rf_free(families);
     return low;
 }
 

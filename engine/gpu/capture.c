@@ -1,10 +1,10 @@
 #include "engine/gpu/capture.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "engine/allocate.h"
 #include "engine/gpu/internal.h"
 
 double rf_statistic_number(const struct rf_statistic *statistic)
@@ -71,10 +71,10 @@ static enum rf_status read_statistics(const struct rf_gpu *gpu, const VkPipeline
     VkResult result = gpu->executables.statistics(gpu->device, info, &count, NULL);
     if (result != VK_SUCCESS)
         return rf_vk_fail(err, result, "vkGetPipelineExecutableStatisticsKHR");
-    VkPipelineExecutableStatisticKHR *list = calloc(count + 1, sizeof *list);
-    out->statistics = calloc(count + 1, sizeof *out->statistics);
+    VkPipelineExecutableStatisticKHR *list = rf_calloc(count + 1, sizeof *list);
+    out->statistics = rf_calloc(count + 1, sizeof *out->statistics);
     if (!list || !out->statistics) {
-        free(list);
+        rf_free(list);
         return fail_memory(err);
     }
     for (uint32_t i = 0; i < count; ++i)
@@ -82,7 +82,7 @@ static enum rf_status read_statistics(const struct rf_gpu *gpu, const VkPipeline
     result = gpu->executables.statistics(gpu->device, info, &count, list);
     for (uint32_t i = 0; result >= VK_SUCCESS && i < count; ++i)
         take_statistic(&out->statistics[out->statistic_count++], &list[i]);
-    free(list);
+    rf_free(list);
     return result >= VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkGetPipelineExecutableStatisticsKHR");
 }
 
@@ -97,7 +97,7 @@ static enum rf_status read_data(const struct rf_gpu *gpu, const VkPipelineExecut
         copy_text(to->name, list[i].name);
         copy_text(to->description, list[i].description);
         to->is_text = list[i].isText;
-        to->data = calloc(list[i].dataSize + 1, 1);
+        to->data = rf_calloc(list[i].dataSize + 1, 1);
         if (!to->data)
             return fail_memory(err);
         list[i].pData = to->data;
@@ -120,14 +120,14 @@ static enum rf_status read_representations(const struct rf_gpu *gpu, const VkPip
     VkResult result = gpu->executables.representations(gpu->device, info, &count, NULL);
     if (result != VK_SUCCESS)
         return rf_vk_fail(err, result, "vkGetPipelineExecutableInternalRepresentationsKHR");
-    VkPipelineExecutableInternalRepresentationKHR *list = calloc(count + 1, sizeof *list);
-    out->representations = calloc(count + 1, sizeof *out->representations);
+    VkPipelineExecutableInternalRepresentationKHR *list = rf_calloc(count + 1, sizeof *list);
+    out->representations = rf_calloc(count + 1, sizeof *out->representations);
     enum rf_status status = list && out->representations ? RF_OK : fail_memory(err);
     for (uint32_t i = 0; !status && i < count; ++i)
         list[i].sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INTERNAL_REPRESENTATION_KHR;
     if (!status)
         status = read_data(gpu, info, list, count, out, err);
-    free(list);
+    rf_free(list);
     return status;
 }
 
@@ -139,8 +139,8 @@ static enum rf_status read_executables(const struct rf_gpu *gpu, VkPipeline pipe
     VkResult result = gpu->executables.properties(gpu->device, &which, &count, NULL);
     if (result != VK_SUCCESS)
         return rf_vk_fail(err, result, "vkGetPipelineExecutablePropertiesKHR");
-    VkPipelineExecutablePropertiesKHR *list = calloc(count + 1, sizeof *list);
-    out->executables = calloc(count + 1, sizeof *out->executables);
+    VkPipelineExecutablePropertiesKHR *list = rf_calloc(count + 1, sizeof *list);
+    out->executables = rf_calloc(count + 1, sizeof *out->executables);
     enum rf_status status = list && out->executables ? RF_OK : fail_memory(err);
     for (uint32_t i = 0; !status && i < count; ++i)
         list[i].sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_PROPERTIES_KHR;
@@ -158,7 +158,7 @@ static enum rf_status read_executables(const struct rf_gpu *gpu, VkPipeline pipe
         if (!status && gpu->capture == RF_CAPTURE_ALL)
             status = read_representations(gpu, &info, executable, err);
     }
-    free(list);
+    rf_free(list);
     return status;
 }
 
@@ -166,7 +166,7 @@ enum rf_status rf_capture_pipeline(const struct rf_gpu *gpu, VkPipeline pipeline
                                    const struct rf_kernel_facts *known, struct rf_kernel_facts **out,
                                    struct rf_error *err)
 {
-    *out = malloc(sizeof **out);
+    *out = rf_malloc(sizeof **out);
     if (!*out)
         return fail_memory(err);
     **out = *known;
@@ -183,10 +183,10 @@ void rf_capture_free(struct rf_kernel_facts *facts)
     for (uint32_t i = 0; i < facts->executable_count; ++i) {
         struct rf_executable *executable = &facts->executables[i];
         for (uint32_t r = 0; r < executable->representation_count; ++r)
-            free(executable->representations[r].data);
-        free(executable->representations);
-        free(executable->statistics);
+            rf_free(executable->representations[r].data);
+        rf_free(executable->representations);
+        rf_free(executable->statistics);
     }
-    free(facts->executables);
-    free(facts);
+    rf_free(facts->executables);
+    rf_free(facts);
 }

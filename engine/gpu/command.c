@@ -1,9 +1,9 @@
 #include "engine/gpu/command.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "engine/gpu/hazard.h"
 #include "engine/gpu/internal.h"
 
@@ -76,7 +76,7 @@ static bool add_interval(struct interval_list *list, struct interval added)
     }
     if (first == last && list->count == list->room) {
         size_t room = list->room ? 2 * list->room : 32;
-        struct interval *grown = realloc(list->items, room * sizeof *grown);
+        struct interval *grown = rf_realloc(list->items, room * sizeof *grown);
         if (!grown)
             return false;
         list->items = grown;
@@ -99,7 +99,7 @@ static struct rf_log_entry *new_entry(struct rf_cmd *cmd)
 {
     if (cmd->log_count == cmd->log_room) {
         size_t room = cmd->log_room ? 2 * cmd->log_room : 32;
-        struct rf_log_entry *grown = realloc(cmd->log, room * sizeof *grown);
+        struct rf_log_entry *grown = rf_realloc(cmd->log, room * sizeof *grown);
         if (!grown)
             return NULL;
         cmd->log = grown;
@@ -125,7 +125,7 @@ static enum rf_status note_use(struct rf_cmd *cmd, struct rf_kernel *kernel, str
     }
     if (cmd->use_count == cmd->use_room) {
         size_t room = cmd->use_room ? 2 * cmd->use_room : 16;
-        struct kernel_use *grown = realloc(cmd->uses, room * sizeof *grown);
+        struct kernel_use *grown = rf_realloc(cmd->uses, room * sizeof *grown);
         if (!grown)
             return fail_memory(cmd, err);
         cmd->uses = grown;
@@ -192,7 +192,7 @@ static enum rf_status open_buffer(struct rf_cmd **out, struct rf_gpu *gpu, const
                                   struct rf_error *err)
 {
     *out = NULL;
-    struct rf_cmd *cmd = calloc(1, sizeof *cmd);
+    struct rf_cmd *cmd = rf_calloc(1, sizeof *cmd);
     if (!cmd)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "command buffer \"%s\": out of host memory", label);
     cmd->gpu = gpu;
@@ -477,11 +477,11 @@ void rf_cmd_destroy(struct rf_cmd *cmd)
     rf_marks_destroy(cmd->marks);
     rf_queries_destroy(cmd->queries);
     rf_crumbs_destroy(cmd->crumbs);
-    free(cmd->reads.items);
-    free(cmd->writes.items);
-    free(cmd->log);
-    free(cmd->uses);
-    free(cmd);
+    rf_free(cmd->reads.items);
+    rf_free(cmd->writes.items);
+    rf_free(cmd->log);
+    rf_free(cmd->uses);
+    rf_free(cmd);
 }
 
 void rf_cmd_mark_trial(struct rf_cmd *cmd)

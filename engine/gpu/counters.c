@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "engine/allocate.h"
 #include "engine/gpu/internal.h"
 
 enum { MOST_COUNTERS = 64, LOCK_SECONDS = 1 };
@@ -57,7 +58,7 @@ static void describe(struct rf_counter *out, const VkPerformanceCounterKHR *coun
     out->sees_others = text->flags & VK_PERFORMANCE_COUNTER_DESCRIPTION_CONCURRENTLY_IMPACTED_BIT_KHR;
 }
 
-/* As the driver tells them; both malloc'ed. */
+/* As the driver tells them; both for rf_free. */
 static enum rf_status read_counters(const struct rf_instance *instance, const struct rf_probe *probe,
                                     VkPerformanceCounterKHR **counters,
                                     VkPerformanceCounterDescriptionKHR **texts, uint32_t *count,
@@ -73,8 +74,8 @@ static enum rf_status read_counters(const struct rf_instance *instance, const st
     VkResult result = instance->list_counters(probe->physical, probe->family, count, NULL, NULL);
     if (result != VK_SUCCESS)
         return rf_vk_fail(err, result, "vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR");
-    *counters = calloc(*count + 1, sizeof **counters);
-    *texts = calloc(*count + 1, sizeof **texts);
+    *counters = rf_calloc(*count + 1, sizeof **counters);
+    *texts = rf_calloc(*count + 1, sizeof **texts);
     if (!*counters || !*texts)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u counters", *count);
     for (uint32_t i = 0; i < *count; i++) {
@@ -94,12 +95,12 @@ enum rf_status rf_counters_list(struct rf_counter_list *out, const struct rf_ins
     VkPerformanceCounterDescriptionKHR *texts;
     *out = (struct rf_counter_list){.device = probe->info, .family = probe->family};
     enum rf_status status = read_counters(instance, probe, &counters, &texts, &out->count, err);
-    if (!status && !(out->items = calloc(out->count + 1, sizeof *out->items)))
+    if (!status && !(out->items = rf_calloc(out->count + 1, sizeof *out->items)))
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u counters", out->count);
     for (uint32_t i = 0; !status && i < out->count; i++)
         describe(&out->items[i], &counters[i], &texts[i]);
-    free(counters);
-    free(texts);
+    rf_free(counters);
+    rf_free(texts);
     return status;
 }
 
@@ -217,14 +218,14 @@ enum rf_status rf_counters_choose(struct rf_gpu *gpu, const char *names, struct 
     VkPerformanceCounterDescriptionKHR *texts;
     uint32_t count;
     enum rf_status status = read_counters(&gpu->instance, &gpu->probe, &counters, &texts, &count, err);
-    if (!status && !(gpu->counters = calloc(1, sizeof *gpu->counters)))
+    if (!status && !(gpu->counters = rf_calloc(1, sizeof *gpu->counters)))
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory choosing counters");
     if (!status)
         status = add_names(gpu->counters, names, counters, texts, count, err);
     if (!status)
         status = check_passes(gpu, err);
-    free(counters);
-    free(texts);
+    rf_free(counters);
+    rf_free(texts);
     return status;
 }
 
@@ -240,7 +241,7 @@ void rf_counters_load(struct rf_gpu *gpu)
 
 void rf_counters_free(struct rf_gpu *gpu)
 {
-    free(gpu->counters);
+    rf_free(gpu->counters);
 }
 
 const struct rf_counter *rf_gpu_counters(const struct rf_gpu *gpu, uint32_t *count)
@@ -293,7 +294,7 @@ enum rf_status rf_queries_create(struct rf_queries **out, struct rf_gpu *gpu, ui
     *out = NULL;
     if (!gpu->counters)
         return rf_fail(err, RF_ERROR_ARGUMENT, "counters: none were chosen when the device was made");
-    struct rf_queries *queries = calloc(1, sizeof *queries);
+    struct rf_queries *queries = rf_calloc(1, sizeof *queries);
     if (!queries)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the counters of a command buffer");
     *queries = (struct rf_queries){.gpu = gpu, .room = room};
@@ -304,7 +305,7 @@ enum rf_status rf_queries_create(struct rf_queries **out, struct rf_gpu *gpu, ui
                                         .queryCount = room};
     VkResult result = gpu->vk.vkCreateQueryPool(gpu->device, &info, NULL, &queries->pool);
     if (result != VK_SUCCESS) {
-        free(queries);
+        rf_free(queries);
         return rf_vk_fail(err, result, "vkCreateQueryPool");
     }
     *out = queries;
@@ -316,7 +317,7 @@ void rf_queries_destroy(struct rf_queries *queries)
     if (!queries)
         return;
     queries->gpu->vk.vkDestroyQueryPool(queries->gpu->device, queries->pool, NULL);
-    free(queries);
+    rf_free(queries);
 }
 
 enum rf_status rf_queries_begin(struct rf_queries *queries, VkCommandBuffer buffer, struct rf_error *err)
@@ -373,7 +374,7 @@ enum rf_status rf_queries_read(const struct rf_queries *queries, double *values,
     const size_t count = (size_t)queries->used * c->count;
     if (!count)
         return RF_OK;
-    VkPerformanceCounterResultKHR *results = calloc(count, sizeof *results);
+    VkPerformanceCounterResultKHR *results = rf_calloc(count, sizeof *results);
     if (!results)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %zu values of counters", count);
     const size_t stride = c->count * sizeof *results;
@@ -382,6 +383,6 @@ enum rf_status rf_queries_read(const struct rf_queries *queries, double *values,
                                       results, stride, VK_QUERY_RESULT_WAIT_BIT);
     for (size_t i = 0; i < count; i++)
         values[i] = number_of(results[i], c->storages[i % c->count]);
-    free(results);
+    rf_free(results);
     return result == VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkGetQueryPoolResults");
 }

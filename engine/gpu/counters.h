@@ -22,7 +22,7 @@ struct rf_counter_list {
     struct rf_device_info device;
     uint32_t family; /* queue family */
     uint32_t count;
-    struct rf_counter *items; /* malloc'ed; in the driver's order */
+    struct rf_counter *items; /* owned: rf_free(); in the driver's order */
 };
 
 /* Of the device that is chosen as in rf_gpu_desc; no device is made. RF_ERROR_UNSUPPORTED where it has none. */

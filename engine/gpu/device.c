@@ -1,3 +1,4 @@
+#include "engine/allocate.h"
 #include "engine/gpu/adopt.h"
 #include "engine/gpu/internal.h"
 
@@ -22,7 +23,7 @@ static enum rf_status list_devices(struct device_list *out, const struct rf_inst
     enum rf_status status = rf_instance_devices(instance, &physical, &out->count, err);
     if (status)
         return status;
-    out->probes = calloc(out->count, sizeof *out->probes);
+    out->probes = rf_calloc(out->count, sizeof *out->probes);
     if (!out->probes)
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", out->count);
     for (uint32_t i = 0; !status && i < out->count; ++i) {
@@ -30,7 +31,7 @@ static enum rf_status list_devices(struct device_list *out, const struct rf_inst
         if (out->probes[i].no_memory)
             status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory asking what device %u has", i);
     }
-    free(physical);
+    rf_free(physical);
     return status;
 }
 
@@ -65,13 +66,13 @@ enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const c
     *infos = NULL;
     *count = 0;
     enum rf_status status = look_at_devices(&list, &instance, disable, err);
-    if (!status && !(*infos = calloc(list.count, sizeof **infos)))
+    if (!status && !(*infos = rf_calloc(list.count, sizeof **infos)))
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", list.count);
     for (uint32_t i = 0; !status && i < list.count; ++i)
         (*infos)[i] = list.probes[i].info;
     if (!status)
         *count = list.count;
-    free(list.probes);
+    rf_free(list.probes);
     rf_instance_destroy(&instance);
     return status;
 }
@@ -166,7 +167,7 @@ enum rf_status rf_gpu_list_counters(struct rf_counter_list *out, const char *dev
         status = rf_choose_device(list.probes, list.count, device, &chosen, err);
     if (!status)
         status = rf_counters_list(out, &instance, chosen, err);
-    free(list.probes);
+    rf_free(list.probes);
     rf_instance_destroy(&instance);
     return status;
 }
@@ -349,7 +350,7 @@ static enum rf_status copy_text(char **out, const char *text, struct rf_error *e
     if (!text || !text[0])
         return RF_OK;
     size_t size = strlen(text) + 1;
-    *out = malloc(size);
+    *out = rf_malloc(size);
     if (!*out)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a device");
     memcpy(*out, text, size);
@@ -370,7 +371,7 @@ static enum rf_status open_own(struct rf_gpu *gpu, const struct rf_gpu_desc *des
         status = rf_choose_device(list.probes, list.count, desc->device, &chosen, err);
     if (!status)
         gpu->probe = *chosen;
-    free(list.probes);
+    rf_free(list.probes);
     if (!status && desc->counters)
         status = rf_counters_choose(gpu, desc->counters, err);
     if (!status)
@@ -419,9 +420,10 @@ static double submission_limit(uint32_t ms, bool cpu)
 enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc, struct rf_error *err)
 {
     *out = NULL;
-    struct rf_gpu *gpu = calloc(1, sizeof *gpu);
+    struct rf_gpu *gpu = rf_calloc(1, sizeof *gpu);
     if (!gpu)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory creating a device");
+    gpu->allocator = rf_allocator_current();
     gpu->sink.log = desc->log;
     gpu->sink.user = desc->log_user;
     gpu->debug_checks = desc->debug_checks && !desc->capture;
@@ -466,6 +468,7 @@ void rf_gpu_destroy(struct rf_gpu *gpu)
 {
     if (!gpu)
         return;
+    RF_ALLOCATE_FROM(gpu->allocator); /* writing the pipeline cache */
     if (gpu->device) {
         rf_submit_destroy(gpu);
         rf_transfer_destroy(gpu);
@@ -483,9 +486,14 @@ void rf_gpu_destroy(struct rf_gpu *gpu)
     pthread_mutex_destroy(&gpu->kernel_mutex);
     pthread_mutex_destroy(&gpu->queue_mutex);
     pthread_mutex_destroy(&gpu->rest.mutex);
-    free(gpu->cache_dir);
-    free(gpu->shader_dir);
-    free(gpu);
+    rf_free(gpu->cache_dir);
+    rf_free(gpu->shader_dir);
+    rf_free(gpu);
+}
+
+struct rf_allocator rf_gpu_allocator(const struct rf_gpu *gpu)
+{
+    return gpu->allocator;
 }
 
 bool rf_gpu_captures(const struct rf_gpu *gpu)

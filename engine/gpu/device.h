@@ -105,6 +105,7 @@ enum rf_status rf_gpu_list(struct rf_device_info **infos, size_t *count, const c
 enum rf_status rf_gpu_create(struct rf_gpu **out, const struct rf_gpu_desc *desc, struct rf_error *err);
 void rf_gpu_destroy(struct rf_gpu *gpu);
 const struct rf_gpu_caps *rf_gpu_get_caps(const struct rf_gpu *gpu);
+struct rf_allocator rf_gpu_allocator(const struct rf_gpu *gpu);
 bool rf_gpu_captures(const struct rf_gpu *gpu);
 void rf_gpu_get_info(const struct rf_gpu *gpu, struct rf_device_info *info);
 uint64_t rf_gpu_complaints(const struct rf_gpu *gpu); /* validation messages and failed debug checks */

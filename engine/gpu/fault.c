@@ -6,9 +6,9 @@
  * before it may be the culprit. */
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "engine/gpu/command.h"
 #include "engine/gpu/internal.h"
 
@@ -26,7 +26,7 @@ enum rf_status rf_crumbs_create(struct rf_crumbs **out, struct rf_gpu *gpu, stru
     *out = NULL;
     if (!gpu->labels.wanted)
         return RF_OK;
-    struct rf_crumbs *crumbs = calloc(1, sizeof *crumbs);
+    struct rf_crumbs *crumbs = rf_calloc(1, sizeof *crumbs);
     if (!crumbs)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the labels of a command buffer");
     crumbs->arena = rf_arena_create(gpu, RF_MEMORY_READBACK, "last dispatches");
@@ -46,7 +46,7 @@ void rf_crumbs_destroy(struct rf_crumbs *crumbs)
     if (!crumbs)
         return;
     rf_arena_destroy(crumbs->arena);
-    free(crumbs);
+    rf_free(crumbs);
 }
 
 void rf_crumbs_drop(struct rf_crumbs *crumbs, struct rf_gpu *gpu, VkCommandBuffer buffer, const char *label)

@@ -1,9 +1,9 @@
 #include "engine/gpu/instance.h"
+#include "engine/allocate.h"
 
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define VALIDATION_LAYER "VK_LAYER_KHRONOS_validation"
@@ -99,31 +99,34 @@ static VkBool32 VKAPI_PTR on_message(VkDebugUtilsMessageSeverityFlagBitsEXT seve
     return VK_FALSE;
 }
 
-static bool has_layer(const char *name)
+/* Both: `no_memory` becomes true when the host had none for the list, so that the answer is not to be believed. */
+static bool has_layer(const char *name, bool *no_memory)
 {
     uint32_t count = 0;
-    if (vkEnumerateInstanceLayerProperties(&count, NULL) != VK_SUCCESS || !count)
-        return false;
-    VkLayerProperties *layers = calloc(count, sizeof *layers);
+    VkResult result = vkEnumerateInstanceLayerProperties(&count, NULL);
+    VkLayerProperties *layers = rf_calloc(count, sizeof *layers);
     bool found = false;
-    if (layers && vkEnumerateInstanceLayerProperties(&count, layers) >= VK_SUCCESS)
-        for (uint32_t i = 0; i < count; ++i)
-            found = found || strcmp(layers[i].layerName, name) == 0;
-    free(layers);
+    if (result == VK_SUCCESS && layers)
+        result = vkEnumerateInstanceLayerProperties(&count, layers);
+    *no_memory = *no_memory || !layers || result == VK_ERROR_OUT_OF_HOST_MEMORY;
+    for (uint32_t i = 0; layers && result >= VK_SUCCESS && i < count; ++i)
+        found = found || strcmp(layers[i].layerName, name) == 0;
+    rf_free(layers);
     return found;
 }
 
-static bool has_extension(const char *layer, const char *name)
+static bool has_extension(const char *layer, const char *name, bool *no_memory)
 {
     uint32_t count = 0;
-    if (vkEnumerateInstanceExtensionProperties(layer, &count, NULL) != VK_SUCCESS || !count)
-        return false;
-    VkExtensionProperties *extensions = calloc(count, sizeof *extensions);
+    VkResult result = vkEnumerateInstanceExtensionProperties(layer, &count, NULL);
+    VkExtensionProperties *extensions = rf_calloc(count, sizeof *extensions);
     bool found = false;
-    if (extensions && vkEnumerateInstanceExtensionProperties(layer, &count, extensions) >= VK_SUCCESS)
-        for (uint32_t i = 0; i < count; ++i)
-            found = found || strcmp(extensions[i].extensionName, name) == 0;
-    free(extensions);
+    if (result == VK_SUCCESS && extensions)
+        result = vkEnumerateInstanceExtensionProperties(layer, &count, extensions);
+    *no_memory = *no_memory || !extensions || result == VK_ERROR_OUT_OF_HOST_MEMORY;
+    for (uint32_t i = 0; extensions && result >= VK_SUCCESS && i < count; ++i)
+        found = found || strcmp(extensions[i].extensionName, name) == 0;
+    rf_free(extensions);
     return found;
 }
 
@@ -139,11 +142,12 @@ struct validation_chain {
 #endif
 };
 
-static const void *chain_validation(struct validation_chain *chain, const char **extensions, uint32_t *count)
+static const void *chain_validation(struct validation_chain *chain, const char **extensions, uint32_t *count,
+                                    bool *no_memory)
 {
     extensions[(*count)++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
 #ifdef VK_EXT_layer_settings
-    if (has_extension(VALIDATION_LAYER, VK_EXT_LAYER_SETTINGS_EXTENSION_NAME)) {
+    if (has_extension(VALIDATION_LAYER, VK_EXT_LAYER_SETTINGS_EXTENSION_NAME, no_memory)) {
         extensions[(*count)++] = VK_EXT_LAYER_SETTINGS_EXTENSION_NAME;
         chain->on = VK_TRUE;
         chain->setting = (VkLayerSettingEXT){VALIDATION_LAYER, "validate_sync",
@@ -155,7 +159,7 @@ static const void *chain_validation(struct validation_chain *chain, const char *
         return &chain->settings;
     }
 #endif
-    if (!has_extension(VALIDATION_LAYER, VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME))
+    if (!has_extension(VALIDATION_LAYER, VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME, no_memory))
         return NULL;
     extensions[(*count)++] = VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME;
     chain->enabled = VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT;
@@ -194,6 +198,11 @@ static enum rf_status create_messenger(struct rf_instance *instance, struct rf_l
     return result == VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkCreateDebugUtilsMessengerEXT");
 }
 
+static enum rf_status fail_listing(struct rf_error *err)
+{
+    return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing the Vulkan loader's extensions");
+}
+
 static enum rf_status check_loader(bool validation, struct rf_error *err)
 {
     pthread_once(&loader_once, load_loader);
@@ -205,10 +214,13 @@ static enum rf_status check_loader(bool validation, struct rf_error *err)
     if (version < VK_API_VERSION_1_3)
         return rf_fail(err, RF_ERROR_NO_DEVICE, "the Vulkan loader is of version %u.%u, wanted 1.3 or newer",
                        VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version));
-    if (validation && !has_layer(VALIDATION_LAYER))
-        return rf_fail(err, RF_ERROR_UNSUPPORTED,
-                       "validation was asked for, but the layer " VALIDATION_LAYER " is not installed");
-    return RF_OK;
+    bool no_memory = false;
+    if (!validation || has_layer(VALIDATION_LAYER, &no_memory))
+        return RF_OK;
+    return no_memory
+               ? fail_listing(err)
+               : rf_fail(err, RF_ERROR_UNSUPPORTED,
+                         "validation was asked for, but the layer " VALIDATION_LAYER " is not installed");
 }
 
 enum rf_status rf_instance_create(struct rf_instance *out, bool validation, bool labels,
@@ -224,18 +236,21 @@ enum rf_status rf_instance_create(struct rf_instance *out, bool validation, bool
     uint32_t extension_count = 0;
     struct validation_chain chain = {0};
     VkInstanceCreateFlags flags = 0;
-    const void *next = validation ? chain_validation(&chain, extensions, &extension_count) : NULL;
+    bool no_memory = false;
+    const void *next = validation ? chain_validation(&chain, extensions, &extension_count, &no_memory) : NULL;
     out->debug_utils = validation;
-    if (labels && !validation && has_extension(NULL, VK_EXT_DEBUG_UTILS_EXTENSION_NAME)) {
+    if (labels && !validation && has_extension(NULL, VK_EXT_DEBUG_UTILS_EXTENSION_NAME, &no_memory)) {
         extensions[extension_count++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
         out->debug_utils = true;
     }
 #ifdef VK_KHR_portability_enumeration
-    if (has_extension(NULL, VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME)) {
+    if (has_extension(NULL, VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME, &no_memory)) {
         extensions[extension_count++] = VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME;
         flags |= VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR;
     }
 #endif
+    if (no_memory)
+        return fail_listing(err);
     VkApplicationInfo app = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
                              .pEngineName = "refusion",
                              .apiVersion = VK_API_VERSION_1_3};
@@ -288,7 +303,7 @@ enum rf_status rf_instance_devices(const struct rf_instance *instance, VkPhysica
     *count = 0;
     VkResult result = instance->enumerate_devices(instance->handle, count, NULL);
     if (result == VK_SUCCESS && *count) {
-        *devices = calloc(*count, sizeof **devices);
+        *devices = rf_calloc(*count, sizeof **devices);
         if (!*devices)
             return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory listing %u devices", *count);
         result = instance->enumerate_devices(instance->handle, count, *devices);
@@ -297,7 +312,7 @@ enum rf_status rf_instance_devices(const struct rf_instance *instance, VkPhysica
         result = VK_SUCCESS; /* a device came in between; the rest is right */
     if (result == VK_SUCCESS && *count)
         return RF_OK;
-    free(*devices);
+    rf_free(*devices);
     *devices = NULL;
     if (result == VK_SUCCESS || result == VK_ERROR_INITIALIZATION_FAILED ||
         result == VK_ERROR_INCOMPATIBLE_DRIVER)

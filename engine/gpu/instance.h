@@ -62,7 +62,7 @@ enum rf_status rf_instance_create(struct rf_instance *out, bool validation, bool
 void rf_instance_adopt(struct rf_instance *out, VkInstance handle, PFN_vkGetInstanceProcAddr get,
                        bool debug_utils);
 void rf_instance_destroy(struct rf_instance *instance);
-/* All physical devices, malloc'ed; RF_ERROR_NO_DEVICE when there is none. */
+/* All physical devices, for rf_free; RF_ERROR_NO_DEVICE when there is none. */
 enum rf_status rf_instance_devices(const struct rf_instance *instance, VkPhysicalDevice **devices,
                                    uint32_t *count, struct rf_error *err);
 

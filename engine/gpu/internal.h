@@ -44,6 +44,7 @@ struct rf_faults {
 };
 
 struct rf_gpu {
+    struct rf_allocator allocator; /* of what the context and everything on it needs of the host */
     struct rf_log_sink sink;
     struct rf_instance instance;
     struct rf_probe probe;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/allocate.h"
 #include "engine/gpu/capture.h"
 #include "engine/gpu/internal.h"
 #include "engine/gpu/shader_blobs.h"
@@ -100,7 +101,7 @@ void rf_kernels_destroy(struct rf_gpu *gpu)
         next = kernel->next;
         gpu->vk.vkDestroyPipeline(gpu->device, kernel->pipeline, NULL);
         rf_capture_free(kernel->facts);
-        free(kernel);
+        rf_free(kernel);
     }
     gpu->kernels = NULL;
 }
@@ -131,7 +132,7 @@ static enum rf_status read_words(const char *path, uint32_t **words, size_t *cou
         status =
             rf_fail(err, RF_ERROR_FORMAT, "%s: %lld bytes, wanted SPIR-V words (a multiple of 4, at most %d)",
                     path, (long long)info.st_size, MOST_SHADER_BYTES);
-    else if (!(*words = malloc((size_t)info.st_size)))
+    else if (!(*words = rf_malloc((size_t)info.st_size)))
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: out of host memory", path);
     else if (fread(*words, 1, (size_t)info.st_size, file) != (size_t)info.st_size)
         status = rf_fail(err, RF_ERROR_IO, "%s: cannot be read", path);
@@ -139,7 +140,7 @@ static enum rf_status read_words(const char *path, uint32_t **words, size_t *cou
         *count = (size_t)info.st_size / 4;
     fclose(file);
     if (status) {
-        free(*words);
+        rf_free(*words);
         *words = NULL;
     }
     return status;
@@ -202,7 +203,7 @@ static enum rf_status load_shader(struct rf_gpu *gpu, const char *name, struct s
         if (!status && out->replaced)
             status = check_replacement(out, blob, name, origin, err);
         if (status)
-            free(out->owned);
+            rf_free(out->owned);
         if (status || out->replaced)
             return status;
     }
@@ -371,8 +372,8 @@ static enum rf_status build_kernel(struct rf_gpu *gpu, const struct rf_kernel_id
         status = build_module(gpu, id, &info, frozen, frozen_count, kernel, err);
     if (kernel->facts)
         kernel->facts->replaced = shader.replaced;
-    free(frozen);
-    free(shader.owned);
+    rf_free(frozen);
+    rf_free(shader.owned);
     kernel->local_size = info.local_size[0] * info.local_size[1] * info.local_size[2];
     kernel->push_bytes = info.push_bytes;
     kernel->push_alignment = info.push_alignment;
@@ -408,6 +409,7 @@ uint64_t rf_kernel_dispatches(struct rf_gpu *gpu, const struct rf_kernel_id *id)
 static void *work(void *user)
 {
     struct batch *batch = user;
+    RF_ALLOCATE_FROM(batch->gpu->allocator);
     for (;;) {
         size_t index = atomic_fetch_add(&batch->next, 1);
         if (index >= batch->count)
@@ -476,7 +478,7 @@ static enum rf_status plan_batch(struct batch *batch, const struct rf_kernel_id 
         out[i] = find_kernel(batch->gpu, batch, id);
         if (out[i])
             continue;
-        struct rf_kernel *kernel = calloc(1, sizeof *kernel);
+        struct rf_kernel *kernel = rf_calloc(1, sizeof *kernel);
         if (!kernel)
             return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for shader %s", id->shader);
         snprintf(kernel->name, sizeof kernel->name, "%s", id->shader);
@@ -502,7 +504,7 @@ static enum rf_status keep_batch(struct batch *batch, enum rf_status status, str
         }
         if (!job->kernel->pipeline) {
             rf_capture_free(job->kernel->facts);
-            free(job->kernel);
+            rf_free(job->kernel);
             continue;
         }
         job->kernel->next = batch->gpu->kernels;
@@ -522,7 +524,7 @@ enum rf_status rf_kernels_get_until(struct rf_gpu *gpu, const struct rf_kernel_i
 {
     if (!count)
         return RF_OK;
-    struct batch batch = {.gpu = gpu, .jobs = calloc(count, sizeof *batch.jobs), .stopped = stopped};
+    struct batch batch = {.gpu = gpu, .jobs = rf_calloc(count, sizeof *batch.jobs), .stopped = stopped};
     if (!batch.jobs)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for %zu kernels", count);
     pthread_mutex_lock(&gpu->kernel_mutex);
@@ -531,7 +533,7 @@ enum rf_status rf_kernels_get_until(struct rf_gpu *gpu, const struct rf_kernel_i
         run_batch(&batch);
     status = keep_batch(&batch, status, err);
     pthread_mutex_unlock(&gpu->kernel_mutex);
-    free(batch.jobs);
+    rf_free(batch.jobs);
     if (status)
         memset(out, 0, count * sizeof *out);
     return status;

@@ -1,7 +1,7 @@
 #include "engine/gpu/marks.h"
 
-#include <stdlib.h>
 
+#include "engine/allocate.h"
 #include "engine/gpu/internal.h"
 
 enum { POOL_QUERIES = 256, LEAST_GROUP = 30 /* times what a timestamp costs */ };
@@ -25,7 +25,7 @@ static enum rf_status fail_memory(struct rf_error *err)
 
 static enum rf_status add_pool(struct rf_marks *marks, VkCommandBuffer buffer, struct rf_error *err)
 {
-    VkQueryPool *grown = realloc(marks->pools, (marks->pool_count + 1) * sizeof *grown);
+    VkQueryPool *grown = rf_realloc(marks->pools, (marks->pool_count + 1) * sizeof *grown);
     if (!grown)
         return fail_memory(err);
     marks->pools = grown;
@@ -93,7 +93,7 @@ enum rf_status rf_marks_create(struct rf_marks **out, struct rf_gpu *gpu, enum r
     if (gpu->probe.caps.timestamp_period <= 0.0f)
         return rf_fail(err, RF_ERROR_UNSUPPORTED, "device %u (%s) has no timestamps: only times of the host",
                        gpu->probe.info.index, gpu->probe.info.name);
-    struct rf_marks *marks = calloc(1, sizeof *marks);
+    struct rf_marks *marks = rf_calloc(1, sizeof *marks);
     if (!marks)
         return fail_memory(err);
     marks->gpu = gpu;
@@ -117,9 +117,9 @@ void rf_marks_destroy(struct rf_marks *marks)
         marks->gpu->vk.vkDestroyQueryPool(marks->gpu->device, marks->pools[i], NULL);
     if (marks->flush)
         marks->gpu->vk.vkDestroyEvent(marks->gpu->device, marks->flush, NULL);
-    free(marks->pools);
-    free(marks->items);
-    free(marks);
+    rf_free(marks->pools);
+    rf_free(marks->items);
+    rf_free(marks);
 }
 
 enum rf_marking rf_marks_marking(const struct rf_marks *marks)
@@ -132,7 +132,7 @@ enum rf_status rf_marks_add(struct rf_marks *marks, const struct rf_kernel *kern
 {
     if (marks->count == marks->room) {
         uint32_t room = marks->room ? 2 * marks->room : 64;
-        struct rf_marked *grown = realloc(marks->items, room * sizeof *grown);
+        struct rf_marked *grown = rf_realloc(marks->items, room * sizeof *grown);
         if (!grown)
             return fail_memory(err);
         marks->items = grown;

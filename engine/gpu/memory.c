@@ -1,7 +1,7 @@
+#include "engine/allocate.h"
 #include "engine/gpu/internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -42,7 +42,7 @@ static uint64_t align_up(uint64_t value)
 
 struct rf_arena *rf_arena_create(struct rf_gpu *gpu, enum rf_memory_kind kind, const char *label)
 {
-    struct rf_arena *arena = calloc(1, sizeof *arena);
+    struct rf_arena *arena = rf_calloc(1, sizeof *arena);
     if (!arena)
         return NULL;
     arena->gpu = gpu;
@@ -84,7 +84,7 @@ static void destroy_block(struct rf_gpu *gpu, struct rf_block *block)
         atomic_fetch_sub(&gpu->memory_used, block->size);
         atomic_fetch_sub(&gpu->allocation_count, 1);
     }
-    free(block);
+    rf_free(block);
 }
 
 void rf_arena_keep_tail(struct rf_arena *arena, uint64_t bytes)
@@ -109,8 +109,8 @@ void rf_arena_destroy(struct rf_arena *arena)
         next = block->next;
         destroy_block(gpu, block);
     }
-    free(arena->zones);
-    free(arena);
+    rf_free(arena->zones);
+    rf_free(arena);
 }
 
 void rf_memory_destroy(struct rf_gpu *gpu)
@@ -258,7 +258,7 @@ static enum rf_status create_block(struct rf_arena *arena, uint64_t size, struct
 {
     struct rf_gpu *gpu = arena->gpu;
     if (arena->counted) {
-        *out = calloc(1, sizeof **out);
+        *out = rf_calloc(1, sizeof **out);
         if (!*out)
             return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory counting device memory");
         (*out)->size = size;
@@ -267,7 +267,7 @@ static enum rf_status create_block(struct rf_arena *arena, uint64_t size, struct
     }
     if (!reserve(gpu, size))
         return rf_fail(err, RF_ERROR_DEVICE_MEMORY, "limit reached");
-    struct rf_block *block = calloc(1, sizeof *block);
+    struct rf_block *block = rf_calloc(1, sizeof *block);
     VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
     if (block) {
         VkBufferCreateInfo info = {
@@ -397,7 +397,7 @@ static enum rf_status add_zone(struct rf_arena *arena, const struct red_zone *zo
     pthread_mutex_lock(&arena->gpu->arena_mutex);
     if (arena->zone_count == arena->zone_room) {
         size_t room = arena->zone_room ? 2 * arena->zone_room : 16;
-        struct red_zone *zones = realloc(arena->zones, room * sizeof *zones);
+        struct red_zone *zones = rf_realloc(arena->zones, room * sizeof *zones);
         if (zones) {
             arena->zones = zones;
             arena->zone_room = room;
@@ -457,7 +457,7 @@ static enum rf_status judge_zone(struct rf_arena *arena, const struct red_zone *
 static enum rf_status check_unmapped(struct rf_arena *arena, struct rf_error *err)
 {
     size_t count = 0, total = 0;
-    struct rf_region *regions = calloc(2 * arena->zone_count, sizeof *regions);
+    struct rf_region *regions = rf_calloc(2 * arena->zone_count, sizeof *regions);
     if (!regions)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for red zones");
     for (size_t i = 0; i < arena->zone_count; ++i) {
@@ -470,7 +470,7 @@ static enum rf_status check_unmapped(struct rf_arena *arena, struct rf_error *er
         total += RED_ZONE + (zone->end - behind);
     }
     enum rf_status status = RF_OK;
-    unsigned char *bytes = count ? malloc(total) : NULL;
+    unsigned char *bytes = count ? rf_malloc(total) : NULL;
     if (count && !bytes)
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for red zones");
     if (count && !status)
@@ -489,8 +489,8 @@ static enum rf_status check_unmapped(struct rf_arena *arena, struct rf_error *er
             status = one;
         at += RED_ZONE + (zone->end - zone->offset - zone->size - skip);
     }
-    free(bytes);
-    free(regions);
+    rf_free(bytes);
+    rf_free(regions);
     return status;
 }
 

@@ -3,10 +3,10 @@
  * that differs is ignored. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "engine/allocate.h"
 #include "engine/gpu/cache_file.h"
 #include "engine/gpu/internal.h"
 #include "engine/gpu/shader_blobs.h"
@@ -46,7 +46,7 @@ static struct file_header make_header(const struct rf_gpu *gpu)
     return header;
 }
 
-/* What is wrong with the file, or NULL; *payload is malloc'ed when nothing is. */
+/* What is wrong with the file, or NULL; *payload is for rf_free when nothing is. */
 static const char *read_payload(const struct rf_gpu *gpu, FILE *file, unsigned char **payload, size_t *size)
 {
     struct file_header have, want = make_header(gpu);
@@ -63,7 +63,7 @@ static const char *read_payload(const struct rf_gpu *gpu, FILE *file, unsigned c
     if (!have.payload_bytes || have.payload_bytes > (uint64_t)MOST_CACHE_BYTES ||
         have.payload_bytes != (uint64_t)info.st_size - sizeof have)
         return "its length is not what its header says";
-    unsigned char *bytes = malloc((size_t)have.payload_bytes);
+    unsigned char *bytes = rf_malloc((size_t)have.payload_bytes);
     if (!bytes)
         return "no host memory for it";
     *size = (size_t)have.payload_bytes;
@@ -73,7 +73,7 @@ static const char *read_payload(const struct rf_gpu *gpu, FILE *file, unsigned c
     else if (checksum(bytes, *size) != have.checksum)
         wrong = "its checksum is wrong";
     if (wrong)
-        free(bytes);
+        rf_free(bytes);
     else
         *payload = bytes;
     return wrong;
@@ -113,7 +113,7 @@ enum rf_status rf_pipeline_cache_open(struct rf_gpu *gpu, struct rf_error *err)
         info.initialDataSize = size = 0;
         result = gpu->vk.vkCreatePipelineCache(gpu->device, &info, NULL, &gpu->pipeline_cache);
     }
-    free(payload);
+    rf_free(payload);
     gpu->pipeline_cache_loaded = size;
     return result == VK_SUCCESS ? RF_OK : rf_vk_fail(err, result, "vkCreatePipelineCache");
 }
@@ -136,7 +136,7 @@ void rf_pipeline_cache_close(struct rf_gpu *gpu)
     VkResult result = gpu->vk.vkGetPipelineCacheData(gpu->device, gpu->pipeline_cache, &size, NULL);
     if (gpu->cache_dir && result == VK_SUCCESS && size > gpu->pipeline_cache_loaded &&
         size <= (size_t)MOST_CACHE_BYTES) {
-        unsigned char *payload = malloc(size);
+        unsigned char *payload = rf_malloc(size);
         if (payload)
             result = gpu->vk.vkGetPipelineCacheData(gpu->device, gpu->pipeline_cache, &size, payload);
         const char *wrong = !payload                          ? "no host memory for it"
@@ -146,7 +146,7 @@ void rf_pipeline_cache_close(struct rf_gpu *gpu)
         if (wrong)
             rf_gpu_log(gpu, RF_LOG_WARNING, "pipeline cache in %s: cannot be written: %s", gpu->cache_dir,
                        wrong);
-        free(payload);
+        rf_free(payload);
     }
     gpu->vk.vkDestroyPipelineCache(gpu->device, gpu->pipeline_cache, NULL);
     gpu->pipeline_cache = VK_NULL_HANDLE;

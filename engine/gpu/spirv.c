@@ -1,6 +1,6 @@
 #include "engine/gpu/spirv.h"
+#include "engine/allocate.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* Numbers of the SPIR-V specification, under its names. */
@@ -575,11 +575,11 @@ enum rf_status rf_spirv_read(struct rf_spirv_info *out, const uint32_t *words, s
     if (!r.bound || r.bound > MOST_IDS)
         return rf_fail(err, RF_ERROR_FORMAT, "shader %s: SPIR-V with an id bound of %u, wanted 1 to %d", name,
                        r.bound, MOST_IDS);
-    r.ids = calloc(r.bound, sizeof *r.ids);
+    r.ids = rf_calloc(r.bound, sizeof *r.ids);
     if (!r.ids)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for shader %s", name);
     read_all(&r);
-    free(r.ids);
+    rf_free(r.ids);
     if (r.bad)
         return rf_fail(err, RF_ERROR_FORMAT, "shader %s: malformed SPIR-V", name);
     if (!r.entry_found)
@@ -627,7 +627,7 @@ static void freeze_instruction(uint32_t *to, const uint32_t *words, size_t at, c
 enum rf_status rf_spirv_freeze(uint32_t **out, size_t *out_count, const uint32_t *words, size_t count,
                                const uint32_t *specs, uint32_t spec_count, struct rf_error *err)
 {
-    uint32_t *frozen = malloc(count * sizeof *frozen);
+    uint32_t *frozen = rf_malloc(count * sizeof *frozen);
     if (!frozen)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of memory: %zu words of SPIR-V", count);
     memcpy(frozen, words, HEADER_WORDS * sizeof *frozen);

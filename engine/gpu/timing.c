@@ -1,7 +1,7 @@
 #include "engine/gpu/timing.h"
 
-#include <stdlib.h>
 
+#include "engine/allocate.h"
 #include "engine/gpu/internal.h"
 
 struct rf_timer {
@@ -27,7 +27,7 @@ enum rf_status rf_timer_create(struct rf_timer **out, struct rf_gpu *gpu, struct
     *out = NULL;
     if (gpu->probe.caps.timestamp_period <= 0.0f)
         return RF_OK;
-    struct rf_timer *timer = calloc(1, sizeof *timer);
+    struct rf_timer *timer = rf_calloc(1, sizeof *timer);
     if (!timer)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a timer");
     timer->gpu = gpu;
@@ -53,7 +53,7 @@ void rf_timer_destroy(struct rf_timer *timer)
     rf_cmd_destroy(timer->marks[0]);
     rf_cmd_destroy(timer->marks[1]);
     timer->gpu->vk.vkDestroyQueryPool(timer->gpu->device, timer->pool, NULL);
-    free(timer);
+    rf_free(timer);
 }
 
 struct rf_cmd *rf_timer_start(const struct rf_timer *timer)

@@ -1,8 +1,8 @@
 /* Blocking copies between host and device, through one staging buffer where the host cannot reach the
  * memory. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "engine/gpu/internal.h"
 
 enum {
@@ -22,7 +22,7 @@ enum rf_status rf_transfer_init(struct rf_gpu *gpu, struct rf_error *err)
 {
     if (gpu->transfer)
         return RF_OK;
-    struct rf_transfer *transfer = calloc(1, sizeof *transfer);
+    struct rf_transfer *transfer = rf_calloc(1, sizeof *transfer);
     if (!transfer)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for the staging buffer");
     transfer->arena = rf_arena_create(gpu, RF_MEMORY_READBACK, "staging");
@@ -35,7 +35,7 @@ enum rf_status rf_transfer_init(struct rf_gpu *gpu, struct rf_error *err)
         status = rf_command_pool_create(gpu, &transfer->pool, &transfer->buffer, err);
     if (status) {
         rf_arena_destroy(transfer->arena);
-        free(transfer);
+        rf_free(transfer);
         return status;
     }
     gpu->transfer = transfer;
@@ -49,7 +49,7 @@ void rf_transfer_destroy(struct rf_gpu *gpu)
         return;
     gpu->vk.vkDestroyCommandPool(gpu->device, transfer->pool, NULL);
     rf_arena_destroy(transfer->arena);
-    free(transfer);
+    rf_free(transfer);
     gpu->transfer = NULL;
 }
 

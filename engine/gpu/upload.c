@@ -1,7 +1,7 @@
 /* The staging ring for weights: while one piece travels, the producer fills the next. */
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "engine/gpu/internal.h"
 
 enum { PIECE_BYTES = 8 << 20, PIECE_COUNT = 3, PIECE_ALIGNMENT = 16 };
@@ -31,7 +31,7 @@ struct rf_upload {
 
 enum rf_status rf_upload_begin(struct rf_upload **out, struct rf_gpu *gpu, struct rf_error *err)
 {
-    *out = calloc(1, sizeof **out);
+    *out = rf_calloc(1, sizeof **out);
     if (!*out)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for an upload");
     (*out)->gpu = gpu;
@@ -95,7 +95,7 @@ static enum rf_status add_pending(struct piece *piece, struct rf_span dst, uint6
 {
     if (piece->pending_count == piece->pending_room) {
         size_t room = piece->pending_room ? 2 * piece->pending_room : 16;
-        struct pending *grown = realloc(piece->pending, room * sizeof *grown);
+        struct pending *grown = rf_realloc(piece->pending, room * sizeof *grown);
         if (!grown)
             return rf_fail(err, RF_ERROR_HOST_MEMORY, "out of host memory for an upload");
         piece->pending = grown;
@@ -154,9 +154,9 @@ enum rf_status rf_upload_end(struct rf_upload *up, struct rf_error *err)
         if (!status)
             status = waited;
         gpu->vk.vkDestroyCommandPool(gpu->device, piece->pool, NULL);
-        free(piece->pending);
+        rf_free(piece->pending);
     }
     rf_arena_destroy(up->arena);
-    free(up);
+    rf_free(up);
     return status;
 }

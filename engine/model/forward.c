@@ -1,8 +1,8 @@
+#include "engine/allocate.h"
 #include "engine/model/forward_internal.h"
 #include "engine/model/tune.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/arithmetic.h"
@@ -83,7 +83,7 @@ static enum rf_status allocate(struct rf_forward *f, struct rf_error *err)
 enum rf_status rf_forward_create(struct rf_forward **out, const struct rf_forward_desc *desc,
                                  struct rf_error *err)
 {
-    struct rf_forward *f = calloc(1, sizeof *f);
+    struct rf_forward *f = rf_calloc(1, sizeof *f);
     if (!f)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the forward");
     f->gpu = desc->gpu;
@@ -122,8 +122,8 @@ static void drop_parts(struct forward_variant *variant)
 {
     for (uint32_t i = 0; i < variant->part_count; i++)
         rf_cmd_destroy(variant->parts[i]);
-    free(variant->parts);
-    free(variant->notes);
+    rf_free(variant->parts);
+    rf_free(variant->notes);
     variant->notes = NULL;
     variant->parts = NULL;
     variant->part_count = 0;
@@ -171,7 +171,7 @@ void rf_forward_destroy(struct rf_forward *f)
     rf_arena_destroy(f->device);
     rf_arena_destroy(f->upload);
     rf_tune_free(f->tuned);
-    free(f);
+    rf_free(f);
 }
 
 struct rf_seq *rf_forward_seqs(struct rf_forward *f)
@@ -273,8 +273,8 @@ static enum rf_status record_gather(struct rf_forward *f, struct forward_variant
 
 static enum rf_status make_kernels(struct rf_forward *f, struct forward_plan *plan, struct rf_error *err)
 {
-    struct rf_kernel_id *ids = malloc(plan->op_count * sizeof *ids);
-    struct rf_kernel **kernels = malloc(plan->op_count * sizeof *kernels);
+    struct rf_kernel_id *ids = rf_malloc(plan->op_count * sizeof *ids);
+    struct rf_kernel **kernels = rf_malloc(plan->op_count * sizeof *kernels);
     enum rf_status status = RF_OK;
     if (!ids || !kernels)
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u kernels", plan->op_count);
@@ -284,8 +284,8 @@ static enum rf_status make_kernels(struct rf_forward *f, struct forward_plan *pl
         status = rf_kernels_get(f->gpu, ids, plan->op_count, kernels, err);
     for (uint32_t i = 0; !status && i < plan->op_count; i++)
         plan->ops[i].dispatch.kernel = kernels[i];
-    free(ids);
-    free(kernels);
+    rf_free(ids);
+    rf_free(kernels);
     return status;
 }
 
@@ -330,7 +330,7 @@ static enum rf_status record_parts(struct rf_forward *f, struct forward_variant 
 {
     uint32_t wanted = variant->parts_wanted, next = 1;
     uint64_t done = 0;
-    variant->parts = calloc(wanted, sizeof(struct rf_cmd *));
+    variant->parts = rf_calloc(wanted, sizeof(struct rf_cmd *));
     if (!variant->parts)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u parts of a forward", wanted);
     struct rf_cmd **cmd = variant->parts;
@@ -366,8 +366,8 @@ static enum rf_status keep_notes(const struct rf_forward *f, struct forward_vari
 {
     if (!f->marking)
         return RF_OK;
-    free(variant->notes);
-    variant->notes = malloc(plan->op_count * sizeof *variant->notes);
+    rf_free(variant->notes);
+    variant->notes = rf_malloc(plan->op_count * sizeof *variant->notes);
     if (!variant->notes)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the notes of %u dispatches",
                        plan->op_count);
@@ -443,7 +443,7 @@ static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint
         variant->parts_wanted = rf_parts_for(seconds, rf_gpu_submission_limit(f->gpu));
         if (variant->parts_wanted > 1) {
             /* Half a part at most, so that cuts fall near to where they are wanted. */
-            free(plan.ops);
+            rf_free(plan.ops);
             status = make_plan(f, bucket, flags, variant->cost / (2 * variant->parts_wanted), &plan, err);
             variant->cost = plan_cost(&plan);
         }
@@ -452,7 +452,7 @@ static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint
     }
     if (status)
         drop_recordings(variant);
-    free(plan.ops);
+    rf_free(plan.ops);
     return status;
 }
 
@@ -670,7 +670,7 @@ static enum rf_status list_use(struct rf_kernel_list *list, const struct rf_kern
     while (at < list->count && !same_id(&list->uses[at].id, id))
         at++;
     if (at == list->count) {
-        struct rf_kernel_use *uses = realloc(list->uses, (list->count + 1) * sizeof *uses);
+        struct rf_kernel_use *uses = rf_realloc(list->uses, (list->count + 1) * sizeof *uses);
         if (!uses)
             return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a list of kernels");
         list->uses = uses;
@@ -697,7 +697,7 @@ static enum rf_status list_forward(struct rf_forward *f, uint32_t bucket, uint32
     enum rf_status status = make_plan(f, bucket, flags, 0, &plan, err);
     for (uint32_t i = 0; !status && i < plan.op_count; i++)
         status = list_use(list, &plan.ops[i].kernel, plan.ops[i].note.op, 1u << bucket, err);
-    free(plan.ops);
+    rf_free(plan.ops);
     return status;
 }
 

@@ -10,6 +10,7 @@
 #ifndef RF_MODEL_FORWARD_H
 #define RF_MODEL_FORWARD_H
 
+#include "engine/allocate.h"
 #include "engine/gpu/command.h"
 #include "engine/gpu/marks.h"
 #include "engine/model/weights.h"
@@ -111,7 +112,7 @@ struct rf_kernel_use {
     } ops[RF_KERNEL_OPS];
 };
 struct rf_kernel_list {
-    struct rf_kernel_use *uses; /* owned: free(), after a failure too */
+    struct rf_kernel_use *uses; /* owned: rf_free(), after a failure too */
     uint32_t count;
 };
 /* Adds the kernels of forwards with these flags, of every row count, and of the slot shaders and the commit, in the

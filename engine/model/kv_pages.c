@@ -1,7 +1,7 @@
 #include "engine/model/kv_pages.h"
+#include "engine/allocate.h"
 
 #include <pthread.h>
-#include <stdlib.h>
 
 struct rf_kv_page {
     struct rf_span span;
@@ -21,10 +21,10 @@ struct rf_kv_pool {
 enum rf_status rf_kv_pool_create(struct rf_kv_pool **out, struct rf_gpu *gpu, uint64_t page_bytes,
                                  struct rf_error *err)
 {
-    struct rf_kv_pool *pool = calloc(1, sizeof *pool);
+    struct rf_kv_pool *pool = rf_calloc(1, sizeof *pool);
     struct rf_arena *arena = pool ? rf_arena_create(gpu, RF_MEMORY_DEVICE, "KV pages") : NULL;
     if (!arena) {
-        free(pool);
+        rf_free(pool);
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the KV page pool");
     }
     pool->gpu = gpu;
@@ -42,22 +42,22 @@ void rf_kv_pool_destroy(struct rf_kv_pool *pool)
     while (pool->all) {
         struct rf_kv_page *page = pool->all;
         pool->all = page->next;
-        free(page);
+        rf_free(page);
     }
     rf_arena_destroy(pool->arena);
     pthread_mutex_destroy(&pool->mutex);
-    free(pool);
+    rf_free(pool);
 }
 
 /* Adds one page to the free list. */
 static enum rf_status grow(struct rf_kv_pool *pool, struct rf_error *err)
 {
-    struct rf_kv_page *page = calloc(1, sizeof *page);
+    struct rf_kv_page *page = rf_calloc(1, sizeof *page);
     if (!page)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a KV page");
     enum rf_status status = rf_arena_alloc(pool->arena, &page->span, pool->page_bytes, "KV page", err);
     if (status) {
-        free(page);
+        rf_free(page);
         return status;
     }
     page->next = pool->all;

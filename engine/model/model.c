@@ -1,8 +1,8 @@
 #include "engine/model/model.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "engine/desc.h"
 #include "engine/model/coopmat.h"
 #include "engine/model/int8.h"
@@ -64,7 +64,7 @@ static void add_eos(struct rf_model *model, uint32_t token)
  * config.json or else from the tokenizer. */
 static enum rf_status resolve_tokens(struct rf_model *model, const char *folder, struct rf_error *err)
 {
-    enum rf_status status = rf_tokenizer_load(&model->tokenizer, folder, err);
+    enum rf_status status = rf_tokenizer_open(&model->tokenizer, folder, err);
     if (status)
         return status;
     status = rf_tokenizer_check_vocab(model->tokenizer, model->config.vocab, err);
@@ -158,10 +158,11 @@ static enum rf_status create(rf_model **out, rf_context *context, const struct s
 {
     struct rf_model_desc known;
     *out = NULL;
+    RF_ALLOCATE_FROM(rf_gpu_allocator(rf_context_gpu(context)));
     enum rf_status status = RF_DESC_READ(&known, rf_model_desc, desc, err);
     if (status)
         return status;
-    struct rf_model *model = calloc(1, sizeof *model);
+    struct rf_model *model = rf_calloc(1, sizeof *model);
     if (!model)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the model");
     model->gpu = rf_context_gpu(context);
@@ -202,6 +203,7 @@ void rf_model_destroy(rf_model *model)
 {
     if (!model)
         return;
+    RF_ALLOCATE_FROM(rf_gpu_allocator(model->gpu));
     rf_forward_destroy(model->forward);
     if (model->profile_mode == RF_PROFILE_COUNTERS)
         rf_gpu_hold_counters(model->gpu, false, NULL);
@@ -210,7 +212,7 @@ void rf_model_destroy(rf_model *model)
     rf_tokenizer_destroy(model->tokenizer);
     rf_turns_destroy(&model->turns);
     pthread_mutex_destroy(&model->mutex);
-    free(model);
+    rf_free(model);
 }
 
 void rf_model_get_info(const rf_model *model, struct rf_model_info *info)

@@ -1,7 +1,7 @@
 #include "engine/model/plan.h"
+#include "engine/allocate.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 uint32_t rf_plan_grid(struct forward_plan *plan, uint32_t x, uint32_t y_per, uint32_t source)
@@ -28,7 +28,7 @@ struct forward_op *rf_plan_add(struct forward_plan *plan, const char *shader, in
 {
     if (plan->op_count == plan->op_capacity) {
         uint32_t capacity = plan->op_capacity ? plan->op_capacity * 2 : 64;
-        struct forward_op *ops = realloc(plan->ops, capacity * sizeof *ops);
+        struct forward_op *ops = rf_realloc(plan->ops, capacity * sizeof *ops);
         if (!ops) {
             plan->failed = true;
             return NULL;

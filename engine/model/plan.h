@@ -2,6 +2,7 @@
 #ifndef RF_MODEL_PLAN_H
 #define RF_MODEL_PLAN_H
 
+#include "engine/allocate.h"
 #include "engine/gpu/command.h"
 #include "engine/model/work.h"
 #include "shaders/shared.h"
@@ -21,7 +22,7 @@ struct forward_plan {
     uint32_t bucket, flags; /* rows that it is for */
     uint64_t piece;         /* most bytes of weights of one dispatch, where columns can be cut; 0: any */
     uint32_t pending;       /* more than 1: so many partials wait to be added to h, by the next norm */
-    struct forward_op *ops; /* owned: free() */
+    struct forward_op *ops; /* owned: rf_free() */
     uint32_t op_count, op_capacity;
     struct rf_grid grids[RF_MAX_GRIDS];
     uint32_t grid_count;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine/allocate.h"
 #include "engine/arithmetic.h"
 #include "engine/gpu/cache_file.h"
 #include "engine/gpu/rest.h"
@@ -80,7 +81,7 @@ static void read_lines(const struct rf_forward *f, struct rf_tune *tune)
     FILE *file = fopen(path, "rb");
     if (!file)
         return;
-    tune->lines = malloc(MOST_FILE_BYTES + 1);
+    tune->lines = rf_malloc(MOST_FILE_BYTES + 1);
     if (tune->lines)
         tune->size = fread(tune->lines, 1, MOST_FILE_BYTES, file);
     if (tune->lines)
@@ -130,7 +131,7 @@ static void write_line(const struct rf_forward *f, struct rf_tune *tune, const s
     /* What was tried with replaced shaders is no choice for the built-in ones. */
     if (rf_gpu_replaces_shaders(f->gpu) || !rf_cache_path(f->gpu, "tuned", "txt", path))
         return;
-    free(tune->lines);
+    rf_free(tune->lines);
     tune->lines = NULL;
     tune->size = 0;
     read_lines(f, tune);
@@ -280,7 +281,7 @@ static enum rf_status record_product(struct rf_forward *f, const struct subject 
         if (!status)
             status = rf_cmd_dispatch(cmd, &op->dispatch, err);
     }
-    free(plan.ops);
+    rf_free(plan.ops);
     return status;
 }
 
@@ -382,7 +383,7 @@ static struct rf_span output_of(const struct rf_forward *f, const struct subject
 static enum rf_status fill_random(struct rf_forward *f, struct rf_span span, struct rf_error *err)
 {
     uint32_t state = 0x2545f491;
-    uint16_t *numbers = malloc(span.size);
+    uint16_t *numbers = rf_malloc(span.size);
     if (!numbers)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a trial's %" PRIu64 " bytes",
                        span.size);
@@ -391,7 +392,7 @@ static enum rf_status fill_random(struct rf_forward *f, struct rf_span span, str
         numbers[i] = (uint16_t)((state >> 16 & 0x83ff) | (11u + (state >> 26 & 3)) << 10);
     }
     enum rf_status status = rf_gpu_write(f->gpu, span, numbers, span.size, err);
-    free(numbers);
+    rf_free(numbers);
     return status;
 }
 
@@ -467,14 +468,14 @@ static enum rf_status prove_shape(struct rf_forward *f, const struct subject *su
 {
     size_t count = (size_t)subject->key.rows * subject->key.columns;
     const uint32_t rows[] = {subject->key.rows, subject->key.rows - rf_divide_up(subject->key.rows, 8)};
-    float *y = malloc(count * sizeof *y), *wanted = malloc(count * sizeof *wanted);
+    float *y = rf_malloc(count * sizeof *y), *wanted = rf_malloc(count * sizeof *wanted);
     struct rf_error why = {0};
     enum rf_status status =
         y && wanted ? RF_OK : rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for a trial");
     for (int i = 0; !status && i < 2 && !why.message[0]; i++)
         status = prove_rows(f, subject, shape, rows[i], y, wanted, &why, err);
-    free(y);
-    free(wanted);
+    rf_free(y);
+    rf_free(wanted);
     *right = !why.message[0];
     if (!status && !*right)
         rf_gpu_log(f->gpu, RF_LOG_WARNING, "%s, local %u, rows %u, splits %u is not used for %s weights: %s",
@@ -618,7 +619,7 @@ enum rf_status rf_tune_bucket(struct rf_forward *f, uint32_t bucket, rf_trial_fn
     if (!f->tune)
         return RF_OK;
     if (!f->tuned) {
-        f->tuned = calloc(1, sizeof *f->tuned);
+        f->tuned = rf_calloc(1, sizeof *f->tuned);
         if (!f->tuned)
             return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for tuning");
         read_lines(f, f->tuned);
@@ -760,6 +761,6 @@ void rf_tune_free(struct rf_tune *tune)
 {
     if (!tune)
         return;
-    free(tune->lines);
-    free(tune);
+    rf_free(tune->lines);
+    rf_free(tune);
 }

@@ -1,9 +1,9 @@
 #include "engine/model/weights.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "engine/allocate.h"
 #include "engine/model/synthetic.h"
 #include "loader/quant.h"
 #include "loader/quantize.h"
@@ -173,7 +173,7 @@ static bool splits_at_tensors(const struct column_source *source)
 static enum rf_status add_chunk(struct uploader *up, struct rf_matrix *matrix, struct rf_chunk chunk,
                                 const char *label, const struct column_source *source, struct rf_error *err)
 {
-    struct rf_chunk *chunks = realloc(matrix->chunks, (matrix->chunk_count + 1) * sizeof *chunks);
+    struct rf_chunk *chunks = rf_realloc(matrix->chunks, (matrix->chunk_count + 1) * sizeof *chunks);
     if (!chunks)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "%s: no host memory for its chunk list", label);
     matrix->chunks = chunks;
@@ -339,8 +339,8 @@ static enum rf_status reserve_rows(struct uploader *up, struct rf_error *err)
 {
     uint64_t widest = loop_step_bytes(up->config) / (2 * RF_COLUMNS * 4);
     up->encoded_bytes = widest * 4;
-    up->row = malloc(widest * sizeof *up->row);
-    up->encoded = malloc(8 * up->encoded_bytes);
+    up->row = rf_malloc(widest * sizeof *up->row);
+    up->encoded = rf_malloc(8 * up->encoded_bytes);
     if (!up->row || !up->encoded)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for 9 rows of weights");
     return RF_OK;
@@ -354,7 +354,7 @@ enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
     struct uploader up = {
         .gpu = gpu, .weights = out, .config = &files->config, .desc = desc, .total = files->weight_bytes};
     out->layer_count = files->config.layers;
-    out->layers = calloc(out->layer_count, sizeof *out->layers);
+    out->layers = rf_calloc(out->layer_count, sizeof *out->layers);
     out->arena = desc->sizes_only ? rf_arena_create_counted(gpu, RF_MEMORY_DEVICE, "weights")
                                   : rf_arena_create(gpu, RF_MEMORY_DEVICE, "weights");
     enum rf_status status = reserve_rows(&up, err);
@@ -376,14 +376,14 @@ enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
                    (unsigned long long)up.loss.underflow);
     if (status)
         rf_weights_free(out);
-    free(up.row);
-    free(up.encoded);
+    rf_free(up.row);
+    rf_free(up.encoded);
     return status;
 }
 
 static void free_matrix(struct rf_matrix *matrix)
 {
-    free(matrix->chunks);
+    rf_free(matrix->chunks);
     matrix->chunks = NULL;
 }
 
@@ -398,7 +398,7 @@ void rf_weights_free(struct rf_weights *weights)
         free_matrix(&weights->layers[l].gate_up);
         free_matrix(&weights->layers[l].down);
     }
-    free(weights->layers);
+    rf_free(weights->layers);
     rf_arena_destroy(weights->arena);
     memset(weights, 0, sizeof *weights);
 }

@@ -1,8 +1,8 @@
 #include "engine/selftest/harness.h"
+#include "engine/allocate.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* The poison of a byte. The first run's is NaN in every format, the second's large and finite in every format
  * (f16: above 57344); no byte is the same in both. It changes every 256 bytes, so that poison copied from
@@ -38,12 +38,12 @@ enum rf_status rf_harness_create(struct rf_harness *h, struct rf_gpu *gpu,
     *h = (struct rf_harness){.gpu = gpu, .desc = desc, .on_result = on_result, .user = user, .err = err};
     uint64_t size = rf_gpu_max_span(gpu) < POOL_BYTES ? rf_gpu_max_span(gpu) : POOL_BYTES;
     h->arena = rf_arena_create(gpu, RF_MEMORY_DEVICE, "selftest");
-    h->image = malloc(size);
-    h->mask = calloc(size, 1);
-    h->sent = malloc(size);
-    h->got[0] = malloc(size);
-    h->got[1] = malloc(size);
-    h->company = malloc(size);
+    h->image = rf_malloc(size);
+    h->mask = rf_calloc(size, 1);
+    h->sent = rf_malloc(size);
+    h->got[0] = rf_malloc(size);
+    h->got[1] = rf_malloc(size);
+    h->company = rf_malloc(size);
     if (!h->arena || !h->image || !h->mask || !h->sent || !h->got[0] || !h->got[1] || !h->company) {
         rf_harness_destroy(h);
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "selftest: no host memory for pools of %llu bytes",
@@ -58,15 +58,15 @@ enum rf_status rf_harness_create(struct rf_harness *h, struct rf_gpu *gpu,
 void rf_harness_destroy(struct rf_harness *h)
 {
     rf_arena_destroy(h->arena);
-    free(h->image);
-    free(h->mask);
-    free(h->sent);
-    free(h->got[0]);
-    free(h->got[1]);
-    free(h->company);
-    free(h->expectations);
-    free(h->pairs);
-    free(h->ids);
+    rf_free(h->image);
+    rf_free(h->mask);
+    rf_free(h->sent);
+    rf_free(h->got[0]);
+    rf_free(h->got[1]);
+    rf_free(h->company);
+    rf_free(h->expectations);
+    rf_free(h->pairs);
+    rf_free(h->ids);
     *h = (struct rf_harness){0};
 }
 
@@ -76,7 +76,7 @@ static bool make_room(struct rf_harness *h, void **items, size_t count, size_t *
     if (count < *capacity)
         return true;
     size_t wanted = *capacity ? *capacity * 2 : 256;
-    void *grown = realloc(*items, wanted * item_size);
+    void *grown = rf_realloc(*items, wanted * item_size);
     if (!grown) {
         h->status = rf_fail(h->err, RF_ERROR_HOST_MEMORY, "selftest: no host memory for %zu entries", wanted);
         return false;
@@ -109,11 +109,11 @@ enum rf_status rf_harness_create_kernels(struct rf_harness *h)
 {
     if (h->status != RF_OK || h->id_count == 0)
         return h->status;
-    struct rf_kernel **kernels = calloc(h->id_count, sizeof(struct rf_kernel *));
+    struct rf_kernel **kernels = rf_calloc(h->id_count, sizeof(struct rf_kernel *));
     if (!kernels)
         return rf_fail(h->err, RF_ERROR_HOST_MEMORY, "selftest: no host memory for %zu kernels", h->id_count);
     enum rf_status status = rf_kernels_get(h->gpu, h->ids, h->id_count, kernels, h->err);
-    free(kernels); /* each lives as long as its gpu */
+    rf_free(kernels); /* each lives as long as its gpu */
     return status;
 }
 

@@ -1,7 +1,7 @@
 #include "engine/selftest/int8_rows.h"
+#include "engine/allocate.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 bool rf_int8_runs(const struct rf_suite *suite)
 {
@@ -58,8 +58,8 @@ bool rf_int8_begin(struct rf_case *c, struct rf_int8_rows *out, uint32_t rows, u
                                  .rows = rows,
                                  .ld = ld,
                                  .k = k,
-                                 .values = calloc((size_t)rows * k, sizeof *out->values),
-                                 .is_written = calloc(rows, sizeof *out->is_written)};
+                                 .values = rf_calloc((size_t)rows * k, sizeof *out->values),
+                                 .is_written = rf_calloc(rows, sizeof *out->is_written)};
     if (!out->values || !out->is_written)
         c->h->status = rf_fail(c->h->err, RF_ERROR_HOST_MEMORY, "selftest: no host memory for %s %s",
                                c->id.shader, c->shape);
@@ -68,8 +68,8 @@ bool rf_int8_begin(struct rf_case *c, struct rf_int8_rows *out, uint32_t rows, u
 
 void rf_int8_end(struct rf_int8_rows *out)
 {
-    free(out->values);
-    free(out->is_written);
+    rf_free(out->values);
+    rf_free(out->is_written);
 }
 
 void rf_int8_expect(struct rf_case *c, struct rf_int8_rows *out, uint32_t row, uint32_t i, double value)

@@ -1,7 +1,7 @@
 /* lm_head reduced to partials (the matmul shaders with REDUCE) and logits_reduce, without sampling. */
+#include "engine/allocate.h"
 #include "engine/selftest/product.h"
 
-#include <stdlib.h>
 
 /* ---- REDUCE ----------------------------------------------------------------------------------------- */
 
@@ -222,7 +222,7 @@ static void expect_result(struct results_case *r, uint32_t m)
     struct rf_case *c = &r->c;
     const struct rf_row *row = &r->rows[r->outputs[m]];
     size_t result = r->results[row->seq] + row->result * sizeof(struct rf_result);
-    struct rf_partial best = {.best_key = -INFINITY}, *partials = malloc(r->tiles * sizeof *partials);
+    struct rf_partial best = {.best_key = -INFINITY}, *partials = rf_malloc(r->tiles * sizeof *partials);
     double max = (double)-INFINITY, sum = 0.0, want = (double)-INFINITY;
     double spread = m % 5 == 2 ? 1000.0 : 8.0;
     for (uint32_t t = 0; partials && t < r->tiles; t++) {
@@ -249,7 +249,7 @@ static void expect_result(struct results_case *r, uint32_t m)
     }
     for (uint32_t t = 0; partials && t < r->tiles; t++)
         sum += (double)partials[t].sum * exp((double)partials[t].max - max);
-    free(partials);
+    rf_free(partials);
     rf_case_expect_word(c, result + offsetof(struct rf_result, token), best.best);
     c->part = 0;
     rf_case_expect(c, result + offsetof(struct rf_result, p), RF_NUMBER_F32,

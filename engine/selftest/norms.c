@@ -1,6 +1,6 @@
 /* embed, rmsnorm, head_rope: one row at a time, no sums over more than a row. */
-#include <stdlib.h>
 
+#include "engine/allocate.h"
 #include "engine/selftest/fixtures.h"
 #include "engine/selftest/int8_rows.h"
 #include "engine/selftest/weights.h"
@@ -32,7 +32,7 @@ static void run_embed(struct rf_suite *suite, enum rf_weight_format weights, uin
     rf_declare_field(&c, rows_at, count, rf_row, token);
     size_t table = rf_weights_alloc(&c, weights, table_rows, hidden);
     size_t h = rf_case_alloc(&c, "h", (size_t)count * hidden * 4);
-    double *row = malloc(hidden * sizeof *row);
+    double *row = rf_malloc(hidden * sizeof *row);
     if (!row)
         c.h->status = rf_fail(c.h->err, RF_ERROR_HOST_MEMORY, "selftest: no host memory for %s", id.shader);
     for (uint32_t token = first; row && token < first + table_rows; token++) {
@@ -43,7 +43,7 @@ static void run_embed(struct rf_suite *suite, enum rf_weight_format weights, uin
             for (uint32_t i = 0; rows[m].token == token && i < hidden; i++)
                 rf_case_expect(&c, h + ((size_t)m * hidden + i) * 4, RF_NUMBER_F32, row[i]);
     }
-    free(row);
+    rf_free(row);
     push.counts = rf_case_address(&c, rf_put_counts(&c, count, UINT32_MAX));
     push.rows = rf_case_address(&c, rows_at);
     push.table = rf_case_address(&c, table);

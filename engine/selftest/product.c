@@ -1,8 +1,8 @@
 #include "engine/selftest/product.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "engine/allocate.h"
 #include "engine/arithmetic.h"
 #include "engine/model/coopmat.h"
 #include "engine/model/matmul.h"
@@ -268,8 +268,8 @@ static void place_w(struct rf_case *c, struct rf_product *p, const double *x, do
 
 bool rf_product_place(struct rf_case *c, struct rf_product *p)
 {
-    double *x = malloc((size_t)p->rows * p->k * sizeof *x), *column = malloc(p->k * sizeof *column);
-    p->y = malloc((size_t)rf_product_splits(p) * p->rows * p->columns * sizeof *p->y);
+    double *x = rf_malloc((size_t)p->rows * p->k * sizeof *x), *column = rf_malloc(p->k * sizeof *column);
+    p->y = rf_malloc((size_t)rf_product_splits(p) * p->rows * p->columns * sizeof *p->y);
     if (x && column && p->y) {
         if (p->kind >= RF_PRODUCT_KINDS)
             place_int8(c, p, x);
@@ -279,14 +279,14 @@ bool rf_product_place(struct rf_case *c, struct rf_product *p)
     } else
         c->h->status = rf_fail(c->h->err, RF_ERROR_HOST_MEMORY, "selftest: no host memory for %s %s",
                                c->id.shader, c->shape);
-    free(x);
-    free(column);
+    rf_free(x);
+    rf_free(column);
     return c->h->status == RF_OK;
 }
 
 void rf_product_free(struct rf_product *p)
 {
-    free(p->y);
+    rf_free(p->y);
     p->y = NULL;
 }
 

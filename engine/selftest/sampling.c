@@ -5,9 +5,9 @@
  * Seeds and logits are fixed and logits are exact in every format, so the draws are always the same and
  * cannot fail by chance; every kernel must draw the same tokens, because a row's noise hangs on (seed,
  * position, draw, token) alone. */
+#include "engine/allocate.h"
 #include "engine/selftest/product.h"
 
-#include <stdlib.h>
 
 enum { VOCABULARY = 17, ROWS = 500, FEW_ROWS = 8, DRAWS = 16, SEEDS = 3, FIRST = RF_LOGIT_TILE };
 
@@ -197,7 +197,7 @@ static void place_sampling(struct sampling_case *s, struct rf_push_matmul *push)
 static void run_sampling(struct rf_suite *suite, struct rf_product p, double inverse_temperature,
                          struct draws *reference)
 {
-    struct sampling_case *s = calloc(1, sizeof *s);
+    struct sampling_case *s = rf_calloc(1, sizeof *s);
     if (!s) {
         suite->h->status =
             rf_fail(suite->h->err, RF_ERROR_HOST_MEMORY, "selftest: no host memory for sampling");
@@ -229,7 +229,7 @@ static void run_sampling(struct rf_suite *suite, struct rf_product p, double inv
         }
     }
     rf_product_free(&s->p);
-    free(s);
+    rf_free(s);
 }
 
 static void run_sampling_kinds(struct rf_suite *suite, struct rf_product p, double inverse_temperature,
@@ -246,7 +246,7 @@ void rf_selftest_sampling(struct rf_suite *suite)
 {
     static const double inverse[] = {1.0, 0.5, 2.0};
     for (uint32_t t = 0; t < (suite->thorough ? 3u : 1u); t++) {
-        struct draws *reference = calloc(1, sizeof *reference);
+        struct draws *reference = rf_calloc(1, sizeof *reference);
         for (int act = RF_NUMBER_F32; reference && act <= (suite->fp16 ? RF_NUMBER_F16 : RF_NUMBER_F32);
              act++)
             for (int weights = RF_WEIGHT_BF16; weights <= (suite->thorough ? RF_WEIGHT_F32 : RF_WEIGHT_BF16);
@@ -255,6 +255,6 @@ void rf_selftest_sampling(struct rf_suite *suite)
                                    (struct rf_product){.act = (enum rf_number)act,
                                                        .weights = (enum rf_weight_format)weights},
                                    inverse[t], reference);
-        free(reference);
+        rf_free(reference);
     }
 }

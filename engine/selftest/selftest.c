@@ -1,6 +1,7 @@
 /* rf_selftest: every kernel on this device against plain f64 C, written from the layouts of shaders/shared.h
  * and not from the shaders. Two passes over the suites: one lists the pipelines, which are then made in one
  * batch, one runs. */
+#include "engine/allocate.h"
 #include "engine/context.h"
 #include "engine/desc.h"
 #include "engine/selftest/fixtures.h"
@@ -46,6 +47,7 @@ enum rf_status rf_selftest(rf_context *context, const struct rf_selftest_desc *g
     struct rf_harness h;
     if (!context)
         return rf_fail(err, RF_ERROR_ARGUMENT, "selftest: context is NULL");
+    RF_ALLOCATE_FROM(rf_gpu_allocator(rf_context_gpu(context)));
     enum rf_status status = RF_DESC_READ(&desc, rf_selftest_desc, given, err);
     if (status != RF_OK)
         return status;

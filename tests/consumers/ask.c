@@ -1,10 +1,28 @@
-/* An application that embeds the library, the way most do: one question, the answer's token ids on stdout.
+/* An application that embeds the library: one question, the answer's token ids on stdout. It counts the library's
+ * memory by an allocator, and fails when a block is left.
  *   ask MODEL QUESTION TEMPERATURE SEED */
 #include <refusion.h>
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+static atomic_long blocks, calls;
+
+static void *allocate(void *user, void *block, size_t size)
+{
+    (void)user;
+    atomic_fetch_add(&calls, 1);
+    if (size == 0) {
+        atomic_fetch_sub(&blocks, 1);
+        free(block);
+        return NULL;
+    }
+    void *grown = realloc(block, size);
+    atomic_fetch_add(&blocks, !block && grown);
+    return grown;
+}
 
 static enum rf_status ask(rf_session *session, const char *question, struct rf_error *err)
 {
@@ -28,16 +46,18 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: ask MODEL QUESTION TEMPERATURE SEED\n");
         return 2;
     }
+    struct rf_context_desc opening = {0};
     struct rf_model_desc loading = {0};
     struct rf_session_desc talking = {0};
     struct rf_error err = {0};
     rf_context *context = NULL;
     rf_model *model = NULL;
     rf_session *session = NULL;
+    opening.allocator.allocate = allocate;
     loading.no_tune = true;
     talking.settings.temperature = strtof(argv[3], NULL);
     talking.settings.seed = strtoull(argv[4], NULL, 10);
-    enum rf_status status = rf_context_create(&context, NULL, &err);
+    enum rf_status status = rf_context_create(&context, &opening, &err);
     if (status == RF_OK)
         status = rf_model_load(&model, context, argv[1], &loading, &err);
     if (status == RF_OK)
@@ -49,5 +69,9 @@ int main(int argc, char **argv)
     rf_session_destroy(session);
     rf_model_destroy(model);
     rf_context_destroy(context);
+    if (atomic_load(&blocks) != 0 || atomic_load(&calls) == 0) {
+        fprintf(stderr, "ask: %ld blocks are left after %ld calls\n", atomic_load(&blocks), atomic_load(&calls));
+        return 1;
+    }
     return status == RF_OK ? 0 : 1;
 }

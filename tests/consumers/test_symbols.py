@@ -7,6 +7,8 @@ import subprocess
 
 from support import CC, HEADERS, HERE, VULKAN_INCLUDE, ConsumerTest, installed, main
 
+BUILD = os.environ["RF_BUILD"]
+ALLOCATING = "malloc|calloc|realloc|free|strn?dup|v?asprintf|aligned_alloc|posix_memalign|getline|open_memstream"
 LIST = os.path.join(HERE, "symbols.txt")
 
 
@@ -29,6 +31,16 @@ def exported(library, *options):
     return {words[2].split("@")[0]: words[1] for words in map(str.split, lines) if len(words) == 3}
 
 
+def taking_from_malloc(folder):
+    """The object files below it that allocate by C's own functions."""
+    objects = [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names
+               if name.endswith(".o")]
+    lines = subprocess.run(["nm", "--undefined-only", "--print-file-name", *objects], check=True,
+                           capture_output=True, text=True).stdout
+    return len(objects), sorted(set(re.findall(rf"^{re.escape(folder)}/(.*): +U (?:{ALLOCATING})(?:@.*)?$",
+                                               lines, re.M)))
+
+
 class Symbols(ConsumerTest):
     def test_list_is_sorted_and_what_headers_declare(self):
         self.assertEqual(listed(), sorted(set(listed())))
@@ -46,6 +58,17 @@ class Symbols(ConsumerTest):
         found = exported(installed("librefusion.a"), "-g")
         self.assertEqual(sorted(found), listed())
         self.assertEqual(set(found.values()), {"T"})
+
+    def test_one_file_takes_from_malloc(self):
+        """All else goes through it, and so to an application's allocator."""
+        count, found = taking_from_malloc(os.path.join(BUILD, "CMakeFiles/refusion_objects.dir"))
+        self.assertGreater(count, 80)
+        self.assertEqual(found, ["engine/allocate.c.o"])
+        folder = self.folder()
+        with open(os.path.join(folder, "extra.c"), "w", encoding="utf-8") as file:
+            file.write("#include <stdlib.h>\nvoid extra(void *block) { free(block); }\n")
+        self.run_command([CC, "-c", os.path.join(folder, "extra.c"), "-o", os.path.join(folder, "extra.o")])
+        self.assertEqual(taking_from_malloc(folder), (1, ["extra.o"]))
 
     def test_nothing_is_left_to_the_application(self):
         """Every undefined symbol of the shared library comes from the libraries that it names."""

@@ -249,7 +249,7 @@ void application_close(struct application *a)
     }
     a->vk.vkDestroyDevice(a->device, NULL);
     vkDestroyInstance(a->instance, NULL);
-    rf_vulkan_needs_free(a->needs);
+    rf_free(a->needs);
 }
 
 /* ---- Its own work ----------------------------------------------------------------------------------- */

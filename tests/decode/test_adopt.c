@@ -221,7 +221,7 @@ static void test_needs(void **state)
     assert_false(needs->info.has_fp16);
     assert_null(needs->features_end->pNext);
     assert_true(needs->required_extension_count <= needs->extension_count);
-    rf_vulkan_needs_free(needs);
+    rf_free(needs);
     query.disable = "scalarBlockLayout, maintenance4";
     assert_int_equal(rf_vulkan_needs_get(&needs, &query, &refusal), RF_ERROR_NO_DEVICE);
     assert_non_null(strstr(refusal.message, "cannot be used: it lacks scalarBlockLayout, maintenance4"));
@@ -230,7 +230,7 @@ static void test_needs(void **state)
     query.physical_device = NULL;
     assert_int_equal(rf_vulkan_needs_get(&needs, &query, &refusal), RF_ERROR_ARGUMENT);
     assert_non_null(strstr(refusal.message, "rf_vulkan_query.physical_device: found NULL"));
-    rf_vulkan_needs_free(NULL);
+    rf_free(NULL);
     application_close(&a);
 }
 

@@ -27,8 +27,16 @@ void fault_disarm(struct faults *faults);
 /* Whether this call is to fail. */
 bool fault_here(struct faults *faults, const char *name, const void *site);
 
-/* Blocks that the library holds of malloc. */
+/* An rf_allocate_fn in which host_faults fail. It ends the program when a block is given back that it did not give out
+ * for this `user`. */
+void *host_allocate(void *user, void *block, size_t size);
+/* For cJSON, whose blocks count as the library's. */
+void *host_json_malloc(size_t size);
+void host_json_free(void *block);
+/* Blocks that the library holds. */
 long host_blocks(void);
+/* How often the library has turned to malloc, calloc or realloc itself. */
+long host_strays(void);
 
 /* What a failing Vulkan call returns. */
 extern VkResult vulkan_failure;

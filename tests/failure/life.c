@@ -41,19 +41,23 @@ static enum rf_status list_devices(struct life *life, struct rf_error *err)
     (void)life;
     enum rf_status status = rf_devices_list(&infos, &count, err);
     if (!status)
-        free(infos);
+        rf_free(infos);
     return status;
 }
 
 static enum rf_status create_context(struct life *life, struct rf_error *err)
 {
-    const struct rf_context_desc desc = {.size = sizeof desc, .debug_checks = true, .log = log_line};
+    const struct rf_context_desc desc = {.size = sizeof desc,
+                                         .debug_checks = true,
+                                         .log = log_line,
+                                         .allocator = {host_allocate, &life->context}};
     return rf_context_create(&life->context, &desc, err);
 }
 
 static enum rf_status load_tokenizer(struct life *life, struct rf_error *err)
 {
-    return rf_tokenizer_load(&life->tokenizer, model_folder, err);
+    const struct rf_tokenizer_desc desc = {.size = sizeof desc, .allocator = {host_allocate, &life->tokenizer}};
+    return rf_tokenizer_load(&life->tokenizer, model_folder, &desc, err);
 }
 
 static enum rf_status use_tokenizer(struct life *life, struct rf_error *err)
@@ -68,8 +72,8 @@ static enum rf_status use_tokenizer(struct life *life, struct rf_error *err)
     status = rf_tokenizer_decode(life->tokenizer, tokens, count, true, &text, NULL, err);
     if (!status)
         assert_string_equal(text, question);
-    free(text);
-    free(tokens);
+    rf_free(text);
+    rf_free(tokens);
     return status;
 }
 
@@ -179,7 +183,10 @@ static bool make(struct life *life, const char *name, life_step make_step)
 {
     for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
         struct rf_error err = {0};
+        const long strays = host_strays();
         enum rf_status status = make_step(life, &err);
+        if (make_step != list_devices && host_strays() != strays)
+            fail_msg("%s: %ld blocks are not of the allocator", name, host_strays() - strays);
         if (!status)
             return true;
         life->failed = name;
@@ -237,6 +244,7 @@ void life_live(struct life *life)
 
 void life_end(struct life *life)
 {
+    const long strays = host_strays();
     rf_generation_destroy(life->generation);
     rf_session_destroy(life->sequential);
     rf_session_destroy(life->other);
@@ -247,4 +255,5 @@ void life_end(struct life *life)
     rf_context_destroy(life->context);
     remove(life->path);
     assert_int_equal(complaints, 0);
+    assert_int_equal(host_strays(), strays);
 }

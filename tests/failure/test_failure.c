@@ -1,5 +1,5 @@
-/* Memory that is not there, and a device that is lost, at every place where the library asks: each call of the
- * malloc family (and of cJSON and PCRE2, for what those allocate), each Vulkan call that can want memory, each
+/* Memory that is not there, and a device that is lost, at every place where the library asks: each allocation
+ * (and each call of cJSON and PCRE2, for what those allocate), each Vulkan call that can want memory, each
  * submission and wait. In a first life each place fails when it is first reached, in others later calls do by
  * chance; the step in which one fails is made again and again until it does, and what comes of all must be what
  * comes of a life without a failure. */
@@ -15,16 +15,12 @@
 #include <cjson/cJSON.h>
 #include <cmocka.h>
 
+#include "engine/refusion_profile.h"
 #include "tests/failure/faults.h"
 #include "tests/failure/life.h"
 
 static struct life usual, life; /* without a failure; with one */
 static unsigned seed;
-
-static void *json_malloc(size_t size)
-{
-    return fault_here(&host_faults, "cJSON", __builtin_return_address(0)) ? NULL : malloc(size);
-}
 
 static int set_up(void **state)
 {
@@ -32,7 +28,7 @@ static int set_up(void **state)
     const char *given = getenv("RF_TEST_SEED");
     seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
     print_message("RF_TEST_SEED=%u\n", seed);
-    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = json_malloc, .free_fn = free});
+    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = host_json_malloc, .free_fn = host_json_free});
     life_live(&usual); /* fills the pipeline cache, and whatever a process has once */
     life_end(&usual);
     assert_null(usual.failed);
@@ -155,12 +151,47 @@ static void lost_device(void **state)
     life_end(&neighbour);
 }
 
+static void on_record(void *user, const struct rf_profile_record *record)
+{
+    (void)record;
+    ++*(unsigned *)user;
+}
+
+/* What a life does not do: a profile, a synthetic model, the self-test. */
+static void other_rooms(void **state)
+{
+    const long blocks = host_blocks(), strays = host_strays();
+    const struct rf_context_desc desc = {.size = sizeof desc, .allocator = {host_allocate, &life}};
+    const uint32_t prompt[] = {1, 2, 3};
+    unsigned records = 0;
+    struct rf_error err = {0};
+    rf_context *context;
+    rf_model *model;
+    rf_session *session;
+    (void)state;
+    if (rf_context_create(&context, &desc, &err) ||
+        rf_model_synthesize(&model, context, "qwen3-0.6b,layers=1,vocab=512", NULL, &err) ||
+        rf_model_profile(model, RF_PROFILE_SERIAL, on_record, &records, &err) ||
+        rf_session_create(&session, model, NULL, &err) || rf_session_begin(session, prompt, 3, &err) ||
+        rf_session_step(session, NULL, NULL, &err) ||
+        rf_selftest(context, &(struct rf_selftest_desc){.kernel = "rmsnorm"}, NULL, NULL, &err))
+        fail_msg("%s", err.message);
+    assert_true(records > 0);
+    assert_true(host_blocks() > blocks);
+    rf_session_destroy(session);
+    rf_model_destroy(model);
+    rf_context_destroy(context);
+    assert_int_equal(host_blocks(), blocks);
+    assert_int_equal(host_strays(), strays);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(host_memory),
         cmocka_unit_test(vulkan_memory),
         cmocka_unit_test(lost_device),
+        cmocka_unit_test(other_rooms),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -106,7 +106,7 @@ static void check_copy(const struct rf_gguf *gguf)
     }
     rf_gguf_free(&copy);
     rf_gguf_metadata_free(&metadata);
-    free(bytes.data);
+    rf_free(bytes.data);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)

@@ -62,8 +62,8 @@ static inline void promise_round_trip(const rf_tokenizer *tokenizer, const char 
         promise(special || !rf_tokenizer_is_special(tokenizer, ids[i]));
     promise(rf_tokenizer_decode(tokenizer, ids, count, false, &back, &back_length, &err) == RF_OK);
     promise(back_length == length && !memcmp(back, text, length));
-    free(back);
-    free(ids);
+    rf_free(back);
+    rf_free(ids);
 }
 
 static inline void promise_tokenizer(const struct rf_tokenizer_files *files)

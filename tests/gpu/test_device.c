@@ -33,7 +33,7 @@ static void test_list(void **state)
         assert_true(infos[i].shared_memory_bytes >= 32768 && infos[i].max_invocations >= 256);
         assert_true(infos[i].memory_bytes > 0);
     }
-    free(infos);
+    rf_free(infos);
 }
 
 /* Every required feature, masked: listed as missing, refused by name. */
@@ -60,7 +60,7 @@ static void test_masked_features(void **state)
         assert_message(&err, wanted);
         assert_message(&err, infos[0].name);
         assert_null(gpu);
-        free(infos);
+        rf_free(infos);
     }
     struct rf_gpu *gpu;
     struct rf_gpu_desc both = {.disable = "timelineSemaphore, subgroupBasic"};
@@ -138,7 +138,7 @@ static void test_choice(void **state)
         snprintf(listed, sizeof listed, "0: %s", infos[0].name);
         assert_message(&err, listed);
     }
-    free(infos);
+    rf_free(infos);
 }
 
 /* Digits are an index where there is such a device, else a part of a name. */
@@ -222,7 +222,7 @@ static void test_context(void **state)
     setenv("RF_DISABLE", "subgroupBasic", 1);
     assert_rf_ok(rf_devices_list(&infos, &count, &err));
     assert_string_equal(infos[0].missing, "subgroupBasic");
-    free(infos);
+    rf_free(infos);
     desc.disable = "";
     assert_rf_ok(rf_context_create(&context, &desc, &err));
     rf_context_destroy(context);

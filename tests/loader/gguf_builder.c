@@ -99,7 +99,7 @@ void drop_value(struct built_gguf *file, const char *key)
         file->value_count++;
     }
     rf_gguf_free(&parsed);
-    free(bytes);
+    rf_free(bytes);
 }
 
 void put_info(struct built_gguf *file, const char *name, uint32_t rank, const uint64_t *dimensions,
@@ -144,8 +144,8 @@ unsigned char *build(struct built_gguf *file, uint64_t *size)
 
 void free_built(struct built_gguf *file)
 {
-    free(file->values.data);
-    free(file->infos.data);
-    free(file->data.data);
+    rf_free(file->values.data);
+    rf_free(file->infos.data);
+    rf_free(file->data.data);
     *file = (struct built_gguf){0};
 }

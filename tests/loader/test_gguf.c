@@ -1,8 +1,10 @@
 /* loader/gguf: files, right and wrong, from memory. */
 #include "gguf_builder.h"
+#include "engine/allocate.h"
 #include "model_writer.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static enum rf_status parse(struct rf_gguf *out, const unsigned char *bytes, uint64_t size,
                             struct rf_error *err)
@@ -26,7 +28,7 @@ static void refused_exactly(unsigned char *bytes, uint64_t size, enum rf_status 
     unsigned char *exact = malloc(size ? size : 1);
     assert_non_null(exact);
     memcpy(exact, bytes, size);
-    free(bytes);
+    rf_free(bytes);
     struct rf_gguf gguf;
     struct rf_error err;
     assert_failure(parse(&gguf, exact, size, &err), &err, wanted, words);
@@ -108,7 +110,7 @@ static void every_type_is_described(void **state)
     assert_int_equal(gguf.version, 3);
     assert_int_equal(gguf.alignment, 32);
     rf_gguf_free(&gguf);
-    free(bytes);
+    rf_free(bytes);
 }
 
 static void values_are_read(void **state)
@@ -158,7 +160,7 @@ static void values_are_read(void **state)
     ASSERT_FAILURE(rf_gguf_array(&gguf, "a.numbers", RF_GGUF_STRING, &array, &err), err, RF_ERROR_FORMAT,
                    "array of 2 i32", "an array of string");
     rf_gguf_free(&gguf);
-    free(bytes);
+    rf_free(bytes);
 }
 
 /* Versions 2 and 3 are laid out alike. Shapes come slowest first. */
@@ -190,7 +192,7 @@ static void tensors_are_placed(void **state)
         assert_ptr_equal(b->data, bytes + size - 160);
         assert_string_equal(w->file, "m.gguf");
         rf_gguf_free(&gguf);
-        free(bytes);
+        rf_free(bytes);
     }
 }
 
@@ -233,12 +235,12 @@ static void every_truncation_is_refused(void **state)
     uint64_t size;
     unsigned char *bytes = build(&f, &size);
     for (uint64_t cut = 0; cut < size - 24; cut++) { /* the last 24 bytes are padding */
-        unsigned char *copy = malloc(cut + 1);
+        unsigned char *copy = rf_malloc(cut + 1);
         assert_non_null(copy);
         memcpy(copy, bytes, cut);
         refused_exactly(copy, cut, RF_ERROR_FORMAT, (const char *const[]){"m.gguf: ", NULL});
     }
-    free(bytes);
+    rf_free(bytes);
 }
 
 static void wrong_metadata_is_refused(void **state)

@@ -134,7 +134,7 @@ static enum rf_status open_built(struct built_gguf *f, struct rf_model_files *fi
     uint64_t size;
     unsigned char *bytes = build(f, &size);
     write_bytes(&folder, "m.gguf", bytes, size);
-    free(bytes);
+    rf_free(bytes);
     *err = (struct rf_error){0};
     enum rf_status status = rf_model_files_open(files, folder.path, err);
     remove_folder(&folder);
@@ -381,9 +381,9 @@ static void paths_are_resolved(void **state)
     ASSERT_FAILURE(rf_model_files_open(&files, path, &err), err, RF_ERROR_IO, "c.gguf: is a file",
                    "wanted a model folder or a GGUF file");
     rf_tokenizer *tokenizer;
-    ASSERT_FAILURE(rf_tokenizer_load(&tokenizer, path, &err), err, RF_ERROR_IO, "c.gguf: is a file",
+    ASSERT_FAILURE(rf_tokenizer_load(&tokenizer, path, NULL, &err), err, RF_ERROR_IO, "c.gguf: is a file",
                    "wanted a model folder or a GGUF file");
-    free(bytes);
+    rf_free(bytes);
     remove_folder(&folder);
 }
 
@@ -399,7 +399,7 @@ static enum rf_status load_tokenizer(struct built_gguf *f, rf_tokenizer **out, s
         fail_msg("%s", err->message);
     enum rf_status status = rf_tokenizer_from_gguf(out, &gguf, err);
     rf_gguf_free(&gguf);
-    free(bytes);
+    rf_free(bytes);
     return status;
 }
 
@@ -431,7 +431,7 @@ static void tokenizer_is_read(void **state)
     assert_int_equal(count, 7);
     for (size_t i = 0; i < count; i++)
         assert_int_equal(ids[i], wanted[i]); /* the byte tokens have the bytes' ids */
-    free(ids);
+    rf_free(ids);
     rf_tokenizer_destroy(t);
 }
 

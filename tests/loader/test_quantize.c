@@ -12,6 +12,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 #define TINY RF_SOURCE_DIR "/models/tiny"
@@ -310,8 +311,8 @@ static void tokenizers_come_back(void **state)
     struct rf_error err = {0};
     rf_tokenizer *a, *b;
     quantize(TINY, out.text, RF_DTYPE_Q8_0, &total);
-    assert_int_equal(rf_tokenizer_load(&a, TINY, &err), RF_OK);
-    if (rf_tokenizer_load(&b, folder.path, &err))
+    assert_int_equal(rf_tokenizer_load(&a, TINY, NULL, &err), RF_OK);
+    if (rf_tokenizer_load(&b, folder.path, NULL, &err))
         fail_msg("%s", err.message);
     assert_int_equal(rf_tokenizer_vocab(a), rf_tokenizer_vocab(b));
     assert_int_equal(rf_tokenizer_eos(a), rf_tokenizer_eos(b));
@@ -333,8 +334,8 @@ static void tokenizers_come_back(void **state)
     assert_int_equal(rf_tokenizer_chat(b, &message, 1, true, true, &y, &y_count, &err), RF_OK);
     assert_int_equal(x_count, y_count);
     assert_memory_equal(x, y, x_count * sizeof *x);
-    free(x);
-    free(y);
+    rf_free(x);
+    rf_free(y);
     rf_tokenizer_destroy(a);
     rf_tokenizer_destroy(b);
     remove_folder(&folder);

@@ -323,7 +323,7 @@ static uint32_t split_products(const struct rf_forward *f, uint32_t bucket, uint
         }
     }
     assert_int_equal(pending, 1);
-    free(plan.ops);
+    rf_free(plan.ops);
     return count;
 }
 

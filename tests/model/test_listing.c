@@ -123,7 +123,7 @@ static void compare(uint32_t flags, const char *type)
     assert_int_equal(real.count, listed.count);
     printf("flags %u, %s: %u shaders, %u pipelines\n", flags, type ? type : "as in the files", real.count,
            list.count);
-    free(list.uses);
+    rf_free(list.uses);
     close_tiny(&o);
 }
 
@@ -173,7 +173,7 @@ static void every_op_at_every_row_count(void **state)
         if (!strstr(ops[op], "norm") && twice)
             fail_msg("%s: several kernels for the row counts 0x%x", ops[op], twice);
     }
-    free(list.uses);
+    rf_free(list.uses);
     close_tiny(&o);
 }
 
@@ -209,7 +209,7 @@ static void tuned_choices_are_listed(void **state)
             }
         }
         assert_int_equal(found, tuned);
-        free(list.uses);
+        rf_free(list.uses);
         close_tiny(&o);
         assert_int_equal(access(path, F_OK) == 0, tuned); /* nothing is tried, so nothing is written */
     }

@@ -443,7 +443,7 @@ static uint32_t check_regime(const struct rf_forward *f, const struct regime *re
     struct walk walk = {f, &plan, &lot, &load, where, 0, (flags & RF_FORWARD_LOGITS) != 0};
     uint32_t most = check_plan(&walk);
     check_beside(f, &plan, &lot, &load, where);
-    free(plan.ops);
+    rf_free(plan.ops);
     return most;
 }
 

@@ -389,7 +389,7 @@ static void test_legal_variants(void **state)
     assert_int_equal(count, 2);
     assert_int_equal(ids[0], 257);
     assert_int_equal(ids[1], 672);
-    free(ids);
+    rf_free(ids);
     rf_tokenizer_destroy(tokenizer);
     folder_free(&folder);
 }

@@ -228,7 +228,7 @@ static void test_golden_prompts(void **state)
             assert_int_equal(rf_tokenizer_chat(tokenizer, &message, 1, true, true, &ids, &length, NULL),
                              RF_OK);
             assert_ids(ids, length, cJSON_GetObjectItem(lines[i], "prompt_ids"), prompt);
-            free(ids);
+            rf_free(ids);
         }
         rf_tokenizer_destroy(tokenizer);
     }
@@ -264,9 +264,9 @@ static void test_content_never_controls(void **state)
     char *same = NULL; /* who needs no length gives no room for it */
     assert_int_equal(rf_tokenizer_decode(tokenizer, ids, count, false, &same, NULL, NULL), RF_OK);
     assert_string_equal(same, text);
-    free(same);
-    free(text);
-    free(ids);
+    rf_free(same);
+    rf_free(text);
+    rf_free(ids);
     rf_tokenizer_destroy(tokenizer);
 }
 

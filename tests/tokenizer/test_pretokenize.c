@@ -15,7 +15,7 @@ static void assert_nfc(const char *text, const char *wanted)
     struct rf_bytes out = {0};
     assert_true(rf_nfc(text, strlen(text), &out) && rf_bytes_terminate(&out));
     assert_string_equal(out.data, wanted);
-    free(out.data);
+    rf_free(out.data);
 }
 
 static void test_nfc(void **state)
@@ -59,8 +59,8 @@ static void test_nfc_random(void **state)
         assert_int_equal(out.length, length);
         assert_memory_equal(out.data, wanted, (size_t)length);
         free(wanted);
-        free(text.data);
-        free(out.data);
+        rf_free(text.data);
+        rf_free(out.data);
     }
 }
 
@@ -88,8 +88,8 @@ static void test_nfc_many_marks(void **state)
         assert_memory_equal(out.data + 1 + 2 * i, "\u0316", 2);
         assert_memory_equal(out.data + 1000001 + 2 * i, "\u0301", 2);
     }
-    free(text.data);
-    free(out.data);
+    rf_free(text.data);
+    rf_free(out.data);
 }
 
 static void assert_split(const char *pattern, const char *text, const char *const *wanted)
@@ -234,7 +234,7 @@ static void test_bpe_random(void **state)
             assert_true(rf_bpe_word(&merges, bytes, text, length, &scratch, &ids));
             assert_int_equal(ids.length, merge_plainly(&merges, wanted, length));
             assert_memory_equal(ids.data, wanted, ids.length * sizeof *wanted);
-            free(ids.data);
+            rf_free(ids.data);
         }
         rf_merges_free(&merges);
     }
@@ -263,7 +263,7 @@ static void test_bpe_long_word(void **state)
     for (size_t i = 0; i < ids.length; i++)
         assert_int_equal(ids.data[i], 10);
     free(word);
-    free(ids.data);
+    rf_free(ids.data);
     rf_bpe_scratch_free(&scratch);
     rf_merges_free(&merges);
 }

@@ -33,7 +33,7 @@ static int parse_route(int route, unsigned char *bytes, uint64_t size)
     if (!status)
         status = rf_tokenizer_from_gguf(&routes[route], &gguf, &err);
     rf_gguf_free(&gguf);
-    free(bytes);
+    rf_free(bytes);
     if (status)
         fprintf(stderr, "%s\n", err.message);
     return status != RF_OK;
@@ -136,7 +136,7 @@ static int load_routes(void **state)
         struct rf_error err = {0};
         char path[4096];
         snprintf(path, sizeof path, "%s/%s", RF_QWEN3_TOKENIZER, route_names[i]);
-        if (rf_tokenizer_load(&routes[i], path, &err)) {
+        if (rf_tokenizer_load(&routes[i], path, NULL, &err)) {
             fprintf(stderr, "%s\n", err.message);
             return 1;
         }
@@ -196,7 +196,7 @@ static void test_golden_ids(void **state)
             snprintf(what, sizeof what, "line %zu, route %s", i + 1, route_names[route]);
             uint32_t *ids = encode(routes[route], text, strlen(text), true, &length);
             assert_ids(ids, length, cJSON_GetObjectItem(lines[i], "ids"), what);
-            free(ids);
+            rf_free(ids);
         }
     }
     printf("%zu lines by %d routes\n", count, ROUTES);
@@ -242,8 +242,8 @@ static void test_golden_chats(void **state)
             uint32_t *raw = encode(routes[route], wanted, strlen(wanted), true, &raw_length);
             assert_int_equal(length, raw_length);
             assert_memory_equal(ids, raw, length * sizeof *ids);
-            free(raw);
-            free(ids);
+            rf_free(raw);
+            rf_free(ids);
         }
     }
     printf("%zu conversations by %d routes\n", count, ROUTES);
@@ -270,13 +270,13 @@ static void test_text_never_controls(void **state)
         uint32_t *ids = encode(routes[route], all.data, all.length, false, &count);
         for (size_t i = 0; i < count; i++)
             assert_true(ids[i] < VOCAB - 28);
-        free(ids);
+        rf_free(ids);
         ids = encode(routes[route], all.data, all.length, true, &count);
         size_t controls = 0;
         for (size_t i = 0; i < count; i++)
             controls += ids[i] >= VOCAB - 28;
         assert_int_equal(controls, 28);
-        free(ids);
+        rf_free(ids);
         const struct rf_message message = {"user", all.data};
         assert_int_equal(rf_tokenizer_chat(routes[route], &message, 1, false, true, &ids, &count, NULL),
                          RF_OK);
@@ -284,9 +284,9 @@ static void test_text_never_controls(void **state)
         for (size_t i = 0; i < count; i++)
             controls += ids[i] >= VOCAB - 28;
         assert_int_equal(controls, 5); /* start, end, start, <think>, </think> */
-        free(ids);
+        rf_free(ids);
     }
-    free(all.data);
+    rf_free(all.data);
 }
 
 int main(void)

@@ -212,7 +212,7 @@ static void test_random_cuts(void **state)
         char *wanted = plainly(bytes, length, stops, count, &stopped);
         assert_text(&stream, wanted);
         assert_int_equal(rf_text_stream_stopped(&stream), stopped);
-        free(wanted);
+        rf_free(wanted);
         rf_text_stream_free(&stream);
     }
 }

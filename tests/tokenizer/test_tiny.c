@@ -68,7 +68,7 @@ static uint32_t *encode_both(const char *text, bool special, size_t *count)
     uint32_t *other = encode(routes[1], text, strlen(text), special, &other_count);
     assert_int_equal(*count, other_count);
     assert_memory_equal(ids, other, *count * sizeof *ids);
-    free(other);
+    rf_free(other);
     return ids;
 }
 
@@ -81,7 +81,7 @@ static void assert_decodes(const uint32_t *ids, size_t count, bool skip_special,
                          RF_OK);
         assert_string_equal(text, wanted);
         assert_int_equal(length, strlen(wanted));
-        free(text);
+        rf_free(text);
     }
 }
 
@@ -102,12 +102,12 @@ static void test_added_tokens(void **state)
     assert_true(contains(ids, count, MASK) && contains(ids, count, IM_END) && contains(ids, count, IM_START));
     assert_decodes(ids, count, false, text);
     assert_decodes(ids, count, true, "a\n <|im_|>");
-    free(ids);
+    rf_free(ids);
     ids = encode_both(text, false, &count);
     for (size_t i = 0; i < count; i++)
         assert_true(ids[i] < ENDOFTEXT);
     assert_decodes(ids, count, true, text);
-    free(ids);
+    rf_free(ids);
 }
 
 /* Whatever text holds, without `special` no added token comes out: every added token's text, broken up and
@@ -141,7 +141,7 @@ static void test_text_never_controls(void **state)
         uint32_t *ids = encode(routes[run % 2], text, strlen(text), false, &count);
         for (size_t i = 0; i < count; i++)
             assert_true(ids[i] < ENDOFTEXT);
-        free(ids);
+        rf_free(ids);
     }
 }
 
@@ -184,10 +184,10 @@ static void test_round_trip(void **state)
                          RF_OK);
         assert_int_equal(length, wanted);
         assert_memory_equal(back, normal, length);
-        free(ids);
-        free(back);
+        rf_free(ids);
+        rf_free(back);
         free(normal);
-        free(text.data);
+        rf_free(text.data);
     }
 }
 
@@ -203,7 +203,7 @@ static void test_decode_replaces(void **state)
     assert_decodes(mixed, 4, true, "日"); /* tokens that are left out do not break a character */
     assert_decodes(mixed, 4, false, "\uFFFD<|im_end|>\uFFFD");
     assert_decodes(NULL, 0, false, "");
-    free(ids);
+    rf_free(ids);
 }
 
 static void test_bad_arguments(void **state)
@@ -227,10 +227,10 @@ static void test_bad_arguments(void **state)
     assert_null(text);
     ids = encode(routes[0], NULL, 0, true, &count);
     assert_int_equal(count, 0);
-    free(ids);
+    rf_free(ids);
     ids = encode(routes[0], "a\0b", 3, true, &count); /* NUL is a byte like any other */
     assert_int_equal(count, 3);
-    free(ids);
+    rf_free(ids);
 }
 
 /* The folder itself, through the public call, with tokenizer.json and, in a copy, without it. */
@@ -243,7 +243,7 @@ static void test_folders(void **state)
     struct rf_error err = {0};
     rf_tokenizer *t = NULL;
     assert_non_null(mkdtemp(folder));
-    assert_int_equal(rf_tokenizer_load(&t, folder, &err), RF_ERROR_IO);
+    assert_int_equal(rf_tokenizer_load(&t, folder, NULL, &err), RF_ERROR_IO);
     snprintf(path, sizeof path, "%s: no tokenizer, wanted tokenizer.json, or vocab.json with merges.txt",
              folder);
     assert_string_equal(err.message, path);
@@ -258,7 +258,7 @@ static void test_folders(void **state)
         fclose(file);
         free(text);
     }
-    if (rf_tokenizer_load(&t, folder, &err))
+    if (rf_tokenizer_load(&t, folder, NULL, &err))
         fail_msg("%s", err.message);
     assert_int_equal(rf_tokenizer_vocab(t), 671);
     rf_tokenizer_destroy(t);
@@ -267,10 +267,10 @@ static void test_folders(void **state)
         assert_int_equal(unlink(path), 0);
     }
     assert_int_equal(rmdir(folder), 0);
-    assert_int_equal(rf_tokenizer_load(&t, folder, &err), RF_ERROR_IO);
+    assert_int_equal(rf_tokenizer_load(&t, folder, NULL, &err), RF_ERROR_IO);
     snprintf(path, sizeof path, "%s: cannot open the model folder: No such file or directory", folder);
     assert_string_equal(err.message, path);
-    if (rf_tokenizer_load(&t, RF_SOURCE_DIR "/models/tiny", &err))
+    if (rf_tokenizer_load(&t, RF_SOURCE_DIR "/models/tiny", NULL, &err))
         fail_msg("%s", err.message);
     assert_int_equal(rf_tokenizer_mask(t), MASK);
     rf_tokenizer_destroy(t);

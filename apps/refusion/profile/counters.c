@@ -110,7 +110,7 @@ int profile_list_counters(const struct settings *settings)
         status = print_list_json(&list, &err);
     else if (!status)
         print_list(&list);
-    free(list.items);
+    rf_free(list.items);
     return status ? complain_error(&err) : STATUS_OK;
 }
 

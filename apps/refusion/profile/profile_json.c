@@ -244,7 +244,7 @@ static enum rf_status add_events(cJSON *object, const struct profile_report *r, 
         if (status)
             return status;
         cJSON_AddStringToObject(json, "text", piece);
-        free(piece);
+        rf_free(piece);
     }
     return RF_OK;
 }

@@ -647,7 +647,7 @@ enum rf_status profile_pipelines(cJSON **out, const struct settings *settings, c
         status = compile(&l, err);
     if (!status)
         *out = pipelines_json(&l);
-    free(l.list.uses);
+    rf_free(l.list.uses);
     free(l.kernels);
     rf_context_destroy(l.engine.context);
     return status;
@@ -662,7 +662,7 @@ int profile_static(const struct settings *settings)
     int exit = status ? complain_error(&err) : STATUS_OK;
     if (l.engine.context && settings->validate && engine_complaints(&l.engine) && exit == STATUS_OK)
         exit = STATUS_FAILURE;
-    free(l.list.uses);
+    rf_free(l.list.uses);
     free(l.kernels);
     if (l.engine.context)
         engine_close(&l.engine);
