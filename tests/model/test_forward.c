@@ -157,7 +157,7 @@ static void mix_qkv(struct rf_weights *int8, const struct rf_weights *f16, uint3
         struct rf_chunk v = f16->layers[l].qkv.chunks[0];
         uint64_t block = rf_weight_block_bytes(v.format, qkv->k);
         assert_int_equal(qkv->chunk_count, 1);
-        qkv->chunks = realloc(qkv->chunks, 2 * sizeof v);
+        qkv->chunks = rf_realloc(qkv->chunks, 2 * sizeof v);
         assert_non_null(qkv->chunks);
         v.first = qkv->columns - v_columns;
         v.columns = v_columns;
