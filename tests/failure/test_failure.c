@@ -174,7 +174,7 @@ static void other_rooms(void **state)
         rf_model_profile(model, RF_PROFILE_SERIAL, on_record, &records, &err) ||
         rf_session_create(&session, model, NULL, &err) || rf_session_begin(session, prompt, 3, &err) ||
         rf_session_step(session, NULL, NULL, &err) ||
-        rf_selftest(context, &(struct rf_selftest_desc){.kernel = "rmsnorm"}, NULL, NULL, &err))
+        rf_selftest(context, &(struct rf_selftest_desc){.kernel = "rows_gather"}, NULL, NULL, &err))
         fail_msg("%s", err.message);
     assert_true(records > 0);
     assert_true(host_blocks() > blocks);
