@@ -8,6 +8,7 @@
 #include "apps/refusion/prompt.h"
 
 #include "apps/refusion/json_out.h"
+#include "engine/allocate.h"
 #include "engine/bench/bench.h"
 #include "engine/context.h"
 #include "engine/gpu/command.h"
@@ -257,7 +258,7 @@ static enum rf_status make_prompt(struct profiling *p, struct rf_error *err)
     rf_model_get_info(p->engine.model, &info);
     if (!s->synthetic || s->tokens)
         return RF_OK;
-    p->prompt.ids.items = malloc(count * sizeof *p->prompt.ids.items);
+    p->prompt.ids.items = rf_malloc(count * sizeof *p->prompt.ids.items);
     if (!p->prompt.ids.items)
         return rf_fail(err, RF_ERROR_HOST_MEMORY, "--prompt-tokens: no host memory for %u tokens", count);
     p->prompt.ids.count = count;
