@@ -58,13 +58,17 @@ enum rf_status rf_model_profile(rf_model *model, enum rf_profile_mode mode, rf_p
     const bool held = model->profile_mode == RF_PROFILE_COUNTERS;
     enum rf_status status = mode == RF_PROFILE_COUNTERS ? rf_gpu_hold_counters(model->gpu, true, err) : RF_OK;
     const bool holds = mode == RF_PROFILE_COUNTERS && !status;
-    if (!status && rf_forward_marking(model->forward) != markings[mode])
+    if (!status)
         status = rf_forward_set_marking(model->forward, markings[mode], err);
+    if (held && !holds)
+        rf_forward_drop_marked(model->forward, RF_MARK_COUNTERS);
     if (holds && status)
         rf_gpu_hold_counters(model->gpu, false, NULL);
     if (held)
         rf_gpu_hold_counters(model->gpu, false, NULL);
     model->profile_mode = status ? RF_PROFILE_OFF : mode;
+    for (int m = RF_MARK_NOTHING + 1; model->profile_mode == RF_PROFILE_OFF && m < RF_MARKINGS; m++)
+        rf_forward_drop_marked(model->forward, (enum rf_marking)m);
     model->on_profile = on_record;
     model->profile_user = user;
     pthread_mutex_unlock(&model->mutex);

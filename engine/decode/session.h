@@ -96,6 +96,11 @@ uint64_t rf_session_bytes(rf_model *model);
 /* Its kv_commit, as the forward records now. */
 enum rf_status rf_session_commit(struct rf_session *s, struct rf_cmd **cmd, struct rf_error *err);
 
+/* ---- step.c ----------------------------------------------------------------------------------------- */
+/* A step, a submission at a time, which no tool's frame encloses. The round's events are complete when s->round_over
+ * or s->finished. */
+enum rf_status rf_session_submit(struct rf_session *s, struct rf_error *err);
+
 /* ---- round.c: plan-and-infill ----------------------------------------------------------------------- */
 void rf_round_start_block(struct rf_session *s);
 uint32_t rf_round_rows(const struct rf_session *s); /* of the current pass, all submissions together */

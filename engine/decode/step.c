@@ -315,6 +315,38 @@ static uint64_t begin_frame(struct rf_model *model, rf_session *const *sessions,
     return rf_gpu_begin_frame(model->gpu, label);
 }
 
+static void begin_round(struct rf_session *s)
+{
+    s->round_over = false;
+    s->event_count = 0;
+    s->failure.status = RF_OK;
+}
+
+/* One submission, when it is this thread's turn. *any: false: there was nothing to do. */
+static enum rf_status submit_in_turn(struct rf_model *model, rf_session *const *sessions, size_t count,
+                                     bool *any, struct rf_error *err)
+{
+    enum rf_status status = RF_OK;
+    rest(model->gpu, sessions, count);
+    rf_turns_take(&model->turns); /* other threads' sessions have theirs between submissions */
+    pthread_mutex_lock(&model->mutex);
+    if (!must_rest(model->gpu, sessions, count)) /* after what another thread submitted since */
+        status = submit_once(model, sessions, count, any, err);
+    pthread_mutex_unlock(&model->mutex);
+    rf_turns_end(&model->turns);
+    return status;
+}
+
+/* What became of a session of its own. */
+static enum rf_status take_failure(struct rf_session *s, struct rf_error *err)
+{
+    if (s->failure.status == RF_ERROR_CANCELLED)
+        atomic_store(&s->cancelled, false);
+    if (s->failure.status && err)
+        *err = s->failure;
+    return s->failure.status;
+}
+
 enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struct rf_error *err)
 {
     enum rf_status status = check_sessions(sessions, count, err);
@@ -322,34 +354,29 @@ enum rf_status rf_sessions_step(rf_session *const *sessions, size_t count, struc
         return status;
     struct rf_model *model = sessions[0]->model;
     RF_ALLOCATE_FROM(rf_gpu_allocator(model->gpu));
-    for (size_t i = 0; i < count; i++) {
-        sessions[i]->round_over = false;
-        sessions[i]->event_count = 0;
-        sessions[i]->failure.status = RF_OK;
-    }
+    for (size_t i = 0; i < count; i++)
+        begin_round(sessions[i]);
     const uint64_t frame = begin_frame(model, sessions, count);
     bool any = true;
-    while (!status && any) {
-        rest(model->gpu, sessions, count);
-        rf_turns_take(&model->turns); /* other threads' sessions have theirs between submissions */
-        pthread_mutex_lock(&model->mutex);
-        if (!must_rest(model->gpu, sessions, count)) /* after what another thread submitted since */
-            status = submit_once(model, sessions, count, &any, err);
-        pthread_mutex_unlock(&model->mutex);
-        rf_turns_end(&model->turns);
-    }
+    while (!status && any)
+        status = submit_in_turn(model, sessions, count, &any, err);
     if (status != RF_ERROR_DEVICE_LOST) {
         enum rf_status ended = rf_gpu_end_frame(model->gpu, frame, status ? NULL : err);
         status = status ? status : ended;
     }
-    for (size_t i = 0; !status && i < count; i++) {
-        status = sessions[i]->failure.status;
-        if (status == RF_ERROR_CANCELLED)
-            atomic_store(&sessions[i]->cancelled, false);
-        if (status && err)
-            *err = sessions[i]->failure;
-    }
+    for (size_t i = 0; !status && i < count; i++)
+        status = take_failure(sessions[i], err);
     return status;
+}
+
+enum rf_status rf_session_submit(struct rf_session *s, struct rf_error *err)
+{
+    RF_ALLOCATE_FROM(rf_gpu_allocator(s->model->gpu));
+    bool any = true;
+    if (s->round_over)
+        begin_round(s);
+    enum rf_status status = submit_in_turn(s->model, &s, 1, &any, err);
+    return status ? status : take_failure(s, err);
 }
 
 enum rf_status rf_session_step(rf_session *session, const struct rf_event **events, size_t *count,

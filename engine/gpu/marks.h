@@ -12,7 +12,8 @@ enum rf_marking {
     RF_MARK_NOTHING,
     RF_MARK_GROUPS,     /* no barrier is added: what runs is what runs without */
     RF_MARK_DISPATCHES, /* a barrier before every dispatch, so that each is a group of its own */
-    RF_MARK_COUNTERS    /* and a query of the chosen hardware counters round it, see counters.h */
+    RF_MARK_COUNTERS,   /* and a query of the chosen hardware counters round it, see counters.h */
+    RF_MARKINGS
 };
 
 /* Right behind rf_cmd_begin. rf_cmd_continue goes on with it. RF_ERROR_UNSUPPORTED on a device without

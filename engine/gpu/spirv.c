@@ -563,9 +563,10 @@ enum rf_status rf_spirv_read(struct rf_spirv_info *out, const uint32_t *words, s
 {
     *out = (struct rf_spirv_info){0};
     if (count < HEADER_WORDS || count > UINT32_MAX || words[0] != Magic)
-        return rf_fail(err, RF_ERROR_FORMAT,
-                       "shader %s: no SPIR-V (%zu words, the first is 0x%08x, wanted 0x%08x)", name, count,
-                       count ? words[0] : 0, Magic);
+        return rf_fail(
+            err, RF_ERROR_FORMAT,
+            "shader %s: no SPIR-V (%zu words, the first is 0x%08x; wanted at least %d, and 0x%08x first)",
+            name, count, count ? words[0] : 0, HEADER_WORDS, Magic);
     struct reader r = {.words = words,
                        .count = count,
                        .bound = words[3],

@@ -142,31 +142,44 @@ static void drop_recordings(struct forward_variant *variant)
     drop_gathers(variant);
 }
 
-void rf_forward_drop_commit(struct rf_forward *f, uint32_t seq)
+static void drop_commit(struct forward_recordings *r, uint32_t seq)
 {
-    rf_cmd_destroy(f->commits[seq]);
-    f->commits[seq] = NULL;
+    rf_cmd_destroy(r->commits[seq]);
+    r->commits[seq] = NULL;
 }
 
-static void drop_all(struct rf_forward *f)
+void rf_forward_drop_commit(struct rf_forward *f, uint32_t seq)
 {
+    for (uint32_t m = 0; m < RF_MARKINGS; m++)
+        drop_commit(&f->recordings[m], seq);
+}
+
+void rf_forward_drop_marked(struct rf_forward *f, enum rf_marking marking)
+{
+    struct forward_recordings *r = &f->recordings[marking];
     for (uint32_t b = 0; b < FORWARD_BUCKETS; b++) {
         for (uint32_t v = 0; v < RF_FORWARD_VARIANTS; v++)
-            drop_recordings(&f->variants[b][v]);
+            drop_recordings(&r->variants[b][v]);
     }
     for (uint32_t i = 0; i < RF_SLOT_SHADERS; i++) {
-        rf_cmd_destroy(f->slots[i]);
-        f->slots[i] = NULL;
+        rf_cmd_destroy(r->slots[i]);
+        r->slots[i] = NULL;
     }
     for (uint32_t seq = 0; seq < RF_MAX_SEQS; seq++)
-        rf_forward_drop_commit(f, seq);
+        drop_commit(r, seq);
+}
+
+void rf_forward_drop_recordings(struct rf_forward *f)
+{
+    for (int m = 0; m < RF_MARKINGS; m++)
+        rf_forward_drop_marked(f, (enum rf_marking)m);
 }
 
 void rf_forward_destroy(struct rf_forward *f)
 {
     if (!f)
         return;
-    drop_all(f);
+    rf_forward_drop_recordings(f);
     rf_arena_destroy(f->readback);
     rf_arena_destroy(f->device);
     rf_arena_destroy(f->upload);
@@ -428,7 +441,7 @@ static enum rf_status make_plan(struct rf_forward *f, uint32_t bucket, uint32_t 
 static enum rf_status record_variant(struct rf_forward *f, uint32_t bucket, uint32_t flags,
                                      struct rf_error *err)
 {
-    struct forward_variant *variant = &f->variants[bucket][flags];
+    struct forward_variant *variant = &f->recordings[f->marking].variants[bucket][flags];
     if ((flags & RF_FORWARD_LOGITS) && !f->spans.logits.address) {
         enum rf_status status = rf_arena_alloc(f->device, &f->spans.logits,
                                                (uint64_t)RF_LOGIT_ROWS * f->config.vocab * 4, "logits", err);
@@ -495,7 +508,7 @@ enum rf_status rf_forward_get(struct rf_forward *f, uint32_t rows, uint32_t flag
     uint32_t bucket = bucket_of(rows);
     if (f->marking && pass == 1)
         flags |= RF_FORWARD_SECOND; /* a marked recording may stand in a submission once only */
-    struct forward_variant *variant = &f->variants[bucket][flags];
+    struct forward_variant *variant = &f->recordings[f->marking].variants[bucket][flags];
     double limit = rf_gpu_submission_limit(f->gpu);
     if (variant->parts && variant->times.count &&
         rf_parts_are_wrong(variant->parts_wanted, rf_times_seconds(&variant->times), limit))
@@ -521,8 +534,9 @@ void rf_forward_ran(const struct rf_forward_cmds *cmds, double seconds)
 enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which, struct rf_cmd **cmd,
                                 struct rf_error *err)
 {
+    struct forward_recordings *r = &f->recordings[f->marking];
     const char *shader = slot_shaders[which];
-    *cmd = f->slots[which];
+    *cmd = r->slots[which];
     if (*cmd)
         return RF_OK;
     const struct forward_spans *s = &f->spans;
@@ -539,8 +553,8 @@ enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which,
         .indirect = rf_span_part(s->active, 0, 12),
         .access_count = 3,
         .accesses = {{s->seqs, RF_READ}, {s->active, RF_READ}, {s->sessions, RF_READ_WRITE}}};
-    f->slot_notes[which] = (struct rf_op_note){.op = shader, .layer = -1, .work = rf_work_slots()};
-    status = begin_cmd(f, cmd, shader, &f->slot_notes[which], 1, err);
+    r->slot_notes[which] = (struct rf_op_note){.op = shader, .layer = -1, .work = rf_work_slots()};
+    status = begin_cmd(f, cmd, shader, &r->slot_notes[which], 1, err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     if (!status)
@@ -549,7 +563,7 @@ enum rf_status rf_forward_slots(struct rf_forward *f, enum rf_slot_shader which,
         rf_cmd_destroy(*cmd);
         *cmd = NULL;
     }
-    f->slots[which] = *cmd;
+    r->slots[which] = *cmd;
     return status;
 }
 
@@ -573,9 +587,10 @@ static enum rf_status record_commit(struct rf_forward *f, uint32_t seq, struct r
         .indirect = rf_span_part(state, offsetof(struct rf_round_state, commit_x), 12),
         .access_count = 3,
         .accesses = {{s->seqs, RF_READ}, {s->sessions, RF_READ}, {s->pages, RF_READ_WRITE}}};
-    f->commit_note =
+    struct rf_op_note *note = &f->recordings[f->marking].commit_note;
+    *note =
         (struct rf_op_note){.op = "kv_commit", .layer = -1, .commits = true, .work = rf_work_kv_commit(f)};
-    status = begin_cmd(f, cmd, "kv_commit", &f->commit_note, 1, err);
+    status = begin_cmd(f, cmd, "kv_commit", note, 1, err);
     if (!status)
         status = rf_cmd_dispatch(*cmd, &dispatch, err);
     if (!status)
@@ -590,8 +605,9 @@ static enum rf_status record_commit(struct rf_forward *f, uint32_t seq, struct r
 enum rf_status rf_forward_commit(struct rf_forward *f, uint32_t seq, struct rf_span state,
                                  struct rf_cmd **cmd, struct rf_error *err)
 {
-    enum rf_status status = f->commits[seq] ? RF_OK : record_commit(f, seq, state, &f->commits[seq], err);
-    *cmd = f->commits[seq];
+    struct rf_cmd **kept = &f->recordings[f->marking].commits[seq];
+    enum rf_status status = *kept ? RF_OK : record_commit(f, seq, state, kept, err);
+    *cmd = *kept;
     return status;
 }
 
@@ -599,9 +615,10 @@ void rf_forward_visit(const struct rf_forward *f, rf_cmd_visit_fn visit, void *u
 {
     static const char *const flag_names[RF_FORWARD_SECOND] = {"", " deterministic", " logits",
                                                               " deterministic logits"};
+    const struct forward_recordings *r = &f->recordings[f->marking];
     for (uint32_t b = 0; b < FORWARD_BUCKETS; b++) {
         for (uint32_t v = 0; v < RF_FORWARD_VARIANTS; v++) {
-            const struct forward_variant *variant = &f->variants[b][v];
+            const struct forward_variant *variant = &r->variants[b][v];
             char label[64];
             snprintf(label, sizeof label, "%u rows%s%s", 1u << b, flag_names[v % RF_FORWARD_SECOND],
                      v & RF_FORWARD_SECOND ? " second" : "");
@@ -613,14 +630,13 @@ void rf_forward_visit(const struct rf_forward *f, rf_cmd_visit_fn visit, void *u
         }
     }
     for (uint32_t i = 0; i < RF_SLOT_SHADERS; i++)
-        if (f->slots[i])
-            visit(user, f->slots[i], slot_shaders[i]);
+        if (r->slots[i])
+            visit(user, r->slots[i], slot_shaders[i]);
 }
 
 enum rf_status rf_forward_set_marking(struct rf_forward *f, enum rf_marking marking, struct rf_error *err)
 {
     enum rf_status status = RF_OK;
-    drop_all(f);
     f->marking = RF_MARK_NOTHING;
     if (marking && !f->readback) {
         f->readback = rf_arena_create(f->gpu, RF_MEMORY_READBACK, "profiler");
@@ -637,11 +653,6 @@ enum rf_status rf_forward_set_marking(struct rf_forward *f, enum rf_marking mark
     }
     f->marking = marking;
     return RF_OK;
-}
-
-void rf_forward_drop_recordings(struct rf_forward *f)
-{
-    drop_all(f);
 }
 
 enum rf_marking rf_forward_marking(const struct rf_forward *f)
@@ -732,7 +743,10 @@ enum rf_status rf_forward_list_recorded(struct rf_forward *f, struct rf_kernel_l
     enum rf_status status = RF_OK;
     for (uint32_t b = 0; !status && b < FORWARD_BUCKETS; b++)
         for (uint32_t flags = 0; !status && flags < RF_FORWARD_VARIANTS; flags++) {
-            if (!f->variants[b][flags].cost) /* outlives its recording */
+            bool any = false;
+            for (uint32_t m = 0; m < RF_MARKINGS; m++)
+                any = any || f->recordings[m].variants[b][flags].cost; /* outlives its recording */
+            if (!any)
                 continue;
             status = list_use(list, &gather, "rows gather", 1u << b, err);
             if (!status)

@@ -80,10 +80,12 @@ enum rf_status rf_forward_get(struct rf_forward *forward, uint32_t rows, uint32_
 /* These forwards took `seconds` (above 0) together, from submit to the end of the wait. */
 void rf_forward_ran(const struct rf_forward_cmds *cmds, double seconds);
 
-/* From now on everything is recorded with these marks (engine/gpu/marks.h); what is recorded so far is
- * dropped, so nothing may be in flight. After a failure nothing is marked. */
+/* From now on everything is recorded with these marks (engine/gpu/marks.h). Recordings of each marking are kept
+ * beside each other, so that markings can take turns. After a failure nothing is marked. */
 enum rf_status rf_forward_set_marking(struct rf_forward *forward, enum rf_marking marking,
                                       struct rf_error *err);
+/* What is recorded with these marks goes, with its queries. Nothing may be in flight. */
+void rf_forward_drop_marked(struct rf_forward *forward, enum rf_marking marking);
 /* Everything is recorded anew when it is next wanted, with the kernels that rf_kernels_get then gives. Nothing may
  * be in flight. */
 void rf_forward_drop_recordings(struct rf_forward *forward);
@@ -124,7 +126,7 @@ enum rf_status rf_forward_list(struct rf_forward *forward, uint32_t flags, struc
  * is tried. The model's lock is held. */
 enum rf_status rf_forward_list_recorded(struct rf_forward *forward, struct rf_kernel_list *list,
                                         struct rf_error *err);
-/* Visits every command buffer recorded so far (tests: hazards, dispatch counts). */
+/* Visits every command buffer recorded so far with the marks that are set (tests: hazards, dispatch counts). */
 typedef void (*rf_cmd_visit_fn)(void *user, const struct rf_cmd *cmd, const char *label);
 void rf_forward_visit(const struct rf_forward *forward, rf_cmd_visit_fn visit, void *user);
 

@@ -35,6 +35,13 @@ struct forward_variant {
 
 enum { FORWARD_BUCKETS = 10 }; /* 1, 2, 4, .. 512 rows */
 
+/* What is recorded with one kind of marks. */
+struct forward_recordings {
+    struct rf_op_note slot_notes[RF_SLOT_SHADERS], commit_note;
+    struct forward_variant variants[FORWARD_BUCKETS][RF_FORWARD_VARIANTS];
+    struct rf_cmd *slots[RF_SLOT_SHADERS], *commits[RF_MAX_SEQS];
+};
+
 struct rf_forward {
     struct rf_gpu *gpu;
     const struct rf_weights *weights;
@@ -47,13 +54,11 @@ struct rf_forward {
     uint32_t split_rows;   /* rows times splits that attention_partials has room for */
     uint32_t logit_tiles;
     enum rf_marking marking;
-    struct rf_op_note slot_notes[RF_SLOT_SHADERS], commit_note;
     struct rf_arena *readback; /* NULL: never marked */
     struct rf_span gathered[2];
     struct rf_arena *device, *upload;
     struct forward_spans spans;
-    struct forward_variant variants[FORWARD_BUCKETS][RF_FORWARD_VARIANTS];
-    struct rf_cmd *slots[RF_SLOT_SHADERS], *commits[RF_MAX_SEQS];
+    struct forward_recordings recordings[RF_MARKINGS];
 };
 
 /* x = norm(h), h [row][hidden]; `splits` more than 1: of h increased by so many partials of split_partials. */

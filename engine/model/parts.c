@@ -40,20 +40,33 @@ bool rf_parts_are_wrong(uint32_t parts, double seconds, double limit)
     return (seconds > parts * limit && wanted > parts) || 2 * wanted <= parts;
 }
 
-double rf_forward_estimate(const struct rf_forward *f, uint32_t bucket, uint32_t flags, uint64_t cost)
+/* The least of what forwards of other sizes or kinds took, as many times as this one has their rows; above: more
+ * than any. */
+static double least_of_others(const struct forward_recordings *r, uint32_t bucket)
 {
-    const struct forward_times *own = &f->variants[bucket][flags].times;
     double least = INFINITY;
-    if (own->count)
-        return rf_times_seconds(own);
     for (uint32_t b = 0; b < FORWARD_BUCKETS; b++) {
         for (uint32_t v = 0; v < RF_FORWARD_VARIANTS; v++) {
-            const struct forward_times *other = &f->variants[b][v].times;
+            const struct forward_times *other = &r->variants[b][v].times;
             double seconds = rf_times_seconds(other) * (b < bucket ? 1u << (bucket - b) : 1u);
             if (other->count && seconds < least)
                 least = seconds;
         }
     }
+    return least;
+}
+
+double rf_forward_estimate(const struct rf_forward *f, uint32_t bucket, uint32_t flags, uint64_t cost)
+{
+    const struct forward_recordings *own = &f->recordings[f->marking],
+                                    *plain = &f->recordings[RF_MARK_NOTHING];
+    if (own->variants[bucket][flags].times.count)
+        return rf_times_seconds(&own->variants[bucket][flags].times);
+    /* Marks add little to what the same forward takes without. */
+    const struct forward_times *same = &plain->variants[bucket][flags & ~(uint32_t)RF_FORWARD_SECOND].times;
+    if (same->count)
+        return rf_times_seconds(same);
+    double least = fmin(least_of_others(own, bucket), least_of_others(plain, bucket));
     if (least < INFINITY)
         return least;
     double rows = 1u << bucket; /* a byte of weights is at most two weights, a product is two operations */

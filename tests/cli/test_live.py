@@ -110,6 +110,8 @@ class Live(ProgramTest):
         self.check_fails(self.profile(), 1, path, "wanted SPIR-V words")
         self.put("rmsnorm.spv", b"\0" * 64)
         self.check_fails(self.profile(), 1, path)
+        self.put("rmsnorm.spv", good[:4])
+        self.check_fails(self.profile(), 1, path, "1 words", "wanted at least 5")
         self.put("rmsnorm.spv", good[: len(good) // 8 * 4])
         self.check_fails(self.profile(), 1, path)
         shutil.copy(os.path.join(built, "embed_bf16.spv"), path)

@@ -41,8 +41,8 @@ uint32_t recorded_cross_out(const struct listing *a, const struct listing *b, bo
 /* Takes out what a profile adds: resets, timestamps, and copies into the two buffers `to` with the barrier
  * before each. Returns how many copies there were. */
 uint32_t recorded_strip(struct listing *list, const VkBuffer to[2]);
-/* A marked forward has a recording of its own as a submission's second, with dispatch sizes of its own:
- * where they lie is made relative. */
+/* A marked forward is recorded beside the plain one, and once more as a submission's second, each with dispatch sizes
+ * of its own: where they lie is made relative. */
 void recorded_forget_places(struct listing *list);
 
 #endif

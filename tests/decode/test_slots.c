@@ -183,8 +183,8 @@ static bool is_forward(const struct rf_cmd *cmd)
 {
     for (int b = 0; b < FORWARD_BUCKETS; b++)
         for (int v = 0; v < RF_FORWARD_VARIANTS; v++)
-            if (engine.model->forward->variants[b][v].parts &&
-                engine.model->forward->variants[b][v].parts[0] == cmd)
+            if (engine.model->forward->recordings[RF_MARK_NOTHING].variants[b][v].parts &&
+                engine.model->forward->recordings[RF_MARK_NOTHING].variants[b][v].parts[0] == cmd)
                 return true;
     return false;
 }

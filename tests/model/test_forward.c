@@ -490,14 +490,16 @@ static void failed_recordings_leave_nothing(void **state)
     const struct rf_device_table real = gpu->vk;
     gpu->vk.vkEndCommandBuffer = fail_to_end;
     assert_int_equal(engine_get_forward(model, 1, 0, &cmds, &failure), RF_ERROR_HOST_MEMORY);
-    const struct forward_variant first = model->forward->variants[0][0];
+    const struct forward_variant first = model->forward->recordings[RF_MARK_NOTHING].variants[0][0];
     assert_true(first.grids.address && first.indirect.address && !first.parts && !first.gather[0]);
     for (int i = 0; i < 3; i++)
         assert_int_equal(engine_get_forward(model, 1, 0, &cmds, &failure), RF_ERROR_HOST_MEMORY);
     gpu->vk = real;
     require_ok(engine_get_forward(model, 1, 0, &cmds, err));
-    assert_int_equal(model->forward->variants[0][0].grids.address, first.grids.address);
-    assert_int_equal(model->forward->variants[0][0].indirect.address, first.indirect.address);
+    assert_int_equal(model->forward->recordings[RF_MARK_NOTHING].variants[0][0].grids.address,
+                     first.grids.address);
+    assert_int_equal(model->forward->recordings[RF_MARK_NOTHING].variants[0][0].indirect.address,
+                     first.indirect.address);
     rf_model_destroy(model);
     rf_context_destroy(context);
 }

@@ -203,7 +203,7 @@ static void forward(rf_model *model, float *logits)
 /* The variant of ROWS rows. */
 static const struct forward_variant *variant_of(const rf_model *model, uint32_t flags)
 {
-    return &model->forward->variants[3][flags];
+    return &model->forward->recordings[RF_MARK_NOTHING].variants[3][flags];
 }
 
 /* ---- Numbers ---------------------------------------------------------------------------------------- */
@@ -255,12 +255,12 @@ static void what_has_not_run_is_estimated(void **state)
     /* Nothing is known: 8 GB of weights for 512 rows on a slow device are parts as short as can be. */
     assert_int_equal(rf_parts_for(rf_forward_estimate(f, 9, 0, UINT64_C(8) << 30), 0.1), RF_FORWARD_PARTS);
     assert_int_equal(rf_parts_for(rf_forward_estimate(f, 0, 0, 10 << 20), 0.1), 1);
-    rf_times_add(&f->variants[5][0].times, 0.2); /* 32 rows */
+    rf_times_add(&f->recordings[RF_MARK_NOTHING].variants[5][0].times, 0.2); /* 32 rows */
     assert_true(rf_forward_estimate(f, 5, 0, 1) == 0.2);
     assert_true(rf_forward_estimate(f, 3, 0, 1) == 0.2);
     assert_true(rf_forward_estimate(f, 5, RF_FORWARD_LOGITS, 1) == 0.2);
     assert_true(rf_forward_estimate(f, 8, 0, 1) == 1.6);
-    rf_times_add(&f->variants[6][0].times, 0.25); /* 64 rows */
+    rf_times_add(&f->recordings[RF_MARK_NOTHING].variants[6][0].times, 0.25); /* 64 rows */
     assert_true(rf_forward_estimate(f, 8, 0, 1) == 1.0);
     assert_true(rf_forward_estimate(f, 4, 0, 1) == 0.2);
     free(f);

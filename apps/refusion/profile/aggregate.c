@@ -1,11 +1,11 @@
 #include "apps/refusion/profile/aggregate.h"
 
+#include "apps/refusion/profile/settle.h"
+#include "apps/refusion/profile/statistics.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const double SURE = 0.9;         /* that an interval holds the median */
-static const double MOST_SPREAD = 0.05; /* of an interval that tells something */
 
 const char *profile_phase(int phase)
 {
@@ -28,18 +28,6 @@ const struct profile_run *profile_first_run(const struct profile *profile, enum 
     return NULL;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *values, uint32_t count)
-{
-    qsort(values, count, sizeof *values, by_value);
-    return count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
-}
-
 struct profile_step profile_step(const struct profile *profile, enum rf_profile_mode mode)
 {
     struct profile_step step = {0};
@@ -59,114 +47,31 @@ struct profile_step profile_step(const struct profile *profile, enum rf_profile_
     step.span = median(values, count);
     step.groups = median(values + count, count);
     step.seconds = median(values + 2 * (size_t)count, count);
-    step.least_groups = values[count];
-    step.least_seconds = values[2 * (size_t)count];
     step.spread = step.span > 0.0 ? (values[count - 1] - values[0]) / step.span : 0.0;
     free(values);
     return step;
 }
 
-/* Wall seconds of a run's submission with all that follows until the next. */
-static double wall_of(const struct profile *profile, const struct profile_run *run, uint32_t i)
+struct profile_serialising profile_serialising(const struct profile *profile)
 {
-    const struct profile_submission *s = &profile->submissions[run->first + i];
-    double end = i + 1 < run->count ? s[1].record_begin : run->begin + run->seconds;
-    return end - s->record_begin;
-}
-
-/* Submissions of one kind do the same work on nearly as many rows. */
-static bool same_kind(const struct profile_submission *a, const struct profile_submission *b)
-{
-    return a->phase == b->phase && a->rows[0] == b->rows[0] && a->rows[1] == b->rows[1];
-}
-
-/* Of one turn: what `marked` takes beside `plain`, from the median ratio of each kind of submission, weighted with the
- * kind's time. ratios: room for one a submission. */
-static double cost_of_turn(const struct profile *p, const struct profile_run *plain,
-                           const struct profile_run *marked, double *ratios)
-{
-    const struct profile_submission *subs = &p->submissions[plain->first];
-    double whole = 0.0, more = 0.0;
-    for (uint32_t i = 0; i < plain->count; i++) {
-        uint32_t n = 0, before = 0;
-        double seconds = 0.0;
-        while (before < i && !same_kind(&subs[before], &subs[i]))
-            before++;
-        if (before < i) /* the first of a kind stands for all */
+    struct profile_serialising s = {0};
+    double groups = 0.0, *shares = calloc(profile->run_count + 1, sizeof *shares);
+    for (uint32_t i = 0; shares && i < profile->run_count; i++) {
+        const struct profile_run *run = &profile->runs[i];
+        if (run->mode == RF_PROFILE_FREE)
+            groups = run->groups;
+        if (run->mode != RF_PROFILE_SERIAL || groups <= 0.0)
             continue;
-        for (uint32_t k = i; k < plain->count; k++) {
-            double wall = wall_of(p, plain, k);
-            if (!same_kind(&subs[k], &subs[i]) || wall <= 0.0)
-                continue;
-            seconds += wall;
-            ratios[n++] = wall_of(p, marked, k) / wall;
-        }
-        if (n)
-            more += seconds * (median(ratios, n) - 1.0);
-        whole += seconds;
+        shares[s.turns++] = run->groups / groups - 1.0;
+        groups = 0.0;
     }
-    return whole > 0.0 ? more / whole : 0.0;
-}
-
-static const struct profile_run *nth_run(const struct profile *p, enum rf_profile_mode mode, uint32_t n)
-{
-    for (uint32_t i = 0; i < p->run_count; i++)
-        if (p->runs[i].mode == mode && n-- == 0)
-            return &p->runs[i];
-    return NULL;
-}
-
-static bool same_submissions(const struct profile *p, const struct profile_run *a,
-                             const struct profile_run *b)
-{
-    bool same = a->count == b->count && a->count > 0;
-    for (uint32_t i = 0; same && i < a->count; i++)
-        same = same_kind(&p->submissions[a->first + i], &p->submissions[b->first + i]);
-    return same;
-}
-
-/* The sign test's interval of a median: of `count` sorted values the outermost, or those further in that leave at
- * least SURE. Nothing is assumed of how a machine's unrest is distributed. */
-static void bound_median(struct profile_cost *cost, const double *sorted, uint32_t count)
-{
-    double tail = pow(0.5, count), term = tail;
-    uint32_t in = 0;
-    for (;;) {
-        double next = term * (double)(count - in) / (double)(in + 1);
-        if (2 * (in + 1) >= count || 1.0 - 2.0 * (tail + next) < SURE)
-            break;
-        term = next;
-        tail += term;
-        in++;
+    if (s.turns) {
+        s.share = median(shares, s.turns);
+        s.low = shares[0];
+        s.high = shares[s.turns - 1];
     }
-    cost->low = sorted[in];
-    cost->high = sorted[count - 1 - in];
-    cost->confidence = count > 1 ? 1.0 - 2.0 * tail : 0.0;
-}
-
-bool profile_cost(struct profile_cost *cost, const struct profile *profile)
-{
-    uint32_t turns = profile_count_runs(profile, RF_PROFILE_OFF), n = 0;
-    uint32_t marked_runs = profile_count_runs(profile, RF_PROFILE_FREE);
-    *cost = (struct profile_cost){0};
-    turns = turns < marked_runs ? turns : marked_runs;
-    double *costs = calloc(turns + 1, sizeof *costs);
-    double *ratios = calloc(profile->submission_count + 1, sizeof *ratios);
-    for (uint32_t t = 0; costs && ratios && t < turns; t++) {
-        const struct profile_run *plain = nth_run(profile, RF_PROFILE_OFF, t),
-                                 *marked = nth_run(profile, RF_PROFILE_FREE, t);
-        if (same_submissions(profile, plain, marked))
-            costs[n++] = cost_of_turn(profile, plain, marked, ratios);
-    }
-    if (n) {
-        cost->turns = n;
-        cost->share = median(costs, n);
-        bound_median(cost, costs, n);
-        cost->told = n > 1 && cost->high - cost->low <= MOST_SPREAD;
-    }
-    free(costs);
-    free(ratios);
-    return n > 0;
+    free(shares);
+    return s;
 }
 
 double profile_group_size(const struct profile *profile)
@@ -265,76 +170,53 @@ static enum rf_status add_timed(struct summing *s, const struct profile_run *run
     return RF_OK;
 }
 
-/* The dispatches of a run, one behind the other. */
-static const struct profile_dispatch *run_dispatches(const struct profile *p, const struct profile_run *run,
-                                                     size_t *count)
-{
-    *count = 0;
-    if (!run->count)
-        return NULL;
-    const struct profile_submission *last = &p->submissions[run->first + run->count - 1];
-    size_t first = p->submissions[run->first].first;
-    *count = last->first + last->count - first;
-    return &p->dispatches[first];
-}
-
-/* Greedy decoding makes the same dispatches in every run; where it does not (a drawn token, a changed prompt), runs
- * cannot be laid on one another. */
-static bool same_dispatches(const struct summing *s, size_t *count)
+/* A sum's time in each run, had all been as fast as the fastest. */
+static enum rf_status add_errors(struct summing *s, const struct settled *settled, struct rf_error *err)
 {
     const struct profile *p = s->profile;
-    const struct profile_dispatch *first = NULL;
-    for (uint32_t i = 0; i < p->run_count; i++) {
-        size_t n;
-        if (p->runs[i].mode != s->timed)
-            continue;
-        const struct profile_dispatch *now = run_dispatches(p, &p->runs[i], &n);
-        if (!now || (first && n != *count))
-            return false;
-        first = first ? first : now;
-        *count = n;
-        for (size_t d = 0; d < n; d++)
-            if (now[d].kernel != first[d].kernel || now[d].layer != first[d].layer ||
-                now[d].rows != first[d].rows)
-                return false;
-    }
-    return first != NULL;
-}
-
-static enum rf_status settle(struct summing *s, struct rf_error *err)
-{
-    const struct profile *p = s->profile;
-    size_t count = 0;
-    if (s->out->serial_runs < 2 || !same_dispatches(s, &count))
-        return RF_OK;
-    const struct profile_dispatch *first = NULL;
-    double(*least)[2] = malloc((count + 1) * sizeof *least); /* of even and of odd runs */
-    if (!least)
-        return rf_fail(err, RF_ERROR_HOST_MEMORY, "profile: no host memory for %zu dispatches", count);
+    double *values = calloc((size_t)s->out->count * settled->run_count + 1, sizeof *values);
+    if (!values)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "profile: no host memory for %u runs", settled->run_count);
     uint32_t index = 0;
     for (uint32_t i = 0; i < p->run_count; i++) {
+        size_t count;
         if (p->runs[i].mode != s->timed)
             continue;
         const struct profile_dispatch *now = run_dispatches(p, &p->runs[i], &count);
-        first = first ? first : now;
         for (size_t d = 0; d < count; d++) {
-            double seconds = now[d].end - now[d].begin;
-            if (index < 2 || seconds < least[d][index % 2])
-                least[d][index % 2] = seconds;
+            const struct profile_sum *sum = find(s, &now[d], err); /* is there: all have been added */
+            if (sum)
+                values[(size_t)(sum - s->out->items) * settled->run_count + index] +=
+                    (now[d].end - now[d].begin) / settled->factors[index];
         }
         index++;
     }
-    for (size_t d = 0; d < count; d++) {
+    for (uint32_t i = 0; i < s->out->count; i++)
+        s->out->items[i].settled_error =
+            relative_error(values + (size_t)i * settled->run_count, settled->run_count);
+    free(values);
+    return RF_OK;
+}
+
+static enum rf_status add_settled(struct summing *s, struct rf_error *err)
+{
+    const struct profile *p = s->profile;
+    struct settled settled;
+    size_t count;
+    enum rf_status status = settle(&settled, p, s->timed, err);
+    const struct profile_dispatch *first =
+        settled.count ? run_dispatches(p, profile_first_run(p, s->timed), &count) : NULL;
+    for (size_t d = 0; d < settled.count; d++) {
         struct profile_sum *sum = find(s, &first[d], err);
         if (!sum)
             break;
         sum->has_settled = true;
-        sum->halves[0] += least[d][0];
-        sum->halves[1] += least[d][1];
-        sum->settled += least[d][0] < least[d][1] ? least[d][0] : least[d][1];
+        sum->settled += settled.seconds[d];
     }
-    free(least);
-    return RF_OK;
+    if (!status && settled.count)
+        status = add_errors(s, &settled, err);
+    settled_free(&settled);
+    return status;
 }
 
 static double mean_of(const struct profile_sum *sum)
@@ -424,7 +306,7 @@ enum rf_status profile_sum_up(struct profile_sums *out, const struct profile *pr
         if (profile->runs[i].mode == RF_PROFILE_FREE)
             status = add_free(&s, &profile->runs[i], err);
     if (!status)
-        status = settle(&s, err);
+        status = add_settled(&s, err);
     if (status) {
         profile_sums_free(out);
         return status;

@@ -18,10 +18,9 @@ struct profile_sum {
     double free_total;    /* free-running: groups of several are shared out by their serialised times */
     double floor_seconds; /* at the measured ceilings; 0: unknown */
     double *run_totals;   /* [serial runs] */
-    /* Each dispatch at its shortest in all serialised runs, summed: what is left of the time when whatever
-     * disturbed single runs is taken away. And the same of the even and of the odd runs alone, which tells how far
-     * that can be believed. Not with fewer than two runs, nor where their dispatches differ. */
-    double settled, halves[2];
+    /* What is left when each run's own speed is taken out (settle.h), and how far that can be believed: its standard
+     * error as a share of it. Not with fewer than two runs, nor where their dispatches differ. */
+    double settled, settled_error;
     bool has_settled;
 };
 
@@ -61,21 +60,27 @@ uint32_t profile_count_runs(const struct profile *profile, enum rf_profile_mode 
 /* Median over the runs of a mode of their device span, of what their groups sum up to, and of wall time. */
 struct profile_step {
     double span, groups, seconds;
-    double least_groups, least_seconds; /* of the shortest run */
-    double spread;                      /* of spans: (largest - smallest) / median */
+    double spread; /* of spans: (largest - smallest) / median */
 };
 struct profile_step profile_step(const struct profile *profile, enum rf_profile_mode mode);
 
-/* What free-running runs take beside those without profile, by wall clock, as shares: the median over turns, each of
- * one run of either kind, whose submissions are set side by side one by one. */
+/* cost.c: what free-running runs take beside those without profile, by wall clock, as shares: the median ratio of each
+ * kind of submission (phase, and rows up to a power of two), weighted with the kind's time. Of runs whose submissions took turns. */
 struct profile_cost {
-    double share, low, high; /* low to high: an interval that holds the true median ... */
+    double share, low, high; /* low to high: an interval that holds the true value ... */
     double confidence;       /* ... with this probability; 0: a single turn */
-    uint32_t turns;
-    bool told; /* the interval is narrow enough to say anything */
+    uint32_t turns, pairs;   /* of submissions */
+    bool told;               /* the interval is narrow enough to say anything */
 };
 /* False where the runs of one kind are missing or made other submissions. */
 bool profile_cost(struct profile_cost *cost, const struct profile *profile);
+/* What serialised dispatches add up to beside the free-running groups of the same turn, as shares: the median of the
+ * turns, the least and the most. turns is 0 where either is missing. */
+struct profile_serialising {
+    double share, low, high;
+    uint32_t turns;
+};
+struct profile_serialising profile_serialising(const struct profile *profile);
 /* Dispatches to a group in the first free-running run, on average; 0: there is none. */
 double profile_group_size(const struct profile *profile);
 

@@ -1,5 +1,6 @@
 #include "apps/refusion/profile/live.h"
 
+#include "apps/refusion/profile/statistics.h"
 #include "apps/refusion/shader_dir.h"
 
 #include <stdio.h>
@@ -89,19 +90,13 @@ static bool is_replaced(const struct profile_kernel *kernel)
     return lookup.found;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* Median of a kernel's runs, each divided by `parts`; sorts them. */
 static double middle(double *values, uint32_t count, double parts, double range[2])
 {
-    qsort(values, count, sizeof *values, by_value);
+    const double of_runs = median(values, count);
     range[0] = values[0] / parts;
     range[1] = values[count - 1] / parts;
-    return (count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2])) / parts;
+    return of_runs / parts;
 }
 
 static const struct profile_sum *find(const struct profile_sums *sums, const struct profile *profile,

@@ -4,6 +4,7 @@
 #include "apps/refusion/profile/live.h"
 #include "apps/refusion/profile/profile_json.h"
 #include "apps/refusion/profile/report.h"
+#include "apps/refusion/profile/turns.h"
 #include "apps/refusion/program.h"
 #include "apps/refusion/prompt.h"
 
@@ -19,7 +20,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RUNS = 4, TRIES = 3, PROMPT_TOKENS = 128 };
+enum { LEAST_RUNS = 4, MOST_RUNS = 40, TRIES = 3, PROMPT_TOKENS = 128 };
+static const double ENOUGH_SECONDS = 20.0; /* of measuring, when nobody says how many runs are wanted */
 
 struct profiling {
     const struct settings *settings;
@@ -65,6 +67,14 @@ static enum rf_status respond_once(struct profiling *p, struct profile *kept, bo
     return status;
 }
 
+static enum rf_status check_tries(int tries, struct rf_error *err)
+{
+    if (tries < TRIES)
+        return RF_OK;
+    return rf_fail(err, RF_ERROR_INTERNAL,
+                   "profile: commands were recorded anew in each of %d runs, wanted one that replays", TRIES);
+}
+
 /* A run in which nothing was recorded, as every later one is. */
 static enum rf_status warm_run(struct profiling *p, struct profile *kept, enum rf_profile_mode mode,
                                struct rf_error *err)
@@ -80,10 +90,7 @@ static enum rf_status warm_run(struct profiling *p, struct profile *kept, enum r
         if (status || !recorded)
             break;
         profile_drop_run(kept);
-        if (i + 1 == TRIES)
-            return rf_fail(err, RF_ERROR_INTERNAL,
-                           "profile: commands were recorded anew in each of %d runs, wanted one that replays",
-                           TRIES);
+        status = check_tries(i + 1, err);
     }
     return status;
 }
@@ -117,23 +124,66 @@ static enum rf_status run_mode(struct profiling *p, struct profile *kept, enum r
     return status ? status : warm_run(p, kept, mode, err);
 }
 
+/* A run without profile and a free-running one, whose submissions take turns. */
+static enum rf_status run_pair(struct profiling *p, struct profile *kept, struct rf_error *err)
+{
+    const struct turns turns = {.engine = &p->engine, .prompt = &p->prompt, .settings = p->settings};
+    enum rf_status status = RF_OK;
+    choose_kernels(p, kept == &p->builtin);
+    for (int i = 0; !status; i++) {
+        bool recorded;
+        status = turns_run(&turns, kept, &recorded, err);
+        if (status || !recorded)
+            break;
+        status = check_tries(i + 1, err);
+    }
+    return status;
+}
+
+/* Labels make frames of whole rounds, which a tool captures: there runs take turns, not submissions. */
+static bool takes_whole_runs(const struct settings *s)
+{
+    return s->labels || s->capture_round.given;
+}
+
 /* Runs without profile, free-running and serialised ones, built-in and replaced ones take strict turns, so that a
- * machine that slows down slows all of them. The first two modes, which are set side by side, swap places each turn:
- * what drifts then pushes as often one way as the other. Each costs one more run, which records and is not kept. */
+ * machine that slows down slows all of them. The first two modes are set side by side: their submissions take turns
+ * where that can be, else they swap places each turn, so that what drifts pushes as often one way as the other. */
+static enum rf_status take_turn(struct profiling *p, uint32_t turn, const enum rf_profile_mode *modes,
+                                uint32_t mode_count, struct rf_error *err)
+{
+    const bool pairs = modes[1] == RF_PROFILE_FREE && !takes_whole_runs(p->settings);
+    const bool both = p->settings->shader_dir;
+    enum rf_status status = RF_OK;
+    if (pairs && both)
+        status = run_pair(p, &p->builtin, err);
+    if (pairs && !status)
+        status = run_pair(p, &p->profile, err);
+    for (uint32_t m = pairs ? 2 : 0; !status && m < mode_count; m++) {
+        enum rf_profile_mode mode = modes[m < 2 && turn % 2 ? 1 - m : m];
+        if (both && mode != RF_PROFILE_COUNTERS)
+            status = run_mode(p, &p->builtin, mode, err);
+        if (!status)
+            status = run_mode(p, &p->profile, mode, err);
+    }
+    return status;
+}
+
+/* As many turns as are asked for; else, because medians of many runs tell more, as many as a short while has room for. */
+static bool wants_turn(const struct settings *s, uint32_t turn, double begin)
+{
+    if (s->runs.given)
+        return turn < s->runs.value;
+    return turn < LEAST_RUNS || (turn < MOST_RUNS && now_seconds() - begin < ENOUGH_SECONDS);
+}
+
 static enum rf_status measure(struct profiling *p, const enum rf_profile_mode *modes, uint32_t mode_count,
                               struct rf_error *err)
 {
-    uint32_t runs = p->settings->runs.given ? (uint32_t)p->settings->runs.value : RUNS;
     enum rf_status status = respond_once(p, NULL, &(bool){false}, err); /* tunes, compiles, fills caches */
-    for (uint32_t turn = 0; turn < runs; turn++) {
-        for (uint32_t m = 0; !status && m < mode_count; m++) {
-            enum rf_profile_mode mode = modes[m < 2 && turn % 2 ? 1 - m : m];
-            if (p->settings->shader_dir && mode != RF_PROFILE_COUNTERS)
-                status = run_mode(p, &p->builtin, mode, err);
-            if (!status)
-                status = run_mode(p, &p->profile, mode, err);
-        }
-    }
+    const double begin = now_seconds();
+    for (uint32_t turn = 0; !status && wants_turn(p->settings, turn, begin); turn++)
+        status = take_turn(p, turn, modes, mode_count, err);
     rf_model_profile(p->engine.model, RF_PROFILE_OFF, NULL, NULL, NULL);
     return status;
 }
@@ -229,7 +279,7 @@ static enum rf_status report(struct profiling *p, struct rf_error *err)
                                     .free = profile_step(&p->profile, RF_PROFILE_FREE),
                                     .serial = profile_step(&p->profile, RF_PROFILE_SERIAL),
                                     .off = profile_step(&p->profile, RF_PROFILE_OFF)};
-    report.has_cost = profile_cost(&report.cost, &p->profile);
+    report.has_cost = !takes_whole_runs(s) && profile_cost(&report.cost, &p->profile);
     report.counters = rf_gpu_counters(rf_context_gpu(p->engine.context), &(uint32_t){0});
     rf_context_device(p->engine.context, &report.device);
     rf_model_get_info(p->engine.model, &report.model);

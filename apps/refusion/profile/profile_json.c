@@ -130,8 +130,7 @@ static void add_figures(cJSON *json, const struct profile_sums *sums, const stru
         add_rate(json, "percent_of_floor", profile_percent_of_floor(s));
     if (s->has_settled) {
         add_seconds(json, "settled", s->settled);
-        const double halves[] = {round(s->halves[0] * 1e9) * 1e-9, round(s->halves[1] * 1e9) * 1e-9};
-        cJSON_AddItemToObject(json, "settled_halves", cJSON_CreateDoubleArray(halves, 2));
+        add_rate(json, "settled_error", s->settled_error);
     }
     cJSON *runs = cJSON_AddArrayToObject(json, "run_totals");
     for (uint32_t i = 0; i < sums->serial_runs; i++)
@@ -333,6 +332,7 @@ static void add_cost(cJSON *totals, const struct profile_cost *cost)
     add_rate(totals, "free_cost_high", cost->high);
     add_rate(totals, "free_cost_confidence", cost->confidence);
     cJSON_AddNumberToObject(totals, "free_cost_turns", cost->turns);
+    cJSON_AddNumberToObject(totals, "free_cost_pairs", cost->pairs);
     cJSON_AddBoolToObject(totals, "free_cost_told", cost->told);
 }
 
@@ -358,6 +358,12 @@ static void add_head(cJSON *object, const struct profile_report *r)
         add_cost(totals, &r->cost);
     add_seconds(totals, "serial_sum", r->serial.groups);
     add_rate(totals, "serial_spread", r->serial.spread);
+    const struct profile_serialising more = profile_serialising(r->profile);
+    if (more.turns) {
+        add_rate(totals, "serial_beside_free", more.share);
+        add_rate(totals, "serial_beside_free_low", more.low);
+        add_rate(totals, "serial_beside_free_high", more.high);
+    }
 }
 
 enum rf_status profile_to_json(cJSON **out, const struct profile_report *r, bool trace, struct rf_error *err)

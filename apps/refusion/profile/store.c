@@ -99,6 +99,45 @@ void profile_drop_run(struct profile *profile)
     profile->run_count--;
 }
 
+void profile_pause(struct profile *profile)
+{
+    profile->paused = now_seconds();
+}
+
+void profile_resume(struct profile *profile)
+{
+    profile->origin += now_seconds() - profile->paused;
+}
+
+enum rf_status profile_take_run(struct profile *profile, struct profile *from, struct rf_error *err)
+{
+    struct profile_run *run = &from->runs[0];
+    const double begin = now_seconds() - profile->origin, later = begin - run->begin;
+    RESERVE(profile->submissions, profile->submission_count, run->count);
+    enum rf_status status = add_run(profile, run->mode, err);
+    if (status)
+        return status;
+    for (uint32_t i = 0; i < run->count; i++) {
+        struct profile_submission *s = &profile->submissions[profile->submission_count++];
+        *s = from->submissions[run->first + i];
+        s->run = profile->run_count - 1;
+        s->first = profile->dispatch_count;
+        s->first_value = profile->value_count;
+        s->record_begin += later;
+        s->submit_begin += later;
+        s->wait_begin += later;
+        s->read_begin += later;
+        s->end += later;
+    }
+    run->first = current(profile)->first;
+    run->begin = begin;
+    *current(profile) = *run;
+    run->events = NULL; /* are the new run's */
+    profile->origin -= run->seconds;
+    profile_free(from);
+    return RF_OK;
+}
+
 enum rf_status profile_keep_events(struct profile *profile, rf_session *session, struct rf_error *err)
 {
     struct profile_run *run = current(profile);

@@ -54,7 +54,8 @@ struct profile_run {
 };
 
 struct profile {
-    double origin; /* CLOCK_MONOTONIC seconds */
+    double origin; /* CLOCK_MONOTONIC seconds; moves on where the clock stood still */
+    double paused; /* since when it stands still */
     struct profile_kernel *kernels;
     uint32_t kernel_count;
     struct profile_dispatch *dispatches;
@@ -82,5 +83,11 @@ enum rf_status profile_keep_events(struct profile *profile, rf_session *session,
 void profile_on_record(void *user, const struct rf_profile_record *record);
 /* Forgets the current run. */
 void profile_drop_run(struct profile *profile);
+/* Between the two the profile's clock stands still: the time belongs to another answer that takes turns with this
+ * one. */
+void profile_pause(struct profile *profile);
+void profile_resume(struct profile *profile);
+/* The only run of `from`, which has no dispatches, as if it had begun now and ended at once; `from` is empty then. */
+enum rf_status profile_take_run(struct profile *profile, struct profile *from, struct rf_error *err);
 
 #endif

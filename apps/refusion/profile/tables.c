@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { COSTLIEST = 10, MOST_ROUNDS = 40 };
+enum { COSTLIEST = 10, MOST_ROUNDS = 40, MOST_RUNS = 12 };
 
 double profile_gb_per_second(const struct profile_sum *sum)
 {
@@ -26,12 +26,12 @@ static int explain_cost(const struct profile_cost *c, char *text, size_t size)
     if (c->turns < 2)
         return snprintf(text, size,
                         " A single turn cannot say what the profile itself costs: use more --runs.");
-    return snprintf(text, size,
-                    " What the profile itself costs, of submissions set side by side in %u turns: "
-                    "%+.1f %%, within %+.1f and %+.1f %% with %.0f %% confidence; %s",
-                    c->turns, 100.0 * c->share, 100.0 * c->low, 100.0 * c->high, 100.0 * c->confidence,
-                    c->told ? "believe that one."
-                            : "too wide to say: the machine is busy, or --runs are too few.");
+    return snprintf(
+        text, size,
+        " What the profile itself costs, by wall clock, of %u pairs of submissions that took turns "
+        "in %u turns: %+.1f %%, within %+.1f and %+.1f %% with at least %.0f %% confidence; %s",
+        c->pairs, c->turns, 100.0 * c->share, 100.0 * c->low, 100.0 * c->high, 100.0 * c->confidence,
+        c->told ? "believe that one." : "too wide to say: the machine is busy, or --runs are too few.");
 }
 
 void profile_explain(const struct profile_report *r, char *text, size_t size)
@@ -50,26 +50,27 @@ void profile_explain(const struct profile_report *r, char *text, size_t size)
         "dispatches to a group between two of them; the device took %.3f ms a run, of which %.1f %% lie "
         "in groups and the rest between command buffers.",
         profile_group_size(r->profile), span * 1e3, 100.0 * groups / span);
-    if (r->off.seconds > 0.0 && used > 0 && (size_t)used < size)
-        used += snprintf(
-            text + used, size - (size_t)used,
-            " By wall clock such a run takes %+.1f %% beside one without profile (the shortest of each: "
-            "%+.1f %%).",
-            100.0 * (r->free.seconds / r->off.seconds - 1.0),
-            100.0 * (r->free.least_seconds / r->off.least_seconds - 1.0));
     if (r->has_cost && used > 0 && (size_t)used < size)
         used += explain_cost(&r->cost, text + used, size - (size_t)used);
-    if (serial <= 0.0 || used < 0 || (size_t)used >= size)
+    const struct profile_serialising more = profile_serialising(r->profile);
+    if (!more.turns || used < 0 || (size_t)used >= size)
         return;
-    snprintf(
+    used += snprintf(
         text + used, size - (size_t)used,
         " Serialised: a barrier before every dispatch, so that each has a time of its own; these add up to "
-        "%.3f ms, %+.1f %% beside the free-running groups (the shortest of each: %+.1f %%): what dispatches "
-        "gain by running side by side, "
-        "what the added barriers cost, and the machine's own unrest (spans of the free runs lie within "
-        "%.1f %%). Shares and rates are of serialised times.",
-        serial * 1e3, 100.0 * (serial / groups - 1.0),
-        100.0 * (r->serial.least_groups / r->free.least_groups - 1.0), 100.0 * r->free.spread);
+        "%.3f ms a run, beside the free-running groups of the same turn %+.1f %% (of %u turns %+.1f to %+.1f "
+        "%%): "
+        "what dispatches gain by running side by side, and what the added barriers cost.",
+        serial * 1e3, 100.0 * more.share, more.turns, 100.0 * more.low, 100.0 * more.high);
+    if (more.share < 0.0 && used > 0 && (size_t)used < size)
+        used += snprintf(
+            text + used, size - (size_t)used,
+            " Neither can be less than nothing: the machine was that much busier in the free-running "
+            "runs, and times are no better than that.");
+    if (used > 0 && (size_t)used < size)
+        snprintf(text + used, size - (size_t)used,
+                 " Spans of the free runs lie within %.1f %%. Shares and rates are of serialised times.",
+                 100.0 * r->free.spread);
 }
 
 static void print_head(const struct profile_report *r)
@@ -86,7 +87,7 @@ static void print_head(const struct profile_report *r)
             c->coopmat_tflops);
     printf("\n%-12s %10s %10s %10s %10s %10s %10s %8s %7s %9s %9s\n", "run", "wall ms", "device ms",
            "record ms", "submit ms", "wait ms", "read ms", "tokens", "rounds", "forwards", "tok/fwd");
-    for (uint32_t i = 0; i < r->profile->run_count; i++) {
+    for (uint32_t i = 0; i < r->profile->run_count && i < MOST_RUNS; i++) {
         const struct profile_run *run = &r->profile->runs[i];
         static const char *const names[] = {"no profile", "free", "serialised", "host only", "counters"};
         printf("%-12s %10.3f %10.3f %10.3f %10.3f %10.3f %10.3f %8u %7u %9" PRIu64 " %9.2f\n",
@@ -94,6 +95,8 @@ static void print_head(const struct profile_report *r)
                run->wait * 1e3, run->read * 1e3, run->tokens, run->rounds, run->forwards,
                run->tokens_per_forward);
     }
+    if (r->profile->run_count > MOST_RUNS)
+        printf("%u more runs: --json has them all\n", r->profile->run_count - MOST_RUNS);
     char text[1800];
     profile_explain(r, text, sizeof text);
     printf("\n%s\n", text);
