@@ -170,7 +170,8 @@ static void other_rooms(void **state)
     rf_session *session;
     (void)state;
     if (rf_context_create(&context, &desc, &err) ||
-        rf_model_synthesize(&model, context, "qwen3-0.6b,layers=1,vocab=512", NULL, &err) ||
+        rf_model_synthesize(&model, context, "qwen3-0.6b,layers=1,vocab=512",
+                            &(struct rf_model_desc){.no_tune = true}, &err) ||
         rf_model_profile(model, RF_PROFILE_SERIAL, on_record, &records, &err) ||
         rf_session_create(&session, model, NULL, &err) || rf_session_begin(session, prompt, 3, &err) ||
         rf_session_step(session, NULL, NULL, &err) ||
