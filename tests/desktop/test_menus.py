@@ -2,42 +2,22 @@
 python3 test_menus.py PROGRAM DRIVER FOLDER"""
 
 import os
-import sqlite3
 import time
 
 from desktop import CODE, WORDS, Desktop, DesktopTest, FOLDER, colourful, main, region, wait_for
 
 OLD, NEW = 1000, 2000  # conversations; NEW was changed last, so it is open and stands first
 OTHER_ANSWER, ANSWER = 2002, 2003  # of NEW's question
-SCHEMA_1 = """
-CREATE TABLE conversations (id INTEGER PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL,
-  created INTEGER NOT NULL, updated INTEGER NOT NULL, leaf INTEGER NOT NULL, deleted INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE messages (id INTEGER PRIMARY KEY, conversation INTEGER NOT NULL
-  REFERENCES conversations (id) ON DELETE CASCADE, parent INTEGER NOT NULL, created INTEGER NOT NULL,
-  from_user INTEGER NOT NULL, text TEXT NOT NULL, rounds BLOB, finish TEXT NOT NULL,
-  tokens INTEGER NOT NULL, forwards INTEGER NOT NULL, seconds REAL NOT NULL);
-CREATE INDEX messages_conversation ON messages (conversation);
-PRAGMA user_version = 1;
-"""
 PIN, RENAME, DUPLICATE, EXPORT, DELETE = range(5)  # in a conversation's menu
 
 
 class Menus(DesktopTest):
     def open_with_conversations(self, home, **settings):
         desktop = Desktop(self.screen, os.path.join(FOLDER, home), **settings)
-        os.makedirs(os.path.dirname(desktop.database))
-        connection = sqlite3.connect(desktop.database)
-        connection.executescript(SCHEMA_1)
-        for id_, title, leaf in ((OLD, "Old one", OLD + 2), (NEW, "New one", ANSWER)):
-            connection.execute("INSERT INTO conversations VALUES (?, ?, 0, ?, ?, ?, 0)", (id_, title, id_, id_, leaf))
-        for id_, conversation, parent, from_user, text in (
-                (OLD + 1, OLD, 0, 1, "old question"), (OLD + 2, OLD, OLD + 1, 0, "old answer"),
-                (NEW + 1, NEW, 0, 1, "new question"), (OTHER_ANSWER, NEW, NEW + 1, 0, "first answer"),
-                (ANSWER, NEW, NEW + 1, 0, "second answer\n\n```python\nx = 1\n```")):
-            connection.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, NULL, ?, 0, 0, 0)",
-                               (id_, conversation, parent, id_, from_user, text, "" if from_user else "stop"))
-        connection.commit()
-        connection.close()
+        desktop.put(((OLD, "Old one", OLD + 2), (NEW, "New one", ANSWER)),
+                    ((OLD + 1, OLD, 0, 1, "old question"), (OLD + 2, OLD, OLD + 1, 0, "old answer"),
+                     (NEW + 1, NEW, 0, 1, "new question"), (OTHER_ANSWER, NEW, NEW + 1, 0, "first answer"),
+                     (ANSWER, NEW, NEW + 1, 0, "second answer\n\n```python\nx = 1\n```")))
         desktop.start("New one")
         self.addCleanup(desktop.end)
         return desktop
@@ -78,6 +58,17 @@ class Menus(DesktopTest):
         self.assertEqual(desktop.rows("SELECT text FROM messages m JOIN conversations c ON c.id = m.conversation "
                                       "WHERE c.title = 'Another name (copy)' ORDER BY m.id"),
                          desktop.rows(f"SELECT text FROM messages WHERE conversation = {NEW} ORDER BY id"))
+        self.quit(desktop)
+
+    def test_by_mouse(self):
+        desktop = self.open_with_conversations("mouse")
+        desktop.xdotool("mousemove", "100", "168", "click", "1")
+        wait_for(lambda: desktop.titled("Old one"), "conversation that was clicked on")
+        desktop.xdotool("mousemove", "100", "124", "click", "3")  # the menu of the other, which does not open it
+        time.sleep(0.5)
+        desktop.key("Return")
+        wait_for(lambda: self.conversation(desktop, NEW, "pinned") == (1,), "pinned conversation")
+        self.assertTrue(desktop.titled("Old one"))
         self.quit(desktop)
 
     def test_export(self):
