@@ -53,7 +53,7 @@ struct conversation_list {
     void (*on_open)(gpointer user, const struct conversation *conversation);
     void (*on_error)(gpointer user, const GError *error);
     gpointer user;
-    GtkWidget *box, *search, *rows, *scroll, *empty;
+    GtkWidget *box, *search, *rows, *empty;
     GListStore *items; /* ConversationItem, in the order of `conversations` */
     GtkSingleSelection *selection;
     GPtrArray *conversations; /* as the rows show them; NULL before the first reading */
@@ -325,7 +325,6 @@ static void show_rows(struct conversation_list *list)
     show_items(list);
     gtk_label_set_text(GTK_LABEL(list->empty), searching ? "Nothing found" : "No conversations");
     gtk_widget_set_visible(list->empty, list->conversations->len == 0);
-    gtk_widget_set_visible(list->scroll, list->conversations->len != 0);
     if (focused && list->conversations->len && !gtk_widget_get_focus_child(list->rows))
         gtk_widget_grab_focus(list->rows); /* the row that had it is gone */
     if (list->open_last && list->conversations->len)
@@ -397,13 +396,13 @@ conversation_list_new(struct store_thread *store,
     list->empty = gtk_label_new("");
     gtk_widget_add_css_class(list->empty, "dim-label");
     gtk_widget_set_visible(list->empty, FALSE);
-    list->scroll = gtk_scrolled_window_new();
-    gtk_scrolled_window_set_policy(GTK_SCROLLED_WINDOW(list->scroll), GTK_POLICY_NEVER, GTK_POLICY_AUTOMATIC);
-    gtk_scrolled_window_set_child(GTK_SCROLLED_WINDOW(list->scroll), list->rows);
-    gtk_widget_set_vexpand(list->scroll, TRUE);
+    GtkWidget *scroll = gtk_scrolled_window_new();
+    gtk_scrolled_window_set_policy(GTK_SCROLLED_WINDOW(scroll), GTK_POLICY_NEVER, GTK_POLICY_AUTOMATIC);
+    gtk_scrolled_window_set_child(GTK_SCROLLED_WINDOW(scroll), list->rows);
+    gtk_widget_set_vexpand(scroll, TRUE);
     gtk_box_append(GTK_BOX(list->box), list->search);
     gtk_box_append(GTK_BOX(list->box), list->empty);
-    gtk_box_append(GTK_BOX(list->box), list->scroll);
+    gtk_box_append(GTK_BOX(list->box), scroll);
     return list;
 }
 

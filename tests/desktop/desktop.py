@@ -16,7 +16,7 @@ import screenshot
 
 PROGRAM, DRIVER, FOLDER = sys.argv[1:4]
 WITH_DRIVER = os.path.join(os.path.dirname(__file__), "../../scripts/with-driver.sh")
-PATIENCE = 120  # seconds, for what takes one
+PATIENCE = 60  # seconds, for what takes one
 LONGEST_BLOCK_MS = 50
 SCREEN = (1040, 720)  # the window's own size: without a window manager it stands in the corner
 

@@ -2,6 +2,7 @@
 python3 test_menus.py PROGRAM DRIVER FOLDER"""
 
 import os
+import shutil
 import time
 
 from desktop import CODE, WORDS, Desktop, DesktopTest, FOLDER, colourful, main, region, wait_for
@@ -177,6 +178,44 @@ class Menus(DesktopTest):
         time.sleep(0.5)
         desktop.key(*["Down"] * 3, "Return")
         time.sleep(0.5)
+        self.quit(desktop)
+
+    def test_device_that_is_gone(self):
+        desktop = self.open_with_conversations("device", device="A card that was sold")
+        desktop.ask(CODE)
+        self.assertEqual(desktop.wait_for_answer(4)[0], "failed")
+        time.sleep(0.5)
+        before = region(self.screen.pixels(), 20, 100, 240, 500)
+        desktop.key("ctrl+question")  # GTK's own windows say nothing on the console either
+        wait_for(lambda: region(self.screen.pixels(), 20, 100, 240, 500) != before, "list of keys")
+        time.sleep(0.5)
+        desktop.key("Escape")
+        wait_for(lambda: region(self.screen.pixels(), 20, 100, 240, 500) == before, "end of the list")
+        desktop.key("ctrl+comma")
+        wait_for(lambda: desktop.titled("Settings"), "window of settings")
+        time.sleep(1)
+        desktop.key("Tab", "Tab", "space")  # it is shown as chosen, so that the best can be chosen instead
+        time.sleep(0.5)
+        self.screen.save("device")
+        desktop.key("Down", "Home", "Return")
+        wait_for(lambda: desktop.setting("preset") and not desktop.setting("device"), "choice of the best device")
+        desktop.key("Escape")
+        wait_for(lambda: not desktop.titled("Settings"), "end of the settings")
+        desktop.key("ctrl+r")
+        self.assertEqual(desktop.wait_for_answer(5)[0], "stop")
+        self.assertIsNone(desktop.setting("model"))  # the default is found anew at each start
+        self.quit(desktop)
+
+    def test_settings_that_cannot_be_kept(self):
+        desktop = self.open_with_conversations("unkept")
+        shutil.rmtree(desktop.home + "/config/refusion")
+        with open(desktop.home + "/config/refusion", "w", encoding="utf-8"):
+            pass  # a file where the folder is to be
+        empty = region(self.screen.pixels(), 270, 60, 1030, 90)
+        desktop.key("ctrl+0")
+        wait_for(lambda: region(self.screen.pixels(), 270, 60, 1030, 90) != empty, "error in the window")
+        time.sleep(0.5)
+        self.screen.save("settings-not-kept")
         self.quit(desktop)
 
     def test_without_animation(self):
