@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { TALLEST = 180 /* pixels, before the text scrolls */ };
+enum { LOWEST = 48, TALLEST = 180 /* pixels of the text; what is taller scrolls */ };
 
 struct composer {
     struct composer_listener listener;
@@ -115,8 +115,6 @@ static GtkWidget *new_question(struct composer *c)
     c->text = gtk_text_view_new();
     gtk_text_view_set_wrap_mode(GTK_TEXT_VIEW(c->text), GTK_WRAP_WORD_CHAR);
     gtk_text_view_set_accepts_tab(GTK_TEXT_VIEW(c->text), FALSE);
-    gtk_text_view_set_top_margin(GTK_TEXT_VIEW(c->text), 6);
-    gtk_text_view_set_bottom_margin(GTK_TEXT_VIEW(c->text), 6);
     gtk_accessible_update_property(GTK_ACCESSIBLE(c->text), GTK_ACCESSIBLE_PROPERTY_LABEL, "Your question",
                                    GTK_ACCESSIBLE_PROPERTY_MULTI_LINE, TRUE, -1);
     GtkEventController *keys = gtk_event_controller_key_new();
@@ -125,7 +123,10 @@ static GtkWidget *new_question(struct composer *c)
     gtk_widget_add_controller(c->text, keys);
     g_signal_connect(gtk_text_view_get_buffer(GTK_TEXT_VIEW(c->text)), "changed", G_CALLBACK(on_typed), c);
     GtkWidget *scroll = gtk_scrolled_window_new();
-    gtk_scrolled_window_set_policy(GTK_SCROLLED_WINDOW(scroll), GTK_POLICY_NEVER, GTK_POLICY_AUTOMATIC);
+    /* It scrolls with the cursor, without a bar: GTK's, that comes and goes as the text grows, warns now and then that it
+     * is drawn before it has a size. */
+    gtk_scrolled_window_set_policy(GTK_SCROLLED_WINDOW(scroll), GTK_POLICY_NEVER, GTK_POLICY_EXTERNAL);
+    gtk_scrolled_window_set_min_content_height(GTK_SCROLLED_WINDOW(scroll), LOWEST);
     gtk_scrolled_window_set_propagate_natural_height(GTK_SCROLLED_WINDOW(scroll), TRUE);
     gtk_scrolled_window_set_max_content_height(GTK_SCROLLED_WINDOW(scroll), TALLEST);
     gtk_scrolled_window_set_child(GTK_SCROLLED_WINDOW(scroll), c->text);
@@ -152,6 +153,7 @@ static GtkWidget *new_status(struct composer *c)
     /* A name that changes in this role is what GTK before 4.14 has for announcements. */
     c->status = g_object_new(GTK_TYPE_LABEL, "accessible-role", GTK_ACCESSIBLE_ROLE_STATUS, NULL);
     gtk_widget_add_css_class(c->status, "meter");
+    gtk_label_set_ellipsize(GTK_LABEL(c->status), PANGO_ELLIPSIZE_END);
     c->meter = gtk_label_new("");
     gtk_widget_add_css_class(c->meter, "meter");
     gtk_label_set_ellipsize(GTK_LABEL(c->meter), PANGO_ELLIPSIZE_END);

@@ -8,9 +8,9 @@ struct fit_dialog {
 
 static void on_response(GtkDialog *dialog, int response, struct fit_dialog *d)
 {
+    struct fit_dialog copy = *d; /* it goes with the dialog */
     gtk_window_destroy(GTK_WINDOW(dialog));
-    d->done(d->user, response >= 0 ? (enum fit_choice)response : FIT_CANCEL, &d->refusal);
-    g_free(d);
+    copy.done(copy.user, response >= 0 ? (enum fit_choice)response : FIT_CANCEL, &copy.refusal);
 }
 
 void fit_dialog_ask(GtkWindow *parent, const struct engine_event *refusal, fit_choice_fn done, void *user)
@@ -48,6 +48,7 @@ void fit_dialog_ask(GtkWindow *parent, const struct engine_event *refusal, fit_c
                                                                             : FIT_SETTINGS);
     GtkWidget *box = gtk_message_dialog_get_message_area(GTK_MESSAGE_DIALOG(dialog));
     gtk_widget_set_size_request(box, 320, -1);
+    g_object_set_data_full(G_OBJECT(dialog), "refusion-dialog", d, g_free);
     g_signal_connect(dialog, "response", G_CALLBACK(on_response), d);
     gtk_window_present(GTK_WINDOW(dialog));
 }

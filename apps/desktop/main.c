@@ -18,7 +18,10 @@ static char *default_model(void)
     char root[PATH_MAX];
     if (!data_dir(root, sizeof root, "models/tiny/config.json"))
         return g_strdup("models/tiny"); /* whoever asks is told that it is not there */
-    return g_build_filename(root, "models", "tiny", NULL);
+    char *path = g_build_filename(root, "models", "tiny", NULL);
+    char *plain = g_canonicalize_filename(path, NULL); /* it is shown */
+    g_free(path);
+    return plain;
 }
 
 static void on_activate(GApplication *application, struct program *program)

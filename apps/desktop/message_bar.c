@@ -18,6 +18,7 @@ GtkWidget *message_bar_new(GtkMessageType type, GtkWidget **words)
     gtk_label_set_wrap_mode(GTK_LABEL(*words), PANGO_WRAP_WORD_CHAR);
     gtk_label_set_xalign(GTK_LABEL(*words), 0);
     gtk_label_set_selectable(GTK_LABEL(*words), TRUE);
+    gtk_widget_set_hexpand(*words, TRUE);
     gtk_info_bar_add_child(GTK_INFO_BAR(bar), *words);
     GtkWidget *close =
         gtk_button_new_from_icon_name("window-close-symbolic"); /* GTK's own has no name to read */

@@ -26,6 +26,8 @@ static GtkWidget *new_welcome(void)
     gtk_image_set_pixel_size(GTK_IMAGE(icon), 96);
     GtkWidget *title = gtk_label_new("What would you like to know?");
     gtk_widget_add_css_class(title, "title");
+    gtk_label_set_wrap(GTK_LABEL(title), TRUE);
+    gtk_label_set_justify(GTK_LABEL(title), GTK_JUSTIFY_CENTER);
     GtkWidget *note = gtk_label_new(
         "Answers are planned in slots and filled in out of order. Marks are places that are not "
         "decided yet, faint words are drafts, and each round has its colour.");
@@ -44,7 +46,10 @@ static GtkWidget *new_welcome(void)
         gtk_actionable_set_action_target_value(GTK_ACTIONABLE(button), g_variant_new_string(suggestions[i]));
         gtk_box_append(GTK_BOX(box), button);
     }
-    return box;
+    GtkWidget *scroll = gtk_scrolled_window_new(); /* large text in a small window */
+    gtk_scrolled_window_set_policy(GTK_SCROLLED_WINDOW(scroll), GTK_POLICY_NEVER, GTK_POLICY_AUTOMATIC);
+    gtk_scrolled_window_set_child(GTK_SCROLLED_WINDOW(scroll), box);
+    return scroll;
 }
 
 static void on_scrolled(GtkAdjustment *adjustment, struct message_list *list)
@@ -74,6 +79,7 @@ struct message_list *message_list_new(void)
     g_signal_connect(adjustment, "value-changed", G_CALLBACK(on_scrolled), list);
     g_signal_connect(adjustment, "changed", G_CALLBACK(on_resized), list);
     list->stack = gtk_stack_new();
+    gtk_stack_set_hhomogeneous(GTK_STACK(list->stack), FALSE);
     gtk_stack_add_named(GTK_STACK(list->stack), new_welcome(), "welcome");
     gtk_stack_add_named(GTK_STACK(list->stack), list->scroll, "messages");
     gtk_widget_set_vexpand(list->stack, TRUE);

@@ -136,9 +136,19 @@ void message_row_prepare(void)
 
 /* ---- Parts of a row ------------------------------------------------------------------------------------ */
 
+/* A word that is broken gets no hyphen: it may be an address or a number. */
+static void forbid_hyphens(PangoAttrList *list)
+{
+    pango_attr_list_insert(list, pango_attr_insert_hyphens_new(FALSE));
+}
+
 static GtkWidget *new_text(const char *text)
 {
     GtkWidget *label = gtk_label_new(text);
+    PangoAttrList *list = pango_attr_list_new();
+    forbid_hyphens(list);
+    gtk_label_set_attributes(GTK_LABEL(label), list);
+    pango_attr_list_unref(list);
     gtk_label_set_wrap(GTK_LABEL(label), TRUE);
     gtk_label_set_wrap_mode(GTK_LABEL(label), PANGO_WRAP_WORD_CHAR);
     gtk_label_set_selectable(GTK_LABEL(label), TRUE);
@@ -172,6 +182,7 @@ static void on_rounds_mapped(GtkWidget *label, GBytes *rounds)
     guint32 bytes, round, at = 0;
     gboolean dark = widget_is_dark(label);
     PangoAttrList *list = pango_attr_list_new();
+    forbid_hyphens(list);
     for (rounds_begin(&reader, rounds); rounds_next(&reader, &bytes, &round); at += bytes) {
         GdkRGBA colour = round_colour(round, dark);
         PangoAttribute *paint = pango_attr_foreground_new(

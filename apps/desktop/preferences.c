@@ -1,5 +1,6 @@
 #include "apps/desktop/preferences.h"
 
+#include <errno.h>
 #include <glib/gstdio.h>
 
 static const char group[] = "refusion";
@@ -45,7 +46,7 @@ void preferences_load(struct preferences *p, const char *default_model)
                     .temperature = number(file, "temperature", 0, MAX_TEMPERATURE, 0),
                     .seed = g_key_file_get_uint64(file, group, "seed", NULL),
                     .own_thresholds = flag(file, "own-thresholds", FALSE)},
-        .idle_minutes = (guint)number(file, "idle-minutes", 0, MAX_IDLE, 10),
+        .idle_minutes = number(file, "idle-minutes", 0, MAX_IDLE, 10),
         .animate = flag(file, "animate", TRUE),
         .colours = (enum colour_scheme)number(file, "colours", COLOURS_SYSTEM, COLOURS_DARK, COLOURS_SYSTEM),
         .text_percent = (guint)number(file, "text-percent", MIN_TEXT, MAX_TEXT, 100),
@@ -53,6 +54,7 @@ void preferences_load(struct preferences *p, const char *default_model)
     };
     p->answers.slot_threshold = number(file, "slot-threshold", 0, 1, p->answers.preset->slot_threshold);
     p->answers.token_threshold = number(file, "token-threshold", 0, 1, p->answers.preset->token_threshold);
+    p->default_model = g_strdup(default_model);
     if (!p->target.model || !*p->target.model) {
         g_free(p->target.model);
         p->target.model = g_strdup(default_model);
@@ -63,10 +65,28 @@ void preferences_load(struct preferences *p, const char *default_model)
     g_key_file_unref(file);
 }
 
-void preferences_save(const struct preferences *p)
+/* A rename leaves the old file or the new one. Nobody waits for the disk: what a power cut may lose is a
+ * setting. */
+static gboolean replace_file(const char *path, const char *text, gsize length, GError **error)
+{
+    char *fresh = g_strconcat(path, ".new", NULL);
+    g_remove(fresh); /* of a run that was killed: without it GLib would leave that file's end behind ours */
+    gboolean ok =
+        g_file_set_contents_full(fresh, text, (gssize)length, G_FILE_SET_CONTENTS_NONE, 0600, error);
+    if (ok && g_rename(fresh, path) != 0) {
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: %s", path, g_strerror(errno));
+        ok = FALSE;
+    }
+    g_free(fresh);
+    return ok;
+}
+
+gboolean preferences_save(const struct preferences *p, GError **error)
 {
     GKeyFile *file = g_key_file_new();
-    g_key_file_set_string(file, group, "model", p->target.model);
+    /* The default lies where the program does, which may be elsewhere after an update. */
+    if (g_strcmp0(p->target.model, p->default_model) != 0)
+        g_key_file_set_string(file, group, "model", p->target.model);
     if (p->target.device)
         g_key_file_set_string(file, group, "device", p->target.device);
     if (p->target.weight_type)
@@ -80,7 +100,7 @@ void preferences_save(const struct preferences *p)
     g_key_file_set_boolean(file, group, "own-thresholds", p->answers.own_thresholds);
     g_key_file_set_double(file, group, "slot-threshold", p->answers.slot_threshold);
     g_key_file_set_double(file, group, "token-threshold", p->answers.token_threshold);
-    g_key_file_set_uint64(file, group, "idle-minutes", p->idle_minutes);
+    g_key_file_set_double(file, group, "idle-minutes", p->idle_minutes);
     g_key_file_set_boolean(file, group, "animate", p->animate);
     g_key_file_set_integer(file, group, "colours", (int)p->colours);
     g_key_file_set_uint64(file, group, "text-percent", p->text_percent);
@@ -88,23 +108,22 @@ void preferences_save(const struct preferences *p)
     gsize length;
     char *text = g_key_file_to_data(file, &length, NULL);
     char *path = file_path(), *folder = g_path_get_dirname(path);
-    g_mkdir_with_parents(folder, 0700);
-    /* A rename leaves the old file or the new one. Nobody waits for the disk: what a power cut may lose is a
-     * setting. */
-    char *fresh = g_strconcat(path, ".new", NULL);
-    g_remove(fresh); /* of a run that was killed: without it GLib would leave that file's end behind ours */
-    if (g_file_set_contents_full(fresh, text, (gssize)length, G_FILE_SET_CONTENTS_NONE, 0600, NULL))
-        g_rename(fresh, path);
-    g_free(fresh);
+    gboolean ok = g_mkdir_with_parents(folder, 0700) == 0;
+    if (ok)
+        ok = replace_file(path, text, length, error);
+    else
+        g_set_error(error, G_FILE_ERROR, g_file_error_from_errno(errno), "%s: %s", folder, g_strerror(errno));
     g_free(text);
     g_free(folder);
     g_free(path);
     g_key_file_unref(file);
+    return ok;
 }
 
 void preferences_clear(struct preferences *p)
 {
     engine_target_clear(&p->target);
+    g_free(p->default_model);
     *p = (struct preferences){0};
 }
 

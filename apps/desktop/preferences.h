@@ -10,11 +10,12 @@ enum colour_scheme { COLOURS_SYSTEM, COLOURS_LIGHT, COLOURS_DARK };
 struct preferences {
     struct engine_target target;
     struct answer_settings answers; /* of the open conversation, and of the next new one */
-    guint idle_minutes;             /* until the model is unloaded; 0: never */
+    double idle_minutes;            /* until the model is unloaded; 0: never */
     gboolean animate;
     enum colour_scheme colours;
     guint text_percent; /* size of text */
     gboolean sidebar;
+    char *default_model; /* target.model where none was chosen */
 };
 
 /* Ranges, for the file and for the controls. */
@@ -25,7 +26,7 @@ enum { MAX_CONTEXT = 1 << 20 /* tokens */, MAX_LIMIT = 1 << 20 /* MB of device m
 /* Values that are missing or out of range are the defaults'; `default_model` is that of the first run. */
 void preferences_load(struct preferences *preferences, const char *default_model);
 /* Does not wait for the disk. What cannot be written is kept for this run alone. */
-void preferences_save(const struct preferences *preferences);
+gboolean preferences_save(const struct preferences *preferences, GError **error);
 void preferences_clear(struct preferences *preferences);
 struct rf_decode_settings preferences_decode(const struct preferences *preferences);
 

@@ -120,6 +120,7 @@ static void lay_out(ResponseView *view, gint64 now)
 {
     GString *all = g_string_new(NULL);
     PangoAttrList *list = pango_attr_list_new();
+    pango_attr_list_insert(list, pango_attr_insert_hyphens_new(FALSE)); /* as in its final form */
     GdkRGBA text = text_colour(GTK_WIDGET(view));
     gboolean dark = widget_is_dark(GTK_WIDGET(view));
     const struct shown_cell masked = {.state = CELL_MASKED};

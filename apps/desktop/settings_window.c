@@ -2,6 +2,8 @@
 
 #include "apps/desktop/tip.h"
 
+#include <string.h>
+
 enum { REST_MS = 200 };
 
 struct settings_window {
@@ -11,7 +13,8 @@ struct settings_window {
     gsize device_count;
     struct settings_listener listener;
     void *user;
-    GtkWidget *model, *fit, *folder, *explanation, *slot, *token, *slot_row, *token_row;
+    GPtrArray *device_words; /* of the rows of `device`, for engine_target; NULL: the best */
+    GtkWidget *model, *fit, *folder, *device, *explanation, *slot, *token, *slot_row, *token_row;
     guint estimate_timer;
     gboolean filling; /* controls are being set: nobody changed anything */
 };
@@ -42,6 +45,8 @@ static GtkWidget *add_row(GtkWidget *group, const char *name, GtkWidget *control
     GtkWidget *row = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 12);
     GtkWidget *label = gtk_label_new_with_mnemonic(name);
     gtk_label_set_xalign(GTK_LABEL(label), 0);
+    gtk_label_set_wrap(GTK_LABEL(label), TRUE);
+    gtk_label_set_natural_wrap_mode(GTK_LABEL(label), GTK_NATURAL_WRAP_NONE);
     gtk_label_set_mnemonic_widget(GTK_LABEL(label), control);
     gtk_widget_set_hexpand(label, TRUE);
     gtk_widget_set_valign(control, GTK_ALIGN_CENTER);
@@ -131,10 +136,13 @@ static void on_chosen(GtkNativeDialog *dialog, int response, struct settings_win
 {
     GFile *file =
         response == GTK_RESPONSE_ACCEPT ? gtk_file_chooser_get_file(GTK_FILE_CHOOSER(dialog)) : NULL;
-    if (file) {
-        set_model(s, g_file_get_path(file));
-        g_object_unref(file);
-    }
+    char *path = file ? g_file_get_path(file) : NULL;
+    if (path)
+        set_model(s, path);
+    else if (file)
+        gtk_label_set_text(GTK_LABEL(s->fit),
+                           "A model is read where it lies: it has to be on this computer.");
+    g_clear_object(&file);
     gtk_native_dialog_destroy(dialog);
     g_object_unref(dialog);
 }
@@ -160,36 +168,81 @@ static void on_choose_file(GtkButton *button, struct settings_window *s)
     choose(s, "A GGUF file", GTK_FILE_CHOOSER_ACTION_OPEN);
 }
 
-/* Row 0 is "the best"; the others are the usable devices, in their order. */
+/* Row 0 is "the best"; each other has the words by which the library finds its device. */
 static void on_device(GtkDropDown *drop, GParamSpec *property, struct settings_window *s)
 {
     (void)property;
-    guint wanted = gtk_drop_down_get_selected(drop), row = 0;
-    g_clear_pointer(&s->preferences->target.device, g_free);
-    for (gsize i = 0; i < s->device_count; i++)
-        if (s->devices[i].missing[0] == '\0' && ++row == wanted)
-            s->preferences->target.device = g_strdup(s->devices[i].name);
+    guint row = gtk_drop_down_get_selected(drop);
+    if (s->filling || row >= s->device_words->len)
+        return;
+    g_free(s->preferences->target.device);
+    s->preferences->target.device = g_strdup(s->device_words->pdata[row]);
     target_changed(s);
+}
+
+static void add_device(struct settings_window *s, GtkStringList *names, const char *name, char *words)
+{
+    gtk_string_list_append(names, name);
+    g_ptr_array_add(s->device_words, words);
+}
+
+/* The library takes a part of a name too, so one that others hold does not say which is meant. */
+static gboolean is_ambiguous(const struct settings_window *s, gsize device)
+{
+    for (gsize i = 0; i < s->device_count; i++)
+        if (i != device && strstr(s->devices[i].name, s->devices[device].name))
+            return TRUE;
+    return FALSE;
+}
+
+static void fill_devices(struct settings_window *s)
+{
+    const char *chosen = s->preferences->target.device;
+    GtkStringList *names = gtk_string_list_new(NULL);
+    guint selected = 0;
+    g_ptr_array_set_size(s->device_words, 0);
+    add_device(s, names, "The best there is", NULL);
+    for (gsize i = 0; i < s->device_count; i++) {
+        const struct rf_device_info *device = &s->devices[i];
+        gboolean by_index = is_ambiguous(s, i);
+        char *words = by_index ? g_strdup_printf("%u", device->index) : g_strdup(device->name);
+        char *name =
+            by_index ? g_strdup_printf("%s, device %u", device->name, device->index) : g_strdup(device->name);
+        if (device->missing[0] == '\0') {
+            if (g_strcmp0(chosen, words) == 0)
+                selected = s->device_words->len;
+            add_device(s, names, name, g_strdup(words));
+        }
+        g_free(words);
+        g_free(name);
+    }
+    if (chosen && !selected) { /* it can be seen what was chosen, and chosen anew */
+        char *name = g_strconcat(chosen, s->device_count ? " (not there)" : "", NULL);
+        selected = s->device_words->len;
+        add_device(s, names, name, g_strdup(chosen));
+        g_free(name);
+    }
+    s->filling = TRUE;
+    gtk_drop_down_set_model(GTK_DROP_DOWN(s->device), G_LIST_MODEL(names));
+    gtk_drop_down_set_selected(GTK_DROP_DOWN(s->device), selected);
+    s->filling = FALSE;
+    g_object_unref(names);
+}
+
+void settings_window_set_devices(struct settings_window *s, const struct rf_device_info *devices, gsize count)
+{
+    s->devices = devices;
+    s->device_count = count;
+    fill_devices(s);
 }
 
 static GtkWidget *new_device_drop(struct settings_window *s)
 {
-    GtkStringList *names = gtk_string_list_new(NULL);
-    guint row = 0, selected = 0;
-    gtk_string_list_append(names, "The best there is");
-    for (gsize i = 0; i < s->device_count; i++) {
-        const struct rf_device_info *device = &s->devices[i];
-        if (device->missing[0])
-            continue;
-        row++;
-        if (g_strcmp0(s->preferences->target.device, device->name) == 0)
-            selected = row;
-        gtk_string_list_append(names, device->name);
-    }
-    GtkWidget *drop = gtk_drop_down_new(G_LIST_MODEL(names), NULL);
-    gtk_drop_down_set_selected(GTK_DROP_DOWN(drop), selected);
-    g_signal_connect(drop, "notify::selected", G_CALLBACK(on_device), s);
-    return drop;
+    s->device_words = g_ptr_array_new_with_free_func(g_free);
+    s->device = gtk_drop_down_new(NULL, NULL);
+    fill_devices(s);
+    g_signal_connect(s->device, "notify::selected", G_CALLBACK(on_device), s);
+    return s->device;
 }
 
 static void on_format(GtkDropDown *drop, GParamSpec *property, struct settings_window *s)
@@ -239,7 +292,7 @@ static void add_memory_rows(struct settings_window *s, GtkWidget *group)
 
 static void on_idle(GtkSpinButton *spin, struct settings_window *s)
 {
-    s->preferences->idle_minutes = (guint)gtk_spin_button_get_value_as_int(spin);
+    s->preferences->idle_minutes = gtk_spin_button_get_value(spin);
     changed(s);
 }
 
@@ -400,6 +453,7 @@ static void on_destroy(GtkWidget *widget, struct settings_window *s)
     if (s->estimate_timer)
         g_source_remove(s->estimate_timer);
     s->listener.closed(s->user);
+    g_ptr_array_unref(s->device_words);
     g_free(s);
 }
 
@@ -424,7 +478,7 @@ struct settings_window *settings_window_open(GtkWindow *parent, struct preferenc
     gtk_window_set_title(GTK_WINDOW(s->window), "Settings");
     gtk_window_set_transient_for(GTK_WINDOW(s->window), parent);
     gtk_window_set_modal(GTK_WINDOW(s->window), TRUE);
-    gtk_window_set_default_size(GTK_WINDOW(s->window), 620, 640);
+    gtk_window_set_default_size(GTK_WINDOW(s->window), 680, 640);
     gtk_widget_add_css_class(s->window, "settings");
     GtkWidget *page = gtk_box_new(GTK_ORIENTATION_VERTICAL, 10);
     gtk_widget_add_css_class(page, "settings-page");
@@ -432,7 +486,8 @@ struct settings_window *settings_window_open(GtkWindow *parent, struct preferenc
     add_decode_group(s, page);
     add_looks_group(s, page);
     GtkWidget *scroll = gtk_scrolled_window_new();
-    gtk_scrolled_window_set_policy(GTK_SCROLLED_WINDOW(scroll), GTK_POLICY_NEVER, GTK_POLICY_AUTOMATIC);
+    /* Sidewards too, for large text: else the window would grow beyond the screen. */
+    gtk_scrolled_window_set_policy(GTK_SCROLLED_WINDOW(scroll), GTK_POLICY_AUTOMATIC, GTK_POLICY_AUTOMATIC);
     gtk_scrolled_window_set_child(GTK_SCROLLED_WINDOW(scroll), page);
     gtk_window_set_child(GTK_WINDOW(s->window), scroll);
     GtkEventController *keys = gtk_shortcut_controller_new();

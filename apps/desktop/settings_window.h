@@ -20,6 +20,9 @@ struct settings_listener {
 struct settings_window *settings_window_open(GtkWindow *parent, struct preferences *preferences,
                                              const struct rf_device_info *devices, gsize device_count,
                                              const struct settings_listener *listener, void *user);
+/* Of which the user may choose; borrowed. */
+void settings_window_set_devices(struct settings_window *settings, const struct rf_device_info *devices,
+                                 gsize count);
 void settings_window_estimated(struct settings_window *window, const struct engine_event *event);
 
 #endif

@@ -23,7 +23,9 @@ void store_thread_post(struct store_thread *thread, store_work_fn work, gpointer
 /* Does what was posted, then ends. */
 void store_thread_stop(struct store_thread *thread);
 
-/* The jobs that are used in more than one place; each keeps copies of its arguments. */
+/* The jobs that are used in more than one place; each keeps copies of its arguments. What cannot be saved, on
+ * a full disk for example, is kept and tried again before whatever is posted next, every few seconds, and at
+ * the end; `on_error` hears of it once. */
 void store_thread_put_conversation(struct store_thread *thread, const struct conversation *conversation);
 void store_thread_put_message(struct store_thread *thread, const struct message *message, gboolean as_leaf);
 

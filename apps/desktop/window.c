@@ -34,6 +34,7 @@ struct window {
     guint64 device_memory;
     char *device_name; /* of what is loaded; NULL: nothing is */
     gboolean loading;
+    gboolean unsaved; /* preferences: the user was told that they cannot be saved */
 };
 
 static void show_error(void *user, const char *message)
@@ -45,6 +46,19 @@ static void show_error(void *user, const char *message)
 static void on_store_error(gpointer user, const GError *error)
 {
     show_error(user, error->message);
+}
+
+/* Tells of a failure once, not at each step of a control. */
+static void save_preferences(struct window *w)
+{
+    GError *error = NULL;
+    gboolean saved = preferences_save(&w->preferences, &error);
+    if (!saved && !w->unsaved) {
+        g_prefix_error(&error, "Settings are not kept: ");
+        show_error(w, error->message);
+    }
+    w->unsaved = !saved;
+    g_clear_error(&error);
 }
 
 static gboolean is_animated(const struct window *w)
@@ -198,6 +212,8 @@ static void take_devices(struct window *w, const struct engine_event *event)
         memcpy(w->devices, event->devices, w->device_count * sizeof *event->devices);
     if (event->message)
         show_error(w, event->message);
+    if (w->settings)
+        settings_window_set_devices(w->settings, w->devices, w->device_count);
 }
 
 static void on_engine_event(void *user, const struct engine_event *event)
@@ -247,7 +263,7 @@ static void on_fit_choice(void *user, enum fit_choice choice, const struct engin
         g_free(target->weight_type);
         target->weight_type = g_strdup(event->fit.smaller_type);
     }
-    preferences_save(&w->preferences);
+    save_preferences(w);
     chat_resume(w->chat, choice == FIT_ALTHOUGH);
 }
 
@@ -427,7 +443,8 @@ static void apply_preferences(void *user)
     struct window *w = user;
     appearance_apply(&w->preferences);
     composer_set_preset(w->composer, w->preferences.answers.preset);
-    engine_worker_set_idle(w->engine, w->preferences.idle_minutes * 60);
+    double idle = w->preferences.idle_minutes * 60;
+    engine_worker_set_idle(w->engine, idle > 0 ? (guint)MAX(idle, 1) : 0);
     message_list_set_animated(w->messages, is_animated(w));
     gtk_widget_set_visible(w->sidebar, w->preferences.sidebar);
     show_meter(w);
@@ -438,7 +455,7 @@ static void on_settings_changed(void *user)
     struct window *w = user;
     apply_preferences(w);
     chat_keep_settings(w->chat);
-    preferences_save(&w->preferences);
+    save_preferences(w);
 }
 
 static void on_settings_estimate(void *user)
@@ -673,7 +690,11 @@ void window_present(struct window *w)
 
 void window_free(struct window *w)
 {
-    preferences_save(&w->preferences);
+    if (w->window) { /* what is being computed may take a while to stop, and nobody is to look at a dead window */
+        gtk_widget_set_visible(w->window, FALSE);
+        gdk_display_flush(gtk_widget_get_display(w->window));
+    }
+    preferences_save(&w->preferences, NULL); /* what failed has been told */
     if (w->settle_timer)
         g_source_remove(w->settle_timer);
     chat_free(w->chat);

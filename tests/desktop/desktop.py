@@ -16,13 +16,24 @@ import screenshot
 
 PROGRAM, DRIVER, FOLDER = sys.argv[1:4]
 WITH_DRIVER = os.path.join(os.path.dirname(__file__), "../../scripts/with-driver.sh")
-PATIENCE = 120  # seconds, for what takes one
+PATIENCE = 60  # seconds, for what takes one
 LONGEST_BLOCK_MS = 50
 SCREEN = (1040, 720)  # the window's own size: without a window manager it stands in the corner
 
 CODE = "Write a Python function count_even(nums) that counts the even numbers in a list."
 WORDS = "Tom has 12 apples. Tom buys 3 bags with 4 apples each. How many apples does Tom have?"
 
+# Of the first version's file.
+SCHEMA_1 = """
+CREATE TABLE conversations (id INTEGER PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL,
+  created INTEGER NOT NULL, updated INTEGER NOT NULL, leaf INTEGER NOT NULL, deleted INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE messages (id INTEGER PRIMARY KEY, conversation INTEGER NOT NULL
+  REFERENCES conversations (id) ON DELETE CASCADE, parent INTEGER NOT NULL, created INTEGER NOT NULL,
+  from_user INTEGER NOT NULL, text TEXT NOT NULL, rounds BLOB, finish TEXT NOT NULL,
+  tokens INTEGER NOT NULL, forwards INTEGER NOT NULL, seconds REAL NOT NULL);
+CREATE INDEX messages_conversation ON messages (conversation);
+PRAGMA user_version = 1;
+"""
 
 class Screen:
     """An X server of its own."""
@@ -83,6 +94,17 @@ class Desktop:
             with open(self.settings_file, "w", encoding="utf-8") as file:
                 file.write("[refusion]\n" + "".join(f"{k.replace('_', '-')}={v}\n" for k, v in settings.items()))
         self.process = None
+
+    def put(self, conversations, messages):
+        """(id, title, leaf) and (id, conversation, parent, from the user?, text), into a new file; ids are times."""
+        os.makedirs(os.path.dirname(self.database))
+        connection = sqlite3.connect(self.database)
+        connection.executescript(SCHEMA_1)
+        connection.executemany("INSERT INTO conversations VALUES (?1, ?2, 0, ?1, ?1, ?3, 0)", conversations)
+        connection.executemany("INSERT INTO messages VALUES (?1, ?2, ?3, ?1, ?4, ?5, NULL, CASE ?4 WHEN 0 THEN 'stop' "
+                               "ELSE '' END, 0, 0, 0)", messages)
+        connection.commit()
+        connection.close()
 
     def start(self, title):
         if self.process:

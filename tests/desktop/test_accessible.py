@@ -109,7 +109,7 @@ class Accessible(DesktopTest):
         return desktop
 
     def test_names_states_and_the_answer(self):
-        desktop = self.open("accessible", preset="demo")
+        desktop = self.open("accessible", preset="demo", idle_minutes=0.05)
         self.assertGreaterEqual(self.check_names("a new conversation"), 10)
         announced = []
         listener = self.atspi.EventListener.new(lambda event: announced.append(
@@ -132,8 +132,9 @@ class Accessible(DesktopTest):
         for name in ("Copy this message", "Edit this question, in a new branch", "Answer anew, in a new branch",
                      "Send the question"):
             self.assertIsNotNone(self.find("push button", name), name)
+        wait_for(lambda: any("not loaded" in words for words in self.texts()), "unloading of the idle model")
         desktop.key("ctrl+n")
-        desktop.ask(CODE)
+        desktop.ask(CODE)  # and it is loaded again
         desktop.wait_for_answer(2)
         self.settle(2)
         self.assertTrue(any(words.startswith("def ") for words in self.texts()), "no code that can be read")

@@ -2,42 +2,23 @@
 python3 test_menus.py PROGRAM DRIVER FOLDER"""
 
 import os
-import sqlite3
+import shutil
 import time
 
 from desktop import CODE, WORDS, Desktop, DesktopTest, FOLDER, colourful, main, region, wait_for
 
 OLD, NEW = 1000, 2000  # conversations; NEW was changed last, so it is open and stands first
 OTHER_ANSWER, ANSWER = 2002, 2003  # of NEW's question
-SCHEMA_1 = """
-CREATE TABLE conversations (id INTEGER PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL,
-  created INTEGER NOT NULL, updated INTEGER NOT NULL, leaf INTEGER NOT NULL, deleted INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE messages (id INTEGER PRIMARY KEY, conversation INTEGER NOT NULL
-  REFERENCES conversations (id) ON DELETE CASCADE, parent INTEGER NOT NULL, created INTEGER NOT NULL,
-  from_user INTEGER NOT NULL, text TEXT NOT NULL, rounds BLOB, finish TEXT NOT NULL,
-  tokens INTEGER NOT NULL, forwards INTEGER NOT NULL, seconds REAL NOT NULL);
-CREATE INDEX messages_conversation ON messages (conversation);
-PRAGMA user_version = 1;
-"""
 PIN, RENAME, DUPLICATE, EXPORT, DELETE = range(5)  # in a conversation's menu
 
 
 class Menus(DesktopTest):
     def open_with_conversations(self, home, **settings):
         desktop = Desktop(self.screen, os.path.join(FOLDER, home), **settings)
-        os.makedirs(os.path.dirname(desktop.database))
-        connection = sqlite3.connect(desktop.database)
-        connection.executescript(SCHEMA_1)
-        for id_, title, leaf in ((OLD, "Old one", OLD + 2), (NEW, "New one", ANSWER)):
-            connection.execute("INSERT INTO conversations VALUES (?, ?, 0, ?, ?, ?, 0)", (id_, title, id_, id_, leaf))
-        for id_, conversation, parent, from_user, text in (
-                (OLD + 1, OLD, 0, 1, "old question"), (OLD + 2, OLD, OLD + 1, 0, "old answer"),
-                (NEW + 1, NEW, 0, 1, "new question"), (OTHER_ANSWER, NEW, NEW + 1, 0, "first answer"),
-                (ANSWER, NEW, NEW + 1, 0, "second answer\n\n```python\nx = 1\n```")):
-            connection.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, NULL, ?, 0, 0, 0)",
-                               (id_, conversation, parent, id_, from_user, text, "" if from_user else "stop"))
-        connection.commit()
-        connection.close()
+        desktop.put(((OLD, "Old one", OLD + 2), (NEW, "New one", ANSWER)),
+                    ((OLD + 1, OLD, 0, 1, "old question"), (OLD + 2, OLD, OLD + 1, 0, "old answer"),
+                     (NEW + 1, NEW, 0, 1, "new question"), (OTHER_ANSWER, NEW, NEW + 1, 0, "first answer"),
+                     (ANSWER, NEW, NEW + 1, 0, "second answer\n\n```python\nx = 1\n```")))
         desktop.start("New one")
         self.addCleanup(desktop.end)
         return desktop
@@ -78,6 +59,17 @@ class Menus(DesktopTest):
         self.assertEqual(desktop.rows("SELECT text FROM messages m JOIN conversations c ON c.id = m.conversation "
                                       "WHERE c.title = 'Another name (copy)' ORDER BY m.id"),
                          desktop.rows(f"SELECT text FROM messages WHERE conversation = {NEW} ORDER BY id"))
+        self.quit(desktop)
+
+    def test_by_mouse(self):
+        desktop = self.open_with_conversations("mouse")
+        desktop.xdotool("mousemove", "100", "168", "click", "1")
+        wait_for(lambda: desktop.titled("Old one"), "conversation that was clicked on")
+        desktop.xdotool("mousemove", "100", "124", "click", "3")  # the menu of the other, which does not open it
+        time.sleep(0.5)
+        desktop.key("Return")
+        wait_for(lambda: self.conversation(desktop, NEW, "pinned") == (1,), "pinned conversation")
+        self.assertTrue(desktop.titled("Old one"))
         self.quit(desktop)
 
     def test_export(self):
@@ -186,6 +178,44 @@ class Menus(DesktopTest):
         time.sleep(0.5)
         desktop.key(*["Down"] * 3, "Return")
         time.sleep(0.5)
+        self.quit(desktop)
+
+    def test_device_that_is_gone(self):
+        desktop = self.open_with_conversations("device", device="A card that was sold")
+        desktop.ask(CODE)
+        self.assertEqual(desktop.wait_for_answer(4)[0], "failed")
+        time.sleep(0.5)
+        before = region(self.screen.pixels(), 20, 100, 240, 500)
+        desktop.key("ctrl+question")  # GTK's own windows say nothing on the console either
+        wait_for(lambda: region(self.screen.pixels(), 20, 100, 240, 500) != before, "list of keys")
+        time.sleep(0.5)
+        desktop.key("Escape")
+        wait_for(lambda: region(self.screen.pixels(), 20, 100, 240, 500) == before, "end of the list")
+        desktop.key("ctrl+comma")
+        wait_for(lambda: desktop.titled("Settings"), "window of settings")
+        time.sleep(1)
+        desktop.key("Tab", "Tab", "space")  # it is shown as chosen, so that the best can be chosen instead
+        time.sleep(0.5)
+        self.screen.save("device")
+        desktop.key("Down", "Home", "Return")
+        wait_for(lambda: desktop.setting("preset") and not desktop.setting("device"), "choice of the best device")
+        desktop.key("Escape")
+        wait_for(lambda: not desktop.titled("Settings"), "end of the settings")
+        desktop.key("ctrl+r")
+        self.assertEqual(desktop.wait_for_answer(5)[0], "stop")
+        self.assertIsNone(desktop.setting("model"))  # the default is found anew at each start
+        self.quit(desktop)
+
+    def test_settings_that_cannot_be_kept(self):
+        desktop = self.open_with_conversations("unkept")
+        shutil.rmtree(desktop.home + "/config/refusion")
+        with open(desktop.home + "/config/refusion", "w", encoding="utf-8"):
+            pass  # a file where the folder is to be
+        empty = region(self.screen.pixels(), 270, 60, 1030, 90)
+        desktop.key("ctrl+0")
+        wait_for(lambda: region(self.screen.pixels(), 270, 60, 1030, 90) != empty, "error in the window")
+        time.sleep(0.5)
+        self.screen.save("settings-not-kept")
         self.quit(desktop)
 
     def test_without_animation(self):

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -399,6 +400,7 @@ struct outcome {
     GMainLoop *loop;
     GPtrArray *list;
     char *error;
+    guint errors;
 };
 
 static gpointer list_all(struct store *store, gpointer data, GError **error)
@@ -422,6 +424,81 @@ static void on_error(gpointer user, const GError *error)
     struct outcome *outcome = user;
     g_free(outcome->error);
     outcome->error = g_strdup(error->message);
+    outcome->errors++;
+}
+
+/* As the list shows them. */
+static void expect_listed(struct store_thread *thread, struct outcome *outcome, const char *titles)
+{
+    store_thread_post(thread, list_all, NULL, NULL, on_listed, outcome);
+    g_main_loop_run(outcome->loop);
+    GString *found = g_string_new(NULL);
+    for (guint i = 0; i < outcome->list->len; i++)
+        g_string_append_printf(found, "%s%s", i ? "|" : "",
+                               ((const struct conversation *)outcome->list->pdata[i])->title);
+    assert_string_equal(found->str, titles);
+    g_string_free(found, TRUE);
+    g_ptr_array_unref(outcome->list);
+}
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = MIN(bytes, limit.rlim_max);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* No room: what is put is not lost, and is in the file when there is room again. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    char *path = file_in("full");
+    struct outcome outcome = {.loop = g_main_loop_new(NULL, FALSE)};
+    signal(SIGXFSZ, SIG_IGN); /* a write is to fail, as on a full disk */
+    struct store_thread *thread = store_thread_start(path, on_error, &outcome);
+    struct conversation first = {.id = 1, .updated = 1, .title = "First"},
+                        second = {.id = 2, .updated = 2, .title = "Second"};
+    store_thread_put_conversation(thread, &first);
+    expect_listed(thread, &outcome, "First");
+    limit_files(1);
+    struct message question = {.id = 3, .conversation = 2, .from_user = TRUE, .text = "Q", .finish = ""};
+    struct message answer = {.id = 4, .conversation = 2, .parent = 3, .text = "", .finish = ""};
+    store_thread_put_conversation(thread, &second);
+    store_thread_put_message(thread, &question, TRUE);
+    store_thread_put_message(thread, &answer, TRUE);
+    static char *const texts[] = {"a", "ab", "abc"}; /* as it is written */
+    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
+        answer.text = texts[i];
+        store_thread_put_message(thread, &answer, FALSE);
+    }
+    second.leaf = 3; /* the user goes back */
+    second.title = "Renamed";
+    store_thread_put_conversation(thread, &second);
+    expect_listed(thread, &outcome, "First");
+    assert_int_equal(outcome.errors, 1);
+    assert_non_null(strstr(outcome.error, "Not saved"));
+    limit_files(RLIM_INFINITY);
+    expect_listed(thread, &outcome, "Renamed|First");
+    struct message lost = {.id = 5, .conversation = 77, .from_user = TRUE, .text = "Q", .finish = ""};
+    store_thread_put_message(thread, &lost, TRUE); /* never can be saved: nothing may wait for it */
+    first.title = "The first";
+    store_thread_put_conversation(thread, &first);
+    expect_listed(thread, &outcome, "Renamed|The first");
+    assert_int_equal(outcome.errors, 2);
+    store_thread_stop(thread);
+
+    struct store *store = open_store(path);
+    GPtrArray *messages = store_messages(store, 2, NULL), *list = store_conversations(store, NULL, NULL);
+    assert_int_equal(messages->len, 2);
+    assert_string_equal(((const struct message *)messages->pdata[1])->text, "abc");
+    assert_int_equal(((const struct conversation *)list->pdata[0])->leaf, 3);
+    g_ptr_array_unref(messages);
+    g_ptr_array_unref(list);
+    store_close(store);
+    g_free(outcome.error);
+    g_main_loop_unref(outcome.loop);
+    g_free(path);
 }
 
 static void test_thread(void **state)
@@ -469,6 +546,7 @@ int main(void)
         cmocka_unit_test(test_older_file),
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_thread),
+        cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,9 +10,11 @@ import subprocess
 import time
 
 import screenshot
-from desktop import (CODE, LONGEST_BLOCK_MS, PATIENCE, PROGRAM, WORDS, DesktopTest, colourful, main, region, wait_for)
+from desktop import (CODE, FOLDER, LONGEST_BLOCK_MS, PATIENCE, PROGRAM, WORDS, Desktop, DesktopTest, colourful, main, region,
+                     wait_for)
 
 TRIES = 5
+MANY = 1000  # conversations
 
 
 class Window(DesktopTest):
@@ -145,12 +147,17 @@ class Window(DesktopTest):
         self.quit(desktop)
 
     def test_4_the_main_loop_is_not_blocked(self):
-        """An answer in several rounds and one with a block of code. Waiting for a starved X server counts as blocked, so
-        on a busy machine it takes several tries to see what the program itself does; what blocks always is seen in
-        each."""
+        """An answer in several rounds and one with a block of code, beside many conversations. Waiting for a starved X
+        server counts as blocked, so on a busy machine it takes several tries to see what the program itself does; what
+        blocks always is seen in each."""
         seen = []
         for attempt in range(TRIES):
-            desktop = self.open(f"gaps-{attempt}", preset="demo")
+            desktop = Desktop(self.screen, os.path.join(FOLDER, f"gaps-{attempt}"), preset="demo")
+            ids = range(10, 10 + 10 * MANY, 10)
+            desktop.put([(id_, f"Conversation {id_}", id_ + 1) for id_ in ids],
+                        [(id_ + 1, id_, 0, 1, "a question") for id_ in ids])
+            desktop.start("Conversation")
+            self.addCleanup(desktop.end)
             for number, question in enumerate((WORDS, CODE), 1):
                 desktop.key("ctrl+n")
                 desktop.ask(question)
