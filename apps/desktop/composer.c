@@ -63,6 +63,20 @@ static void on_typed(GtkTextBuffer *buffer, struct composer *c)
     update_button(c);
 }
 
+static gboolean resize_again(GtkWidget *text, GdkFrameClock *clock, gpointer data)
+{
+    (void)clock, (void)data;
+    gtk_widget_queue_resize(text);
+    return G_SOURCE_REMOVE;
+}
+
+/* GTK gives the text room for a new line, and goes on scrolling as if it had not. */
+static void on_resized(GtkAdjustment *adjustment, GtkWidget *text)
+{
+    if (gtk_adjustment_get_upper(adjustment) > gtk_adjustment_get_page_size(adjustment))
+        gtk_widget_add_tick_callback(text, resize_again, NULL, NULL);
+}
+
 static void on_preset(GtkDropDown *drop, GParamSpec *property, struct composer *c)
 {
     (void)property;
@@ -131,6 +145,8 @@ static GtkWidget *new_question(struct composer *c)
     gtk_scrolled_window_set_max_content_height(GTK_SCROLLED_WINDOW(scroll), TALLEST);
     gtk_scrolled_window_set_child(GTK_SCROLLED_WINDOW(scroll), c->text);
     gtk_widget_set_hexpand(scroll, TRUE);
+    g_signal_connect(gtk_scrolled_window_get_vadjustment(GTK_SCROLLED_WINDOW(scroll)), "changed",
+                     G_CALLBACK(on_resized), c->text);
     c->button = gtk_button_new();
     gtk_widget_add_css_class(c->button, "circular");
     gtk_widget_add_css_class(c->button, "suggested-action");

@@ -58,11 +58,23 @@ static void on_scrolled(GtkAdjustment *adjustment, struct message_list *list)
     list->follow = gtk_adjustment_get_value(adjustment) >= end - NEAR_THE_END;
 }
 
-/* Its size changed: who was at the end stays there. */
+static gboolean allocate_again(GtkWidget *widget, GdkFrameClock *clock, gpointer data)
+{
+    (void)clock, (void)data;
+    gtk_widget_queue_allocate(widget);
+    return G_SOURCE_REMOVE;
+}
+
+/* Its size changed: who was at the end stays there. GTK is allocating just now, and may have placed the rows by the
+ * value before. */
 static void on_resized(GtkAdjustment *adjustment, struct message_list *list)
 {
-    if (list->follow)
-        gtk_adjustment_set_value(adjustment, gtk_adjustment_get_upper(adjustment));
+    double before = gtk_adjustment_get_value(adjustment);
+    if (!list->follow)
+        return;
+    gtk_adjustment_set_value(adjustment, gtk_adjustment_get_upper(adjustment));
+    if (gtk_adjustment_get_value(adjustment) > before)
+        gtk_widget_add_tick_callback(gtk_widget_get_parent(list->rows), allocate_again, NULL, NULL);
 }
 
 struct message_list *message_list_new(void)

@@ -74,6 +74,18 @@ def colourful(rows):
     return count
 
 
+def hues(rows):
+    """Different strong hues, sixths of the circle, that have more than a few pixels."""
+    counts = {}
+    for row in rows:
+        for x in range(0, len(row), 3):
+            pixel = row[x:x + 3]
+            if max(pixel) - min(pixel) > 70:
+                hue = (pixel.index(max(pixel)), pixel.index(min(pixel)))
+                counts[hue] = counts.get(hue, 0) + 1
+    return sum(count > 30 for count in counts.values())
+
+
 class Desktop:
     """The application with a home of its own."""
     extra = {}  # of its environment

@@ -219,14 +219,22 @@ class Menus(DesktopTest):
         self.quit(desktop)
 
     def test_without_animation(self):
-        """Right after the last round nothing is coloured; with it, tokens settle for a while."""
+        """Right after the last round nothing is coloured; with it, tokens settle for a while. On a busy machine the end
+        may be heard of when they have settled: several tries."""
         coloured = {}
         for animate in ("false", "true"):
             desktop = self.open("animation-" + animate, preset="demo", animate=animate)
-            desktop.ask(WORDS)
-            self.screens_until_answer(desktop, 1)
-            time.sleep(0.3)
-            coloured[animate] = max(colourful(region(self.screen.pixels(), 270, 160, 1030, 590)) for _ in range(3))
+            for attempt in range(1 if animate == "false" else 4):
+                if attempt == 0:
+                    desktop.ask(WORDS)
+                else:
+                    desktop.key("ctrl+r")
+                self.screens_until_answer(desktop, attempt + 1)
+                time.sleep(0.3)
+                pictures = [region(self.screen.pixels(), 270, 160, 1030, 590) for _ in range(3)]
+                coloured[animate] = max(colourful(picture) for picture in pictures)
+                if coloured[animate]:
+                    break
             self.quit(desktop)
         self.assertEqual(coloured["false"], 0)
         self.assertGreater(coloured["true"], 0)
