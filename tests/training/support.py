@@ -1,4 +1,5 @@
-"""What the tests of training/ share: a small model, samples, runs of the trainer."""
+"""What the tests of training/ share: a small model, samples, runs of the trainer. They need torch, tokenizers and
+safetensors: /usr/bin/python3 with PYTHONPATH=.deps/python has them behind scripts/setup.sh --tests."""
 import contextlib
 import io
 import json
@@ -58,7 +59,9 @@ class TrainingTest(unittest.TestCase):
         return self.path(name)
 
     def config(self, **changes):
-        return self.write("config.json", {**SMALL, **changes})
+        """One file for each set of changes."""
+        name = "-".join(["config", *(f"{key}={value}" for key, value in changes.items())])
+        return self.write(f"{name}.json", {**SMALL, **changes})
 
     def data(self, count=40):
         return self.write("data.jsonl", "".join(json.dumps(sample) + "\n" for sample in samples(count)))
@@ -90,8 +93,11 @@ class TrainingTest(unittest.TestCase):
         self.assertEqual(run.returncode, 0, said)
         return said
 
-    def losses(self, out):
+    def metrics(self, out):
         with open(self.path(out, "metrics.jsonl"), encoding="utf-8") as file:
             lines = [json.loads(line) for line in file]
         self.assertEqual([line["step"] for line in lines], list(range(1, len(lines) + 1)))
-        return [(line["ar_loss"], line["masked_loss"]) for line in lines]
+        return lines
+
+    def losses(self, out):
+        return [(line["ar_loss"], line["masked_loss"]) for line in self.metrics(out)]

@@ -57,6 +57,10 @@ class Records(support.TrainingTest):
             self.assertEqual(found[-1][0], line, text)
             self.assertIn(fault, found[-1][1])
         self.assertEqual(self.read(f"[{good},\n7,\n{good}]")[2], ("4", ("a", "b"))) # JSON itself is well
+        self.addCleanup(setattr, records, "CHUNK", records.CHUNK)
+        for records.CHUNK in range(1, 40): # a number may go on behind what has been read
+            self.assertEqual(self.read(f"[{good},\n1234567\n]")[1], ("3", "1234567, wanted an object with \"query\" "
+                                                                           "and \"response\""))
 
     def test_a_list_is_not_held_in_memory(self):
         path = self.path("long")

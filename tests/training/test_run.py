@@ -1,4 +1,5 @@
 """Whole runs of the trainer, as users start it."""
+import importlib.util
 import json
 import os
 import shutil
@@ -9,7 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 import support
-from refusion_train import checkpoint, train
+from refusion_train import checkpoint, config, lora, model, train
+
+HAS_PEFT = importlib.util.find_spec("peft") is not None
 
 
 class Processes(support.TrainingTest):
@@ -21,6 +24,9 @@ class Processes(support.TrainingTest):
         for a, b in zip(one, two):
             self.assertAlmostEqual(a[0], b[0], delta=1e-4)
             self.assertAlmostEqual(a[1], b[1], delta=1e-4)
+        # AdamW's steps do not hang on the gradient's scale, so the losses alone would not show a wrong one.
+        for a, b in zip(self.metrics("one"), self.metrics("two")):
+            self.assertAlmostEqual(a["gradient_norm"], b["gradient_norm"], delta=1e-3 * a["gradient_norm"])
         # That the steps did something: later losses are not those of the first weights.
         self.finish(*self.options("still", "--steps", "20", "--lr", "0", "--weight-decay", "0"))
         self.assertGreater(sum(self.losses("still")[-1]) - sum(one[-1]), 0.1)
@@ -75,16 +81,46 @@ class Resuming(support.TrainingTest):
             json.dump({**fields, "intermediate_size": 64}, file)
         refused(r"model.safetensors: \S+ is \S+, config.json wants ", "--resume")
 
-    def test_low_rate_additions_say_what_they_need(self):
-        try:
-            import peft # noqa: F401
-            self.skipTest("peft is installed")
-        except ImportError:
-            pass
-        options = self.options("out")[4:]
-        status, said = self.run_here("--model", support.TINY, *options, "--lora", "4")
+
+class LowRank(support.TrainingTest):
+    def options(self, out, *more):
+        return ["--model", support.TINY, *super().options(out, "--lora", "4", *more)[4:]]
+
+    @unittest.skipIf(HAS_PEFT, "peft is installed")
+    def test_what_is_missing_is_told(self):
+        status, said = self.run_here(*self.options("out"))
         self.assertEqual(status, 1)
         self.assertIn("train: --lora: the Python package peft is not installed", said)
+
+    @unittest.skipUnless(HAS_PEFT, "peft is not installed")
+    def test_a_run_goes_on(self):
+        options = self.options("out", "--steps", "6", "--save-every", "3", "--resume")
+        status, said = self.run_here(*options)
+        self.assertEqual(status, 0, said)
+        losses, trained = self.losses("out"), load_file(self.path("out", "model", "model.safetensors"))
+        shutil.rmtree(self.path("out", "checkpoints", "step-00000006"))
+        status, said = self.run_here(*options)
+        self.assertIn("goes on behind step 3", said)
+        self.assertEqual(self.losses("out"), losses)
+        before = load_file(os.path.join(support.TINY, "model.safetensors"))
+        again = load_file(self.path("out", "model", "model.safetensors"))
+        self.assertEqual(before.keys(), trained.keys())
+        for name, tensor in trained.items():
+            self.assertTrue(torch.equal(tensor, again[name]), name)
+            self.assertEqual(torch.equal(tensor, before[name]), "norm" in name, name)
+
+    @unittest.skipUnless(HAS_PEFT, "peft is not installed")
+    def test_merged_is_what_was_trained(self):
+        network = model.Qwen3(config.parse(support.SMALL, "test"))
+        network.initialise(torch.Generator().manual_seed(1))
+        lora.add(network, 4, 8)
+        for name, parameter in network.named_parameters():
+            if ".lora_B" in name: # begins as 0
+                torch.nn.init.normal_(parameter, std=0.1)
+        alone, rows = model.Qwen3(network.config), torch.arange(40)[None]
+        with torch.no_grad():
+            alone.load_state_dict(lora.merged(network, network.state_dict()))
+            self.assertLess(float((network(rows, rows) - alone(rows, rows)).abs().max()), 1e-4)
 
 
 class Starting(support.TrainingTest):

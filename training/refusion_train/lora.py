@@ -25,6 +25,9 @@ def merged(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> dict[str, 
     for name, tensor in state.items():
         if ".lora_" in name:
             continue
-        owner = name.removesuffix(".base_layer.weight")
-        result[name.replace(".base_layer.", ".")] = tensor + deltas[owner] if owner in deltas else tensor
+        name = name.replace(".base_layer.", ".") # peft before 0.7 leaves a weight where it was
+        delta = deltas.pop(name.removesuffix(".weight"), None)
+        result[name] = tensor if delta is None else tensor + delta
+    if deltas:
+        raise TrainError(f"--lora: this version of peft names weights in another way, {min(deltas)} has none")
     return result
