@@ -36,15 +36,25 @@ export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 if [ "$nodes" = 1 ] && [ "$processes" = 1 ]; then
     exec "$python" -m refusion_train "$@"
 fi
-where=(--nnodes "$nodes" --node_rank "$rank" --master_addr "$master" --master_port "$port")
-if [ "$nodes" = 1 ]; then
-    where=(--standalone) # finds a free port, so several trainings can run on one machine
-fi
+
+# A free port, and what torchrun has to be told in addition; its trouble in one line, where it cannot run.
+if ! told=$("$python" - 2>&1 <<'PYTHON'
+import sys
+from torch.distributed import TCPStore
+from torch.distributed.elastic.multiprocessing import Std
+try: # as torchrun does; Debian 13's PyTorch 2.6 was built without what this asks for
+    store = TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
+except RuntimeError as error:
+    sys.exit(str(error).splitlines()[0])
 # PyTorch 1.13, as Debian 12 has it, cannot read its own default of these two options under Python 3.11. A setting for a
 # process that is not there leaves all others as they are.
-if "$python" -c 'import sys
-from torch.distributed.elastic.multiprocessing import Std
-sys.exit(Std.from_str("0") is not None)' 2>/dev/null; then
-    where+=(--redirects 9:1 --tee 9:1)
+print(store.port, *(["--redirects", "9:1", "--tee", "9:1"] if Std.from_str("0") is None else []))
+PYTHON
+); then
+    die "torchrun cannot start processes with this PyTorch ($told); -p 1 does without it"
 fi
-exec "$python" -m torch.distributed.run "${where[@]}" --nproc_per_node "$processes" -m refusion_train "$@"
+read -r free_port told <<<"$told"
+[ "$nodes" != 1 ] || master=127.0.0.1 port=$free_port # several trainings can run on one machine
+# shellcheck disable=SC2086 # words
+exec "$python" -m torch.distributed.run --nnodes "$nodes" --node_rank "$rank" --master_addr "$master" \
+    --master_port "$port" --nproc_per_node "$processes" $told -m refusion_train "$@"

@@ -90,6 +90,8 @@ class TrainingTest(unittest.TestCase):
     def finish(self, *arguments, processes=1):
         run = self.start(*arguments, processes=processes)
         said = run.communicate()[1]
+        if "torchrun cannot start processes with this PyTorch" in said:
+            self.skipTest(said.strip())
         self.assertEqual(run.returncode, 0, said)
         return said
 

@@ -112,8 +112,8 @@ class Tokenizers(support.TrainingTest):
         """The tiny tokenizer as it was before ReFusion's tokens came."""
         folder = self.path("stock")
         shutil.copytree(support.TINY, folder)
-        for name, change in (("tokenizer.json", lambda v: v["added_tokens"].__setitem__(
-                                 slice(None), [t for t in v["added_tokens"] if t["content"] not in tokenizer.NEW_TOKENS])),
+        for name, change in (("tokenizer.json", lambda v: v.update(added_tokens=[
+                                 t for t in v["added_tokens"] if t["content"] not in tokenizer.NEW_TOKENS])),
                              ("added_tokens.json", lambda v: [v.pop(t) for t in tokenizer.NEW_TOKENS]),
                              ("tokenizer_config.json", lambda v: [v["added_tokens_decoder"].pop(n)
                                                                   for n in ("669", "670")])):

@@ -27,9 +27,27 @@ class Processes(support.TrainingTest):
         # AdamW's steps do not hang on the gradient's scale, so the losses alone would not show a wrong one.
         for a, b in zip(self.metrics("one"), self.metrics("two")):
             self.assertAlmostEqual(a["gradient_norm"], b["gradient_norm"], delta=1e-3 * a["gradient_norm"])
+        if int(torch.__version__.split(".")[0]) >= 2:
+            self.check_sharded(one)
         # That the steps did something: later losses are not those of the first weights.
         self.finish(*self.options("still", "--steps", "20", "--lr", "0", "--weight-decay", "0"))
         self.assertGreater(sum(self.losses("still")[-1]) - sum(one[-1]), 0.1)
+
+
+    def check_sharded(self, want):
+        """FSDP, going on from its own checkpoint, and one process from that of FSDP."""
+        options = self.options("shards", "--steps", "20", "--save-every", "10", "--resume")
+        self.finish(*options, "--sharding", "fsdp", processes=2)
+        first = self.losses("shards")
+        shutil.rmtree(self.path("shards", "checkpoints", "step-00000020"))
+        shutil.copytree(self.path("shards"), self.path("alone"))
+        self.finish(*options, "--sharding", "fsdp", processes=2)
+        self.assertEqual(self.losses("shards"), first)
+        self.finish(*[self.path("alone") if o == self.path("shards") else o for o in options])
+        for a, b, c in zip(want, first, self.losses("alone")):
+            for x, y, z in zip(a, b, c):
+                self.assertAlmostEqual(x, y, delta=1e-4)
+                self.assertAlmostEqual(x, z, delta=1e-4)
 
 
 class Resuming(support.TrainingTest):
@@ -189,7 +207,7 @@ class BadInput(support.TrainingTest):
         self.refused("nothing.json: No such file", "--data", self.path("nothing.json"))
         self.refused("--batch-size: 8 does not divide into 1 processes with --micro-batch 3", "--micro-batch", "3")
         self.refused("--max-length: 513, the model has 512 positions", "--max-length", "513")
-        self.refused("--sharding fsdp: wants several GPUs", "--sharding", "fsdp")
+        self.refused("--sharding fsdp: wants several processes", "--sharding", "fsdp")
         self.refused("config.json: vocab_size is 0, wanted", "--config", self.write("zero.config.json",
                                                                                     {**support.SMALL, "vocab_size": 0}))
         self.refused("mask_token_id is 3, but .* has <.mask.> as 670", "--config",

@@ -3,8 +3,8 @@
 An answer is cut into slots of k consecutive tokens. A share of the slots is masked. The rows that the network sees are
     prompt | unmasked slots, shuffled | masked slots, in order
 each with the position that its token has in the text. An unmasked slot's row predicts the token after it, inside its
-slot only: what begins a slot is never predicted by a token, because when decoding any slot may stand before it. A masked
-row predicts the token at its own position.
+slot only: what begins a slot is never predicted by a token, because when decoding any slot may stand before it. A
+masked row predicts the token at its own position.
 """
 import random
 from dataclasses import dataclass

@@ -47,7 +47,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=("auto", "f32", "bf16"), default="auto",
                         help="of the computation; weights stay f32 (auto: bf16 on a GPU, f32 elsewhere)")
     parser.add_argument("--sharding", choices=("auto", "none", "fsdp"), default="auto",
-                        help="fsdp shares weights and optimizer out among GPUs (auto: where there are several)")
+                        help="fsdp shares weights and optimizer out among processes (auto: on several GPUs)")
     parser.add_argument("--gradient-checkpointing", action="store_true",
                         help="compute a layer's activations twice instead of keeping them")
 

@@ -1,4 +1,4 @@
-"""How the model is laid over the processes: one copy in each (DDP), or shared out among GPUs (FSDP)."""
+"""How the model is laid over the processes: one copy in each (DDP), or shared out among them (FSDP)."""
 import contextlib
 import functools
 from typing import ContextManager
@@ -34,11 +34,24 @@ class Replica:
     def state(self) -> dict[str, torch.Tensor]:
         return self.plain.state_dict()
 
+    def _names(self, optimizer: torch.optim.Optimizer) -> list[str]:
+        """Of the parameters, in the optimizer's order."""
+        names = {parameter: name for name, parameter in self.plain.named_parameters()}
+        return [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict:
-        return optimizer.state_dict()
+        """By names, as FSDP has it, so that either can go on from the other's checkpoint."""
+        return _renamed(optimizer.state_dict(), dict(enumerate(self._names(optimizer))))
 
     def load_optimizer(self, optimizer: torch.optim.Optimizer, state: dict) -> None:
-        optimizer.load_state_dict(state)
+        numbers = {name: number for number, name in enumerate(self._names(optimizer))}
+        optimizer.load_state_dict(_renamed(state, numbers))
+
+
+def _renamed(state: dict, keys: dict) -> dict:
+    return {"state": {keys[key]: value for key, value in state["state"].items()},
+            "param_groups": [{**group, "params": [keys[key] for key in group["params"]]}
+                             for group in state["param_groups"]]}
 
 
 class Shards:
@@ -53,10 +66,12 @@ class Shards:
         wrap = functools.partial(transformer_auto_wrap_policy, transformer_layer_cls={Layer})
         self.module = fsdp.FullyShardedDataParallel(model, auto_wrap_policy=wrap, mixed_precision=mixed,
                                                     device_id=workers.device, use_orig_params=True)
-        kind = fsdp.StateDictType.FULL_STATE_DICT
+        # Without GPUs PyTorch 2.6 hands out memory that it has freed when asked to offload.
+        gpu = workers.device.type == "cuda"
+        where = {"offload_to_cpu": gpu, "rank0_only": gpu}
         fsdp.FullyShardedDataParallel.set_state_dict_type(
-            self.module, kind, fsdp.FullStateDictConfig(offload_to_cpu=True, rank0_only=True),
-            fsdp.FullOptimStateDictConfig(offload_to_cpu=True, rank0_only=True))
+            self.module, fsdp.StateDictType.FULL_STATE_DICT, fsdp.FullStateDictConfig(**where),
+            fsdp.FullOptimStateDictConfig(**where))
 
     def autocast(self) -> ContextManager:
         return contextlib.nullcontext()
@@ -79,13 +94,13 @@ class Shards:
 
 
 def lay_out(model: Qwen3, workers: Workers, sharding: str, bf16: bool, lora: bool) -> Replica | Shards:
-    gpus = workers.device.type == "cuda" and workers.count > 1
-    if sharding == "fsdp" and not gpus:
-        raise TrainError("--sharding fsdp: wants several GPUs")
-    if sharding == "none" or not gpus or lora:
-        if sharding == "fsdp":
-            raise TrainError("--sharding fsdp: not together with --lora, whose state is small")
-        return Replica(model, workers, bf16)
-    if int(torch.__version__.split(".")[0]) < 2:
-        raise TrainError(f"--sharding fsdp: wants PyTorch 2, this is {torch.__version__}")
-    return Shards(model, workers, bf16)
+    new = int(torch.__version__.split(".")[0]) >= 2
+    if sharding == "fsdp":
+        for trouble, wanted in ((workers.count == 1, "several processes"), (lora, "no --lora, whose state is small"),
+                                (not new, f"PyTorch 2, this is {torch.__version__}")):
+            if trouble:
+                raise TrainError(f"--sharding fsdp: wants {wanted}")
+    shared = workers.device.type == "cuda" and workers.count > 1 and new and not lora
+    if sharding == "fsdp" or (sharding == "auto" and shared):
+        return Shards(model, workers, bf16)
+    return Replica(model, workers, bf16)

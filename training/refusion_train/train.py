@@ -88,6 +88,8 @@ class Run:
         self.workers.agree(failure)
         self.data = data.Dataset(folder, options.seed, self.tokenizer.mask)
         meta, batch = self.data.meta, options.batch_size
+        if len(set(self.workers.gather(meta["digest"]))) > 1: # machines with files of their own
+            raise TrainError("--data: the processes have read different samples")
         self.steps = options.steps or math.ceil(options.epochs * len(self.data) / batch)
         self.settings = {"data": meta["digest"], "steps": self.steps, **{key: getattr(options, key) for key in FIXED}}
         if first:
