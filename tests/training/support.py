@@ -18,7 +18,11 @@ sys.path.insert(0, TRAINING)
 for name in ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK"):
     os.environ.pop(name, None)
 
+import torch # noqa: E402
+
 from refusion_train.__main__ import main # noqa: E402
+
+torch.set_num_threads(1) # sums of more threads are others, and runs are compared bit by bit
 
 SMALL = {"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "head_dim": 16, "intermediate_size": 48, "vocab_size": 671, "rms_norm_eps": 1e-6,
@@ -80,6 +84,10 @@ class TrainingTest(unittest.TestCase):
             except SystemExit as end: # argparse
                 status = end.code
         return status, said.getvalue()
+
+    def pass_here(self, *arguments):
+        status, said = self.run_here(*arguments)
+        self.assertEqual(status, 0, said)
 
     def start(self, *arguments, processes=1):
         """As users start it."""

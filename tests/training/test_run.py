@@ -17,7 +17,7 @@ HAS_PEFT = importlib.util.find_spec("peft") is not None
 
 class Processes(support.TrainingTest):
     def test_two_processes_and_one_give_the_same_losses(self):
-        self.finish(*self.options("one", "--steps", "20"))
+        self.pass_here(*self.options("one", "--steps", "20"))
         self.finish(*self.options("two", "--steps", "20", "--micro-batch", "2"), processes=2)
         one, two = self.losses("one"), self.losses("two")
         self.assertEqual((len(one), len(two)), (20, 20))
@@ -30,7 +30,7 @@ class Processes(support.TrainingTest):
         if int(torch.__version__.split(".")[0]) >= 2:
             self.check_sharded(one)
         # That the steps did something: later losses are not those of the first weights.
-        self.finish(*self.options("still", "--steps", "20", "--lr", "0", "--weight-decay", "0"))
+        self.pass_here(*self.options("still", "--steps", "20", "--lr", "0", "--weight-decay", "0"))
         self.assertGreater(sum(self.losses("still")[-1]) - sum(one[-1]), 0.1)
 
 
@@ -52,7 +52,7 @@ class Processes(support.TrainingTest):
 
 class Resuming(support.TrainingTest):
     def test_a_killed_run_goes_on_as_if_it_had_not_been(self):
-        self.finish(*self.options("whole", "--steps", "12", "--save-every", "4"))
+        self.pass_here(*self.options("whole", "--steps", "12", "--save-every", "4"))
         options = self.options("killed", "--steps", "12", "--save-every", "4", "--resume")
         run = self.start(*options)
         path, deadline = self.path("killed", "metrics.jsonl"), time.monotonic() + 120
