@@ -1,8 +1,8 @@
 #!/bin/bash
 # Installs or fetches what this repository needs. A second run finds everything in place and changes nothing.
 #   scripts/setup.sh           compiler, CMake, libraries, a Vulkan driver, newer Vulkan headers and glslang
-#   scripts/setup.sh --tests   also cmocka, validation layers, a browser, GTK and Xvfb for the desktop application, and
-#                              the drivers, npm packages and tokenizer files of the test suite
+#   scripts/setup.sh --tests   also cmocka, validation layers, a browser, GTK and Xvfb for the desktop application,
+#                              PyTorch, and the drivers, npm and Python packages and tokenizer files of the test suite
 # Debian 12 and 13 and Ubuntu 24.04 are set up, as root or with sudo; elsewhere the missing things are listed.
 # Everything that is not a system package goes below .deps/. Progress is on stderr; stdout stays empty.
 set -Eeuo pipefail
@@ -20,6 +20,9 @@ PACKAGE_NEEDS=(libcjson1 libpcre2-8-0 libedit2 libvulkan1 mesa-vulkan-drivers li
 # The desktop application and its test in Xvfb.
 DESKTOP_PACKAGES=(libgtk-4-dev libgtksourceview-5-dev libsqlite3-dev desktop-file-utils appstream xvfb xdotool
     adwaita-icon-theme fonts-dejavu-core at-spi2-core gir1.2-atspi-2.0 python3-gi dbus)
+# What training/ runs on: PyTorch of the distribution (its wheels are gigabytes), with a BLAS that is not the slow one.
+TRAINING_PACKAGES=(python3-torch python3-numpy python3-pip libopenblas0-pthread)
+TRAINING_WHEELS=(tokenizers==0.23.3 safetensors==0.8.0)
 HEADER_PACKAGES=(libvulkan-dev libvulkan-volk-dev glslang-tools spirv-tools)
 MINIMUM_HEADERS=1.4.330 # of libvulkan-volk-dev too: the first years of volk have no per-instance tables
 MINIMUM_GLSLANG=15.4    # knows every cooperative matrix extension
@@ -242,6 +245,22 @@ setup_tokenizer() {
     rm -rf .deps/tokenizer.package
 }
 
+# PyTorch, and small Python packages that the distribution lacks. --no-deps: the rest of what they name is for downloads.
+setup_training() {
+    if ! at_least python3-torch 1.13; then
+        say "$system has no python3-torch; the tests of training/ are left out where no python3 has PyTorch"
+        return 0
+    fi
+    apt_install "${TRAINING_PACKAGES[@]}"
+    [ ! -e .deps/python/safetensors ] || return 0
+    say "fetching the Python packages ${TRAINING_WHEELS[*]}"
+    rm -rf .deps/python.new
+    PIP_ROOT_USER_ACTION=ignore /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+        --no-deps --target .deps/python.new "${TRAINING_WHEELS[@]}"
+    rm -rf .deps/python
+    mv .deps/python.new .deps/python
+}
+
 # Debian's base system, and the packages that ours depend on or recommend, for the test that installs ours there.
 setup_bare_root() {
     if compgen -G '.deps/bare/debs/libgtk-4-1_*.deb' >/dev/null; then return 0; fi # an older one lacks it
@@ -280,6 +299,7 @@ Filled by scripts/setup.sh; may be deleted, it is fetched again.
   radv/             Mesa 25.0 with RADV from Debian 12's backports
   swiftshader/      SwiftShader and its icd.json
   profile-page/     npm packages of apps/profile-page, by scripts/build-profile-page.sh
+  python/           tokenizers and safetensors, for the tests of training/
   tokenizer-qwen3/  Qwen3's tokenizer with <|beginoftext|> 151669 and <|mask|> 151670, by tests/tokenizer/make_qwen3.py
 README
 }
@@ -332,6 +352,7 @@ case $system in
         setup_lavapipe_new
         setup_radv
         setup_bare_root
+        setup_training
     fi
     rm -rf .deps/apt
     ;;

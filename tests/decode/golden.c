@@ -13,8 +13,9 @@ enum { MAX_CASES = 256, MAX_PASSES = 8 };
 
 static char *read_file(const char *name)
 {
+    const char *folder = getenv("RF_TEST_GOLDEN");
     char path[1024];
-    snprintf(path, sizeof path, "%s/tests/golden/%s", RF_SOURCE_DIR, name);
+    snprintf(path, sizeof path, "%s/%s", folder ? folder : RF_SOURCE_DIR "/tests/golden", name);
     FILE *file = fopen(path, "rb");
     if (!file)
         fail_msg("%s: cannot be opened", path);

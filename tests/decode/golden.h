@@ -25,7 +25,7 @@ struct golden_logits {
     size_t rows, vocab;
 };
 
-/* Both fail the running test when a file is missing or odd; the memory lives until the program ends. */
+/* Of RF_TEST_GOLDEN, a folder, where that is set. Both fail the running test when a file is missing or odd; the memory lives until the program ends. */
 size_t golden_cases(const struct golden_case **cases);
 size_t golden_logits(const struct golden_logits **passes);
 

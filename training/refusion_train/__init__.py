@@ -1,0 +1,1 @@
+"""Training of ReFusion models: see docs/training.md."""
