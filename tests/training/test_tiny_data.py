@@ -21,7 +21,7 @@ import tiny_functions  # noqa: E402
 import tiny_problems  # noqa: E402
 import tiny_rewriting  # noqa: E402
 from tiny import FAMILIES, GROUPS  # noqa: E402
-from tiny import generate  # noqa: E402
+from tiny import generate, words  # noqa: E402
 from tiny.family import is_held_out  # noqa: E402
 from tiny.streams import held_out, held_out_tasks, training_samples, training_tasks  # noqa: E402
 
@@ -112,6 +112,12 @@ class Split(unittest.TestCase):
     def test_answer_follows_from_query(self):
         self.assertEqual(DATA.disagreements, [])
 
+    def test_words_differ(self):
+        for name in ("NAMES", "THINGS", "BOXES", "CITIES", "COLOURS", "JOBS", "MONTHS", "LISTS", "TEXTS"):
+            pool = getattr(words, name)
+            self.assertEqual(len(set(pool)), len(pool), name)
+        self.assertEqual(len({name[0] for name in words.NAMES}), len(words.NAMES))
+
     def test_groups(self):
         for group, least in zip(GROUPS, (12, 12, 8)):
             self.assertGreaterEqual(sum(member.group == group for member in FAMILIES.values()), least, group)
@@ -152,6 +158,20 @@ class Answers(unittest.TestCase):
                 for sign, a, b in tiny_problems.facts(chain):
                     small = a <= 100 and (b < 10 or b % 10 == 0) if sign in "+-" else b < 10
                     self.assertTrue(small, (name, sign, a, b, task.response))
+
+    def test_steps_follow(self):
+        """A step starts from numbers of the query, results of earlier steps, or what its family knows."""
+        for name, task in everything():
+            if name not in tiny_problems.ANSWERS:
+                continue
+            known = set(tiny_problems.numbers(task.query)) | tiny_problems.KNOWN.get(name, set())
+            for chain in tiny_problems.chains(task.response):
+                a, _, b = chain[0]
+                self.assertLessEqual({int(a), int(b)}, known, (name, task))
+                result = int(tiny_problems.worth(chain[-1]))
+                known.add(result)
+            if task.check == "number":
+                self.assertEqual(str(result), task.reference(), (name, task))
 
     def test_rewriting(self):
         for name, task in everything():

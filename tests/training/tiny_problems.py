@@ -127,6 +127,10 @@ def sides(chain):
     return [re.fullmatch(r"(\d+)(?: ([-+*/]) (\d+))?", text).groups(default="") for text in chain.split(" = ")]
 
 
+# Numbers that steps may start from though the query does not have them as digits.
+KNOWN = {"clock": {60}, "average": {3}, "legs": set(LEGS.values()), "part": {2, 3, 4, 5}}
+
+
 def worth(side):
     a, sign, b = side
     if not sign:

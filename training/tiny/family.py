@@ -10,7 +10,7 @@ HELD_OUT_ONE_IN = 10  # of a family's combinations
 
 
 class Refused(Exception):
-    """The combination that a family drew is not on the wanted side of the held-out line."""
+    """What a family drew is not wanted, or not on the wanted side of the held-out line."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,11 @@ class Draw:
         index = int(self.random() * len(phrases))
         self.wording.append(index)
         return phrases[index]
+
+    def need(self, holds):
+        """Draws again where this does not hold: all combinations that are left stay equally likely."""
+        if not holds:
+            raise Refused
 
     def hold(self, *combination):
         """Names the combination; to be called before the text is made, so that a refusal costs little."""

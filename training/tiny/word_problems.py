@@ -28,14 +28,14 @@ SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 
 @family(GROUP, "(sign, both numbers)", "the steps that all the others are made of, all numbers equally often", weight=2)
 def sums(d):
-    sign = d.pick("+++---*/")
+    sign = d.pick("++++++------*/")  # half of the sums and differences are refused below
     if sign == "+":
-        a = d.number(2, 97)
-        b = d.number(2, 99 - a)
+        a, b = d.number(2, 97), d.number(2, 97)
+        d.need(a + b < 100)
         line, answer = plus(a, b), a + b
     elif sign == "-":
-        a = d.number(4, 99)
-        b = d.number(2, a - 1)
+        a, b = d.number(3, 99), d.number(2, 98)
+        d.need(b < a)
         line, answer = minus(a, b), a - b
     else:
         answer, b = d.number(2, 9), d.number(2, 9)
@@ -51,8 +51,8 @@ def sums(d):
 
 @family(GROUP, "(had, packs, in each)", "one product of the table, one sum below 100 worked by tens and ones")
 def packs(d):
-    n, each = d.number(2, 9), d.number(2, 9)
-    had = d.number(2, 99 - n * each)
+    n, each, had = d.number(2, 9), d.number(2, 9), d.number(2, 95)
+    d.need(had + n * each < 100)
     d.hold(had, n, each)
     who, things, boxes = d.pick(NAMES), d.pick(THINGS), d.pick(BOXES)
     query = d.phrase(
@@ -72,8 +72,8 @@ def packs(d):
 
 @family(GROUP, "(had, friends, to each)", "one product of the table, one difference below 100 worked by tens and ones")
 def gifts(d):
-    n, each = d.number(2, 9), d.number(2, 9)
-    had = d.number(n * each + 1, 99)
+    n, each, had = d.number(2, 9), d.number(2, 9), d.number(5, 99)
+    d.need(had > n * each)
     d.hold(had, n, each)
     who, things = d.pick(NAMES), d.pick(THINGS)
     query = d.phrase(
@@ -224,7 +224,7 @@ def legs(d):
 
 @family(GROUP, "(at the start, change at each of three stops)", "three times a two-digit number plus or minus one digit")
 def bus(d):
-    start = people = d.number(10, 90)
+    start = people = d.number(2, 98)
     steps = []
     for _ in range(3):
         step = d.number(2, 9) * d.pick((1, -1))
@@ -252,8 +252,8 @@ def bus(d):
 
 @family(GROUP, "(price, has, a week)", "one difference below 100 worked by tens and ones, one quotient of the table")
 def saving(d):
-    weeks, week = d.number(2, 9), d.number(2, 9)
-    has = d.number(2, 99 - weeks * week)
+    weeks, week, has = d.number(2, 9), d.number(2, 9), d.number(2, 95)
+    d.need(has + weeks * week < 100)
     price = has + weeks * week
     d.hold(price, has, week)
     who, what = d.pick(NAMES), d.pick(("book", "ball", "game", "lamp", "coat", "bag"))
