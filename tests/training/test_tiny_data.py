@@ -11,6 +11,7 @@ import sys
 import tempfile
 import unittest
 from collections import Counter
+from unittest import mock
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TINY = os.path.join(HERE, "..", "..", "training", "tiny")
@@ -21,7 +22,7 @@ import tiny_functions  # noqa: E402
 import tiny_problems  # noqa: E402
 import tiny_rewriting  # noqa: E402
 from tiny import FAMILIES, GROUPS  # noqa: E402
-from tiny import generate, words  # noqa: E402
+from tiny import generate, streams, words  # noqa: E402
 from tiny.family import is_held_out  # noqa: E402
 from tiny.streams import held_out, held_out_tasks, training_samples, training_tasks  # noqa: E402
 
@@ -84,6 +85,7 @@ class Split(unittest.TestCase):
         self.assertGreaterEqual(TRAINING, 200000)
         for name, tasks in DATA.held_out.items():
             self.assertEqual(len({task.query for task in tasks}), HELD_OUT, name)
+            self.assertGreaterEqual(len({task.combination for task in tasks}), 20, name)  # not one mistake many times
 
     def test_no_held_out_query_in_training(self):
         for name, tasks in DATA.held_out.items():
@@ -313,12 +315,18 @@ class Program(unittest.TestCase):
                 (["--stats", "3", "--out", "x"], "--out is for --train and --heldout"),
                 (["--train", "3", "--out", "/nowhere/x"], "generate.py: /nowhere/x: No such file or directory"),
                 (["--train", "3", "--families", "case,case"], "argument --families: family 'case' is named 2 times"),
-                (["--heldout", "3", "--seed", "3"], "--seed is for --train and --stats: the held-out tasks are always the same"),
-                (["--heldout", "9999999", "--families", "case"], "held-out tasks found, 9999999 wanted")):
+                (["--heldout", "3", "--seed", "3"], "--seed is for --train and --stats: the held-out tasks are always the same")):
             result = command(*arguments)
             self.assertNotEqual(result.returncode, 0, arguments)
             self.assertIn(said, result.stderr)
             self.assertNotIn("Traceback", result.stderr)
+
+    def test_too_many_held_out(self):
+        """One line, and no file that is cut."""
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(streams, "HELD_OUT_LIMIT", 2):
+            said = generate.main(["--heldout", "9999999", "--families", "case", "--out", os.path.join(folder, "held.jsonl")])
+            self.assertRegex(said, r"^generate\.py: family case: \d+ held-out tasks found, 9999999 wanted$")
+            self.assertEqual(os.listdir(folder), [])
 
     def test_stats(self):
         out = io.StringIO()

@@ -36,7 +36,8 @@ def gifts(query):
 
 def sharing(query):
     each = one(rf"(?:of|with|are) (\d+) (?!{BOXES}|friends)", query)
-    shares, rest = divmod(one(rf"(\d+) (?:{BOXES})", query) * each, one(r"(\d+) friends", query))
+    shared = one(rf"(\d+) (?:{BOXES})", query) * each - one(r"keeps (\d+)", query)
+    shares, rest = divmod(shared, one(r"(\d+) friends", query))
     if rest:
         raise ValueError(f"{query!r} does not come out even")
     return shares

@@ -91,29 +91,27 @@ def gifts(d):
                           f"Now {who} has {minus(had, product)} {things}."], had - product)
 
 
-# Boxes, things in each and friends: the quotient is of the table too.
-SHARES = [(n, each, k) for n in range(2, 10) for each in range(2, 10) for k in range(2, 10)
-          if n * each % k == 0 and n * each // k in range(2, 10) and k not in (n, each)]
-
-
-@family(GROUP, "(boxes, in each, friends)", "one product and one quotient of the table")
+@family(GROUP, "(boxes, in each, kept, friends)", "one product and one quotient of the table, one difference between them")
 def sharing(d):
-    n, each, k = d.pick(SHARES)
-    d.hold(n, each, k)
+    n, each, k, share = (d.number(2, 9) for _ in range(4))
+    product, shared = n * each, k * share
+    kept = product - shared
+    d.need(kept > 0)
+    d.hold(n, each, kept, k)
     who, things, boxes = d.pick(NAMES), d.pick(THINGS), d.pick(BOXES)
     query = d.phrase(
-        f"{who} has {n} {boxes} of {each} {things} and shares them equally among {k} friends.",
-        f"{k} friends share {n} {boxes} of {things} equally. There are {each} {things} in each of them.",
-        f"{who} buys {n} {boxes} with {each} {things} in each. Then {k} friends share the {things} equally.",
-        f"There are {each} {things} in each of {n} {boxes}. {who} gives all of them to {k} friends, the same to each.",
+        f"{who} has {n} {boxes} of {each} {things}, keeps {kept} {things} and shares the others equally among {k} friends.",
+        f"{who} buys {n} {boxes} with {each} {things} in each and keeps {kept}. Then {k} friends share the others equally.",
+        f"There are {each} {things} in each of {n} {boxes}. {who} keeps {kept} and gives {k} friends the others, "
+        "the same to each.",
+        f"{k} friends share {n} {boxes} of {each} {things} equally, but {who} keeps {kept} of them first.",
     ) + " " + d.phrase(
         f"How many {things} does each friend get?",
         f"How many {things} are there for each friend?",
         f"How many {things} does one friend have then?",
     )
-    product = n * each
-    return number(query, [f"There are {n} * {each} = {product} {things}.",
-                          f"Each friend gets {product} / {k} = {product // k} {things}."], product // k)
+    return number(query, [f"There are {n} * {each} = {product} {things}.", f"To share there are {minus(product, kept)} {things}.",
+                          f"Each friend gets {shared} / {k} = {share} {things}."], share)
 
 
 @family(GROUP, "(more or fewer, first, difference)", "two sums below 100 worked by tens and ones; the first result is used twice",
@@ -139,10 +137,11 @@ def together(d):
                           f"Together they have {plus(a, second)} {things}."], a + second)
 
 
-@family(GROUP, "(how many, price, paid)", "one product of the table; what is paid is one of three numbers")
+@family(GROUP, "(how many, price, paid)", "one product of the table, one difference to tens worked by tens and ones")
 def change(d):
     n, price = d.number(2, 9), d.number(2, 9)
-    paid = d.pick([note for note in (20, 50, 100) if note > n * price])
+    paid = 10 * d.number(1, 10)
+    d.need(paid > n * price)
     d.hold(n, price, paid)
     who, things = d.pick(NAMES), d.pick(THINGS)
     query = d.phrase(
