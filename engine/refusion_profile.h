@@ -102,11 +102,11 @@ struct rf_profile_record {
  * model or its sessions. */
 typedef void (*rf_profile_fn)(void *user, const struct rf_profile_record *record);
 
-/* From the next submission of the model's sessions on. Commands of each mode are recorded when they are first wanted,
- * so the first submission of each kind has to be left out where times matter (rf_profile_record.recorded), and kept
- * until RF_PROFILE_OFF, so that modes can take turns. Those without a timestamp are never touched. RF_ERROR_UNSUPPORTED for FREE, SERIAL and COUNTERS on a device without timestamps,
- * for COUNTERS also when the device does not grant its profiling lock. Thread-safe; waits for the submission
- * under way.
+/* From the next submission of the model's sessions on. Commands of each mode are recorded when they are first
+ * wanted, so the first submission of each kind has to be left out where times matter (rf_profile_record.recorded),
+ * and kept until RF_PROFILE_OFF, so that modes can take turns. Those without a timestamp are never touched.
+ * RF_ERROR_UNSUPPORTED for FREE, SERIAL and COUNTERS on a device without timestamps, for COUNTERS also when the
+ * device does not grant its profiling lock. Thread-safe; waits for the submission under way.
  *
  *     rf_model_profile(model, RF_PROFILE_FREE, on_record, NULL, &err);
  *     rf_session_generate(session, NULL, NULL, &err);
