@@ -210,7 +210,7 @@ struct rf_context_desc {
     uint32_t duty;
     /* A driver that does not offer it, or does not permit it to this process, gives the default, with a line of log. */
     enum rf_priority priority;
-    struct rf_allocator allocator;
+    struct rf_allocator allocator; /* all zeros: malloc and its family */
 };
 
 /* Opens a device: an instance, a logical device, and memory as it is needed. `desc` may be NULL. RF_ERROR_NO_DEVICE
@@ -257,7 +257,7 @@ typedef struct rf_tokenizer rf_tokenizer;
 
 struct rf_tokenizer_desc {
     uint32_t size; /* sizeof(struct rf_tokenizer_desc), or 0; see above */
-    struct rf_allocator allocator;
+    struct rf_allocator allocator; /* all zeros: malloc and its family */
 };
 
 struct rf_message {

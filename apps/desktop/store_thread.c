@@ -111,7 +111,8 @@ static gboolean save_unsaved(struct store_thread *thread, struct store *store)
             g_error_free(error);
             return FALSE;
         }
-        g_clear_error(&error);
+        if (error)
+            report(thread, error);
         discard(g_queue_pop_head(&thread->unsaved));
     }
     return TRUE;

@@ -551,7 +551,7 @@ const struct option option_table[] = {
      .value = "OLD",
      .help = "measure nothing: set the profile FILE beside OLD, both written by --json, and say what got "
              "faster or slower beyond the spread of their runs; exit status 1 when something got slower "
-             "by more than --limit"},
+             "by more than --limit; files known no better than to 3% are not judged: unsure, and status 0"},
     {.name = "absolute",
      .type = OPTION_FLAG,
      .commands = COMMAND_PROFILE,
