@@ -94,6 +94,7 @@ mirror() {
 
 # An apt of its own, which sees one suite and believes that nothing is installed.
 private_apt() { apt-get "${private_options[@]}" "$@"; }
+private_apt_cache() { apt-cache "${private_options[@]}" "$@"; }
 
 private_apt_start() {
     [ -z "${private_options+set}" ] || return 0
@@ -245,6 +246,35 @@ setup_tokenizer() {
     rm -rf .deps/tokenizer.package
 }
 
+# llama.cpp's tools, to read what we write and write what we read, and to be measured beside. It looks for its backends in
+# /usr and beside the running program, which is the dynamic linker here.
+setup_llama() {
+    [ ! -x .deps/llama/run ] || return 0
+    local new=.deps/llama.new libraries
+    rm -rf $new .deps/llama
+    private_apt_start
+    if [ -z "$(private_apt_cache policy llama.cpp-tools)" ]; then
+        say "$(newer_suite) has no llama.cpp-tools; its tests count as skipped where the tools are not on PATH"
+        return 0
+    fi
+    unpack_closure $new llama.cpp-tools libggml0-backend-vulkan
+    rm -rf $new/usr/share
+    libraries=$(echo $new/usr/lib/*-linux-gnu*)
+    (cd "$libraries" && ln -s ggml/backends*/*.so .)
+    cat >$new/run <<'WRAPPER'
+#!/bin/sh
+# run PROGRAM ARGUMENT...: RF_LIBRARIES names more folders of libraries, such as a Vulkan driver's.
+root=$(dirname "$(readlink -f "$0")")
+libraries=$(echo "$root"/usr/lib/*-linux-gnu*)
+program=$root/usr/bin/$1
+shift
+exec "$libraries"/ld-linux*.so.* --library-path "$libraries:$libraries/llama${RF_LIBRARIES:+:$RF_LIBRARIES}" "$program" "$@"
+WRAPPER
+    chmod +x $new/run
+    $new/run llama-completion --version >/dev/null 2>&1 || die "the fetched llama-completion does not run"
+    mv $new .deps/llama
+}
+
 # PyTorch, and small Python packages that the distribution lacks. --no-deps: the rest of what they name is for downloads.
 setup_training() {
     if ! at_least python3-torch 1.13; then
@@ -295,6 +325,7 @@ write_readme() {
 Filled by scripts/setup.sh; may be deleted, it is fetched again.
   prefix/           newer Vulkan headers, volk, glslang and spirv-val (include/, bin/; root/ holds their libc)
   lavapipe-new/     newer Mesa (lavapipe), Vulkan loader and validation layers with their whole library closure
+  llama/            llama.cpp's tools with their library closure; run starts them
   bare/             the distribution's base system and packages that ours need, where setup.sh ran as root
   radv/             Mesa 25.0 with RADV from Debian 12's backports
   swiftshader/      SwiftShader and its icd.json
@@ -351,6 +382,7 @@ case $system in
     if [ $tests = 1 ]; then
         setup_lavapipe_new
         setup_radv
+        setup_llama
         setup_bare_root
         setup_training
     fi

@@ -12,7 +12,9 @@ struct message_list;
 struct message_list *message_list_new(void);
 void message_list_free(struct message_list *list);
 GtkWidget *message_list_widget(struct message_list *list);
-/* Rows that still show what they should are kept. */
+/* Rows that still show what they should are kept. Of many, the last ones are made at once and the others with the
+ * next frames: `chat` and `preferences` are borrowed until the list is freed, and each change of the path is
+ * shown before the main loop goes on. */
 void message_list_show(struct message_list *list, const struct chat *chat,
                        const struct preferences *preferences, gboolean animated);
 /* Finished answers in the colours of their rounds; from the next showing on. */

@@ -2,7 +2,8 @@
 """Files go both ways between this program and llama.cpp: what `quantize` writes is loaded there and continues a text
 with the same tokens, and what llama-quantize writes is loaded here.
 
-Needs llama-completion and llama-quantize, on PATH or started by the words in RF_LLAMA; else exit status 77 (skipped).
+Needs llama-completion and llama-quantize, started by the words in RF_LLAMA, brought by scripts/setup.sh --tests, or on
+PATH; else exit status 77 (skipped).
 """
 import json
 import os
@@ -11,9 +12,10 @@ import shutil
 import subprocess
 import tempfile
 
-from support import TINY, ProgramTest, main, run
+from support import ROOT, TINY, ProgramTest, main, run
 
-LAUNCHER = shlex.split(os.environ.get("RF_LLAMA", ""))
+BROUGHT = os.path.join(ROOT, ".deps", "llama", "run")
+LAUNCHER = shlex.split(os.environ.get("RF_LLAMA", "")) or [BROUGHT] * os.path.exists(BROUGHT)
 PROMPTS = [
     "<|im_start|>user\nWrite a Python function sum_even(nums) that sums the even numbers in a list.<|im_end|>\n"
     "<|im_start|>assistant\n",

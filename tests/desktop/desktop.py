@@ -217,7 +217,7 @@ class DesktopTest(unittest.TestCase):
         with open(desktop.home + "/gaps.json", encoding="utf-8") as file:
             gaps = json.load(file)
         print(desktop.home, gaps, file=sys.stderr)
-        self.assertGreater(gaps["all"]["iterations"], 10)
+        self.assertGreater(gaps["all"]["iterations"], 0)
         self.assertLess(gaps["generating"]["computing_ms"], LONGEST_BLOCK_MS)
         return gaps
 

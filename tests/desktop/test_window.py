@@ -15,6 +15,7 @@ from desktop import (CODE, FOLDER, LONGEST_BLOCK_MS, PATIENCE, PROGRAM, WORDS, D
 
 TRIES = 5
 MANY = 1000  # conversations
+LONG = 100  # questions, each with its answer
 
 
 class Window(DesktopTest):
@@ -172,6 +173,44 @@ class Window(DesktopTest):
             if seen[-1] < LONGEST_BLOCK_MS:
                 return
         self.fail(f"blocked for {seen} ms, wanted less than {LONGEST_BLOCK_MS}")
+
+    def scroll_up(self, desktop):
+        """By the wheel, as far as there are rows; what is seen then, below the glow of the edge."""
+        desktop.xdotool("mousemove", "1016", "300", "click", "--repeat", "400", "--delay", "2", "4")
+        time.sleep(1.5)
+        return self.messages()
+
+    def messages(self):
+        return region(self.screen.pixels(), 270, 400, 1020, 560)
+
+    def test_5_a_long_conversation_beside_an_answer(self):
+        """It is opened while an answer forms elsewhere: its end at once, all of it soon, and the answer goes on."""
+        desktop = Desktop(self.screen, os.path.join(FOLDER, "long"), preset="demo")
+        answer = "Some words before.\n\n```python\ndef f(x):\n    return x + 1\n```\n\nAnd some behind."
+        messages = []
+        for i in range(LONG):
+            messages += [(10 * i + 11, 10, 10 * i + 2 if i else 0, 1, f"Question {i}?"),
+                         (10 * i + 12, 10, 10 * i + 11, 0, answer)]
+        desktop.put([(10, "Long", messages[-1][0])], messages)
+        desktop.start("Long")
+        self.addCleanup(desktop.end)
+        time.sleep(2)
+        end = self.messages()
+        top, before = self.scroll_up(desktop), end
+        while top != before:
+            top, before = self.scroll_up(desktop), top
+        self.screen.save("long-top")
+        desktop.key("ctrl+n")
+        desktop.ask(WORDS)
+        wait_for(lambda: len(desktop.answers()) > LONG, "an answer that is being written")
+        desktop.xdotool("mousemove", "100", "168", "click", "1")
+        wait_for(lambda: desktop.titled("Long"), "the long conversation")
+        self.assertEqual(desktop.answers()[LONG][0], "", "it ended too early to tell anything")
+        wait_for(lambda: self.messages() == end, "its end")
+        self.assertIn(desktop.wait_for_answer(LONG + 1)[0], ("stop", "length"))
+        wait_for(lambda: self.scroll_up(desktop) == top, "its beginning")
+        gaps = self.quit(desktop)
+        self.assertGreater(gaps["generating"]["iterations"], 30)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 /* Runs rf_selftest on the device at hand, prints the worst case of each kernel, and fails as rf_selftest
  * does, on a complaint of the validation layer or the red zones, and when a shader of the library is neither
- * run nor known to be tested elsewhere. kernels [--quick] [--seed N] [--kernel NAME]... [--shaders FOLDER] [--verbose] */
+ * run nor known to be tested elsewhere. With RF_FULL in the environment --quick is not heard.
+ * kernels [--quick] [--seed N] [--kernel NAME]... [--shaders FOLDER] [--verbose] */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,7 +160,7 @@ int main(int argc, char **argv)
     unsigned name_count = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--quick") == 0)
-            desc.thorough = false;
+            desc.thorough = getenv("RF_FULL");
         else if (strcmp(argv[i], "--verbose") == 0)
             tally.verbose = true;
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
