@@ -79,7 +79,6 @@ struct sandbox_result {
      * "10 s of wall clock", "SIGSEGV". "" when it passed. */
     char detail[320];
     double wall_seconds, cpu_seconds; /* used */
-    size_t peak_bytes;                /* most resident memory */
     /* The end of stderr: at most kept_bytes of it, in valid UTF-8 (other bytes became U+FFFD), no control characters but
      * newline and tab. NUL behind the end. For sandbox_result_clear. */
     char *output;
