@@ -27,6 +27,8 @@ const char sandbox_boot[] =
     "        trace(None), profile(None)\n"
     "        names['__name__'] = '__main__'\n"
     "        execute(build(pread(3, tests_length, code_length), 'tests.py', 'exec', 0, True, 0), names)\n"
+    "        try: errors.flush()\n"
+    "        except: pass\n"
     "        write(4, b'P' + pread(3, 32, code_length + tests_length))\n"
     "        leave(0)\n" /* whatever threads and atexit would still do */
     "    except:\n"
@@ -47,7 +49,7 @@ const char sandbox_boot[] =
     "    texts = {'answer.py': posix.pread(3, code_length, 0),\n"
     "             'tests.py': posix.pread(3, tests_length, code_length)}\n"
     "    for name, text in texts.items():\n"
-    "        text = text.decode('utf-8', 'replace')\n"
+    "        text = text.decode('utf-8', 'replace') + '\\n'\n"
     "        linecache.cache[name] = len(text), None, text.splitlines(True), name\n"
     "    traceback.print_exception(kind, error, where, file=errors)\n"
     "    errors.flush()\n"

@@ -171,6 +171,7 @@ static bool place_descriptors(const struct sandbox_launch *launch, int *control)
         {launch->program, SANDBOX_FD_PROGRAM, 0},
         {launch->report, SANDBOX_FD_REPORT, 0},
         {python, SANDBOX_FD_PYTHON, O_CLOEXEC},
+        {launch->caller, SANDBOX_FD_CALLER, O_CLOEXEC},
     };
     enum { ALL = sizeof all / sizeof *all };
     long aside[ALL];
@@ -234,14 +235,14 @@ static bool drop_rights(void)
 }
 
 /* What changes rights forgets the signal that is sent at the parent's death, so this comes after them. A parent that died
- * before it was set has closed its end of the socket. */
+ * before it was set is asked for, by a descriptor: the end of the socket can have copies in other new processes. */
 static bool die_with_caller(void)
 {
     if (syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
         return false;
     const struct timespec at_once = {0, 0};
-    struct pollfd control = {SANDBOX_FD_CONTROL, 0, 0};
-    if (syscall(SYS_ppoll, &control, 1, &at_once, NULL, 0) > 0)
+    struct pollfd caller = {SANDBOX_FD_CALLER, POLLIN, 0};
+    if (syscall(SYS_ppoll, &caller, 1, &at_once, NULL, 0) > 0)
         leave();
     return true;
 }

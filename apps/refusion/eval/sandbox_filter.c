@@ -53,17 +53,17 @@ static const int allowed[] = {
     SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev,
     SYS_preadv2, SYS_pwritev2, SYS_close, SYS_close_range, SYS_openat, SYS_fstat, SYS_newfstatat, SYS_statx,
     SYS_statfs, SYS_fstatfs, SYS_lseek, SYS_faccessat, SYS_faccessat2, SYS_dup, SYS_dup3, SYS_pipe2,
-    SYS_fcntl, SYS_flock, SYS_fsync, SYS_fdatasync, SYS_sync_file_range, SYS_truncate, SYS_ftruncate,
-    SYS_getdents64, SYS_getcwd, SYS_chdir, SYS_fchdir, SYS_renameat, SYS_renameat2, SYS_mkdirat, SYS_unlinkat,
-    SYS_linkat, SYS_symlinkat, SYS_readlinkat, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_umask,
-    SYS_utimensat, SYS_sendfile, SYS_copy_file_range, SYS_splice, SYS_fadvise64, SYS_fallocate,
+    SYS_fcntl, SYS_flock, SYS_fsync, SYS_fdatasync, SYS_truncate, SYS_ftruncate, SYS_getdents64, SYS_getcwd,
+    SYS_chdir, SYS_fchdir, SYS_renameat, SYS_renameat2, SYS_mkdirat, SYS_unlinkat, SYS_linkat, SYS_symlinkat,
+    SYS_readlinkat, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_umask, SYS_utimensat,
+    SYS_sendfile, SYS_copy_file_range, SYS_fadvise64, SYS_fallocate,
     OLD_FILES
         /* memory */
         SYS_mmap,
-    SYS_mprotect, SYS_munmap, SYS_mremap, SYS_madvise, SYS_msync, SYS_mincore, SYS_brk,
+    SYS_mprotect, SYS_munmap, SYS_mremap, SYS_madvise, SYS_msync, SYS_brk,
     /* waiting, and the local socket pairs by which asyncio wakes itself */
     SYS_pselect6, SYS_ppoll, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait, SYS_eventfd2, SYS_sendto,
-    SYS_recvfrom, SYS_shutdown, SYS_getsockname, SYS_getpeername, SYS_getsockopt, SYS_setsockopt,
+    SYS_recvfrom, SYS_shutdown, SYS_getsockname, SYS_getpeername, SYS_getsockopt,
     /* time */
     SYS_nanosleep, SYS_clock_nanosleep, SYS_clock_gettime, SYS_clock_getres, SYS_gettimeofday, SYS_times,
     SYS_getitimer, SYS_setitimer,
