@@ -215,11 +215,11 @@ static enum rf_status find_python(struct sandbox *sandbox, struct rf_error *err)
                        sandbox->python);
     if (status)
         return status;
-    snprintf(sandbox->version, sizeof sandbox->version, "%s", version);
+    snprintf(sandbox->version, sizeof sandbox->version, "%.31s", version);
     if (strcmp(prefix, "/usr") != 0) {
         /* Without /proc the dynamic linker does not know where the executable is, nor what lies beside it. */
         char path[PATH_MAX + 32];
-        snprintf(path, sizeof path, "LD_LIBRARY_PATH=%s/lib", prefix);
+        snprintf(path, sizeof path, "LD_LIBRARY_PATH=%.*s/lib", PATH_MAX, prefix);
         sandbox->library_path = rf_strdup(path);
     }
     for (const char *folder; !status && (folder = next_line(&rest));)

@@ -137,6 +137,11 @@ static enum rf_status tell_failure(const struct sandbox *sandbox, const struct s
     const int error = run->failure.error;
     if (!run->failed)
         return rf_fail(err, RF_ERROR_INTERNAL, "sandbox: the process ended before Python began");
+    if (run->failure.step == SANDBOX_STEP_USER && error == EPERM && geteuid() == 0)
+        return rf_fail(
+            err, RF_ERROR_UNSUPPORTED,
+            "sandbox for Python: root needs CAP_SETFCAP to be itself in a user namespace, which this "
+            "container has taken away; any other user needs nothing");
     if (run->failure.step == SANDBOX_STEP_EXEC)
         return rf_fail(err, RF_ERROR_IO, "sandbox: %s: cannot be started: %s", sandbox->python,
                        strerror(error));

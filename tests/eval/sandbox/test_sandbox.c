@@ -15,9 +15,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
-#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -641,8 +641,18 @@ static void without_user_namespaces(void)
     deny(SYS_clone, 0, CLONE_NEWUSER, EPERM);
 }
 
-static void
-without_mounts(void) /* as AppArmor has it: namespaces are made, but nothing can be done in them */
+/* The setting of the namespace that this process is in, not the system's. */
+static void with_none_left(void)
+{
+    const int file = unshare(CLONE_NEWUSER) == 0 ? open("/proc/sys/user/max_user_namespaces", O_WRONLY) : -1;
+    if (file >= 0 && write(file, "0", 1) == 1)
+        return;
+    fprintf(stderr, "no user namespaces here: nothing to switch off\n");
+    _exit(0);
+}
+
+/* As AppArmor has it: namespaces are made, but nothing can be done in them. */
+static void without_mounts(void)
 {
     deny(SYS_mount, 0, 0, EACCES);
 }
@@ -677,6 +687,7 @@ static void test_refusals(void **state)
 {
     (void)state;
     expect_refusal(without_user_namespaces, "new namespaces", "Operation not permitted");
+    expect_refusal(with_none_left, "new namespaces", "sysctl -w user.max_user_namespaces=");
     expect_refusal(without_python, "python3", "on PATH a python3 is wanted");
     expect_refusal(with_a_silent_python, "does not say where its executable is", "");
     expect_refusal(without_mounts, "sandbox for Python", "");
