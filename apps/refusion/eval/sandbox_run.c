@@ -176,7 +176,7 @@ enum rf_status sandbox_run(const struct sandbox *sandbox, const struct sandbox_d
                            struct sandbox_result *result, struct rf_error *err)
 {
     struct sandbox_run run = {
-        .desc = *desc, .program = -1, .caller = -1, .watched = {-1, -1, -1, -1, -1, -1}};
+        .desc = *desc, .cpu = -1, .program = -1, .caller = -1, .watched = {-1, -1, -1, -1, -1, -1}};
     int theirs[SANDBOX_CONTROL + 1] = {-1, -1, -1, -1};
     _Static_assert(SANDBOX_WATCHED == 6, "all are closed at first");
     *result = (struct sandbox_result){0};
