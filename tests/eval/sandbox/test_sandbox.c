@@ -680,15 +680,11 @@ static void without_python(void)
     setenv("PATH", "/nowhere", 1);
 }
 
+static char silent_folder[] = "/tmp/rf-sandbox-XXXXXX";
+
 static void with_a_silent_python(void)
 {
-    char folder[] = "/tmp/rf-sandbox-XXXXXX", path[64];
-    if (!mkdtemp(folder))
-        _exit(2);
-    snprintf(path, sizeof path, "%s/python3", folder);
-    if (symlink("/bin/true", path) != 0)
-        _exit(2);
-    setenv("PATH", folder, 1);
+    setenv("PATH", silent_folder, 1);
 }
 
 static void test_refusals(void **state)
@@ -697,7 +693,13 @@ static void test_refusals(void **state)
     expect_refusal(without_user_namespaces, "new namespaces", "Operation not permitted");
     expect_refusal(with_none_left, "new namespaces", "sysctl -w user.max_user_namespaces=");
     expect_refusal(without_python, "python3", "on PATH a python3 is wanted");
+    char silent[64];
+    assert_non_null(mkdtemp(silent_folder));
+    snprintf(silent, sizeof silent, "%s/python3", silent_folder);
+    assert_int_equal(symlink("/bin/true", silent), 0);
     expect_refusal(with_a_silent_python, "does not say where its executable is", "");
+    assert_int_equal(unlink(silent), 0);
+    assert_int_equal(rmdir(silent_folder), 0);
     expect_refusal(without_mounts, "sandbox for Python", "");
     expect_refusal(without_new_mounts, "sandbox for Python", "");
     expect_refusal(without_filters, "sandbox for Python", "");
