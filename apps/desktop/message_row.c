@@ -5,6 +5,7 @@
 #include "apps/desktop/tip.h"
 
 #include <gtksourceview/gtksource.h>
+#include <math.h>
 #include <string.h>
 
 struct row_data {
@@ -84,6 +85,23 @@ static GtkWidget *new_icon_button(const char *icon, const char *words)
     return button;
 }
 
+/* Code scrolls sideways alone, but GTK 4.8's scrolled window then keeps what the wheel says of up and down to itself, and
+ * whoever reads is stuck where the pointer meets code. */
+static gboolean on_code_scrolled(GtkEventControllerScroll *controller, double dx, double dy, gpointer data)
+{
+    (void)dx, (void)data;
+    GtkEventController *event = GTK_EVENT_CONTROLLER(controller);
+    GtkWidget *outer = gtk_widget_get_parent(gtk_event_controller_get_widget(event));
+    outer = outer ? gtk_widget_get_ancestor(outer, GTK_TYPE_SCROLLED_WINDOW) : NULL;
+    if (!outer || dy == 0 || gtk_event_controller_get_current_event_state(event) & GDK_SHIFT_MASK)
+        return FALSE;
+    GtkAdjustment *adjustment = gtk_scrolled_window_get_vadjustment(GTK_SCROLLED_WINDOW(outer));
+    gboolean wheel = gtk_event_controller_scroll_get_unit(controller) == GDK_SCROLL_UNIT_WHEEL;
+    double step = wheel ? pow(gtk_adjustment_get_page_size(adjustment), 2.0 / 3) : 1; /* GTK's own */
+    gtk_adjustment_set_value(adjustment, gtk_adjustment_get_value(adjustment) + dy * step);
+    return TRUE;
+}
+
 static GtkWidget *new_code_block(const char *text, gsize length, const char *language)
 {
     GtkSourceBuffer *buffer = gtk_source_buffer_new(NULL);
@@ -103,6 +121,10 @@ static GtkWidget *new_code_block(const char *text, gsize length, const char *lan
     GtkWidget *scroll = gtk_scrolled_window_new();
     gtk_scrolled_window_set_policy(GTK_SCROLLED_WINDOW(scroll), GTK_POLICY_AUTOMATIC, GTK_POLICY_NEVER);
     gtk_scrolled_window_set_child(GTK_SCROLLED_WINDOW(scroll), view);
+    GtkEventController *wheel = gtk_event_controller_scroll_new(GTK_EVENT_CONTROLLER_SCROLL_VERTICAL);
+    gtk_event_controller_set_propagation_phase(wheel, GTK_PHASE_CAPTURE);
+    g_signal_connect(wheel, "scroll", G_CALLBACK(on_code_scrolled), NULL);
+    gtk_widget_add_controller(scroll, wheel);
 
     GtkWidget *head = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 6);
     gtk_widget_add_css_class(head, "code-head");

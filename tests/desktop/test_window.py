@@ -175,8 +175,8 @@ class Window(DesktopTest):
         self.fail(f"blocked for {seen} ms, wanted less than {LONGEST_BLOCK_MS}")
 
     def scroll_up(self, desktop):
-        """By the wheel, as far as there are rows; what is seen then, below the glow of the edge."""
-        desktop.xdotool("mousemove", "1016", "300", "click", "--repeat", "400", "--delay", "2", "4")
+        """By the wheel, over text and code, as far as there are rows; what is seen then, below the glow of the edge."""
+        desktop.xdotool("mousemove", "640", "300", "click", "--repeat", "400", "--delay", "2", "4")
         time.sleep(1.5)
         return self.messages()
 
