@@ -1,20 +1,10 @@
 /* Files of tasks, ours and those of benchmarks. The samples of benchmarks are made up, in the published formats. */
 #include "apps/refusion/eval/check.h"
 #include "apps/refusion/eval/read.h"
+#include "tests/eval/support.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-
-static char folder[] = "/tmp/test-eval-read-XXXXXX";
 static char told[4096]; /* lines of what was left out */
 
 static void tell(const char *message)
@@ -23,33 +13,19 @@ static void tell(const char *message)
     snprintf(told + used, sizeof told - used, "%s\n", message);
 }
 
-static const char *path_of(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static void write_bytes(const char *name, const char *bytes, size_t size)
-{
-    FILE *file = fopen(path_of(name), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
 /* Reads a file of this content; the message is that of `err` without the folder. */
 static enum rf_status read_as(struct samples *samples, struct read_rules rules, const char *format,
                               const char *name, const char *content, char *message)
 {
     struct rf_error err = {0};
     told[0] = '\0';
-    write_bytes(name, content, strlen(content));
+    write_file(name, content);
     rules.format = format_find(format, &err);
     rules.tell = tell;
     assert_non_null(rules.format);
     enum rf_status status = samples_read(samples, path_of(name), &rules, &err);
-    size_t skip = strncmp(err.message, folder, strlen(folder)) == 0 ? strlen(folder) + 1 : 0;
+    const char *folder = path_of("");
+    size_t skip = strncmp(err.message, folder, strlen(folder)) == 0 ? strlen(folder) : 0;
     strcpy(message, err.message + skip);
     return status;
 }
@@ -149,7 +125,7 @@ static void test_bad_lines(void **state)
     const char *line = told;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         char begin[512];
-        snprintf(begin, sizeof begin, "%s/bad.jsonl%s", folder, wanted[i]);
+        snprintf(begin, sizeof begin, "%s%s", path_of("bad.jsonl"), wanted[i]);
         if (strncmp(line, begin, strlen(begin)) != 0)
             fail_msg("told \"%.*s\", wanted \"%s\"", (int)strcspn(line, "\n"), line, begin);
         line = strchr(line, '\n') + 1;
@@ -244,7 +220,7 @@ static void test_folder(void **state)
     for (size_t i = 0; i < 3; i++) {
         char text[128];
         snprintf(text, sizeof text, one, names[i]);
-        write_bytes(names[i], text, strlen(text));
+        write_file(names[i], text);
     }
     (void)message;
     struct read_rules rules = {.format = format_find("math", NULL), .tell = tell};
@@ -380,20 +356,6 @@ static void test_shuffle(void **state)
     }
     for (int k = 0; k < 4; k++)
         assert_in_range(places[k], 850, 1150); /* 1000, and five standard deviations of 27 */
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[300];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
 }
 
 int main(void)
