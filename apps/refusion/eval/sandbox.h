@@ -50,7 +50,7 @@ struct sandbox_desc {
 
     /* 0: the default. Whole program, start of Python (some 20 ms) included. */
     double wall_seconds;  /* 10; more than 0, at most 3600 */
-    double cpu_seconds;   /* as wall_seconds; rounded up to whole seconds */
+    double cpu_seconds;   /* as wall_seconds; of all threads together, within a few hundredths */
     size_t memory_bytes;  /* 1 GiB of address space; at least 64 MiB */
     size_t output_bytes;  /* 16 MiB of stdout and stderr together may be written, more stops the program */
     size_t kept_bytes;    /* 4096, the last ones of stderr; at most 1 MiB */
@@ -79,7 +79,6 @@ struct sandbox_result {
      * "10 s of wall clock", "SIGSEGV". "" when it passed. */
     char detail[320];
     double wall_seconds, cpu_seconds; /* used */
-    size_t peak_bytes;                /* most resident memory */
     /* The end of stderr: at most kept_bytes of it, in valid UTF-8 (other bytes became U+FFFD), no control characters but
      * newline and tab. NUL behind the end. For sandbox_result_clear. */
     char *output;
