@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`refusion eval` as a program, with the tiny model: one process, shards, mpirun, kills, sweeps, and what is refused."""
+import functools
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ TASKS = [
     {"task": "code", "query": EVEN, "reference": r"def is_even\(\w+\):\n", "check": "regex"},
     {"task": "sums", "id": "many", "query": "Tom has 12 apples. Tom buys 3 bags with 4 apples each. How many apples?",
      "reference": "1000", "check": "number"},
-    {"task": "sums", "query": QUESTION, "reference": "1", "check": "number"},
+    {"task": "sums", "query": QUESTION, "reference": "7", "check": "number"},
 ]
 QUICK = ["--max-tokens", "48", "--no-tune"]
 
@@ -33,6 +34,20 @@ def without_times(lines):
     for record in records:
         record.pop("seconds"), record.pop("latency")
     return records
+
+
+@functools.cache
+def alone():
+    """What one process keeps of all tasks; a list, for all tests the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        tasks, out = os.path.join(folder, "tasks.jsonl"), os.path.join(folder, "alone.jsonl")
+        with open(tasks, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(task) + "\n" for task in TASKS)
+        result = run("eval", tasks, *QUICK, "--quiet", "--out", out)
+        if result.returncode:
+            raise AssertionError(result.stderr)
+        with open(out, encoding="utf-8") as file:
+            return without_times(file.read().splitlines()[1:])
 
 
 class EvalTest(ProgramTest):
@@ -108,8 +123,8 @@ class OneProcess(EvalTest):
         self.check_fails(self.eval(self.tasks, *QUICK, "--out", self.path("r.jsonl"), "--limit", "1"), 2, "tasks")
 
     def test_sweep(self):
-        out = json.loads(self.check_works(self.eval(self.tasks, *QUICK, "--limit", "1", "--json", "--sweep", "slot-size=4,8",
-                                                    "--sweep=token-threshold=0.3", "--svg", self.path("s.svg"))))
+        out = json.loads(self.check_works(self.eval(self.tasks, *QUICK, "--limit", "1", "--task", "code", "--json",
+                                                    "--sweep", "slot-size=4,8", "--sweep=token-threshold=0.3", "--svg", self.path("s.svg"))))
         self.assertEqual([point["name"] for point in out["overall"]["sweep"]],
                          ["slot-size=4 token-threshold=0.3", "slot-size=8 token-threshold=0.3"])
         self.assertNotIn("refusion", out["overall"])
@@ -119,8 +134,9 @@ class OneProcess(EvalTest):
 
     def test_several_at_once(self):
         """The same answers, if they are to be; each takes longer than its share."""
-        self.check_works(self.eval(self.tasks, *QUICK, "--deterministic", "--out", self.path("one.jsonl")))
-        self.check_works(self.eval(self.tasks, *QUICK, "--deterministic", "--batch", "3", "--out", self.path("three.jsonl")))
+        same = [self.tasks, *QUICK, "--task", "code", "--deterministic", "--out"]
+        self.check_works(self.eval(*same, self.path("one.jsonl")))
+        self.check_works(self.eval(*same, self.path("three.jsonl"), "--batch", "3"))
         by_place = sorted(self.records("three.jsonl"), key=lambda r: (r["sample"], r["decode"] == "ar"))
         self.assertEqual(by_place, self.records("one.jsonl"))
         records = [json.loads(line) for line in self.lines("three.jsonl")[1:]]
@@ -169,7 +185,7 @@ class Interrupted(EvalTest):
     def start(self, name):
         """A run that has a few answers; it is slowed down, so that it cannot finish meanwhile."""
         arguments = ["eval", self.tasks, "--no-tune", "--max-tokens", "48", "--out", self.path(name)]
-        process = subprocess.Popen(command_line([*arguments, "--duty", "5"]), stdout=subprocess.DEVNULL,
+        process = subprocess.Popen(command_line([*arguments, "--duty", "25"]), stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, text=True, env=clean_environment(), start_new_session=True)
         self.addCleanup(process.wait)
         self.addCleanup(process.stderr.close)
@@ -184,8 +200,7 @@ class Interrupted(EvalTest):
         self.assertLess(len(there), 11)
         self.check_works(run(*arguments))
         self.assertEqual(self.lines(name)[:len(there)], there)
-        self.check_works(run(*arguments[:-1], self.path("whole.jsonl")))
-        self.assertEqual(self.records(name), self.records("whole.jsonl"))
+        self.assertEqual(self.records(name), alone())
 
     def test_kill(self):
         process, arguments = self.start("k.jsonl")
@@ -206,10 +221,6 @@ class Interrupted(EvalTest):
 
 
 class Shards(EvalTest):
-    def alone(self):
-        self.check_works(self.eval(self.tasks, *QUICK, "--out", self.path("alone.jsonl")))
-        return self.records("alone.jsonl")
-
     def test_one_after_the_other(self):
         """By the variables of each launcher."""
         arguments = [self.tasks, *QUICK, "--json", "--out", self.path("r.jsonl")]
@@ -224,7 +235,7 @@ class Shards(EvalTest):
         third = self.eval(*arguments, env={"SLURM_PROCID": "2", "SLURM_NTASKS": "3"})
         out = json.loads(self.check_works(third))
         self.assertEqual(out["overall"]["n"], 5)
-        self.assertEqual(self.records("r.jsonl"), self.alone())
+        self.assertEqual(self.records("r.jsonl"), alone())
         parts = [self.path(f"r.{i}-of-3.jsonl") for i in range(3)]
         self.assertEqual(json.loads(self.check_works(self.eval("--merge", "--json", *parts))), out)
         self.check_fails(self.eval("--merge", *parts[:2]), 2, "2 results are missing, the first is sample 2 by refusion")
@@ -250,9 +261,9 @@ class Shards(EvalTest):
             tables = "".join(process.communicate(timeout=300)[0] for process in processes)
             self.assertEqual([process.returncode for process in processes], [0, 0])
         self.assertEqual(tables.count("overall"), 1, tables)
-        self.assertEqual(self.records("r.jsonl"), self.alone())
+        self.assertEqual(self.records("r.jsonl"), alone())
         self.assertEqual(sorted(os.listdir(self.folder)),
-                         ["alone.jsonl", "r.0-of-2.jsonl", "r.1-of-2.jsonl", "r.jsonl", "tasks.jsonl"])
+                         ["r.0-of-2.jsonl", "r.1-of-2.jsonl", "r.jsonl", "tasks.jsonl"])
 
 
 class WrongOptions(EvalTest):

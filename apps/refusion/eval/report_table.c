@@ -28,10 +28,16 @@ static void put_number(char *out, size_t size, double value)
              value);
 }
 
-static void put_interval(char *out, size_t size, double value, struct interval interval)
+/* One sample tells nothing of others. */
+static void put_ratio(char *out, size_t size, const struct ratio *ratio)
 {
     char middle[20], low[20], high[20];
-    put_number(middle, sizeof middle, value);
+    struct interval interval = ratio_interval(ratio);
+    put_number(middle, sizeof middle, ratio_value(ratio));
+    if (ratio->n < 2) {
+        snprintf(out, size, "%s", middle);
+        return;
+    }
     put_number(low, sizeof low, interval.low);
     put_number(high, sizeof high, interval.high);
     snprintf(out, size, "%s (%s to %s)", middle, low, high);
@@ -46,9 +52,8 @@ static void fill(struct cells *cells, const struct measure *m)
     size_t size = sizeof cells->text[0];
     snprintf(cells->text[ACCURACY], size, "%.1f (%.1f to %.1f)", 100 * m->accuracy, 100 * share.low,
              100 * share.high);
-    put_interval(cells->text[PER_FORWARD], size, ratio_value(&m->per_forward),
-                 ratio_interval(&m->per_forward));
-    put_interval(cells->text[PER_SECOND], size, ratio_value(&m->per_second), ratio_interval(&m->per_second));
+    put_ratio(cells->text[PER_FORWARD], size, &m->per_forward);
+    put_ratio(cells->text[PER_SECOND], size, &m->per_second);
     snprintf(cells->text[LENGTH], size, "%.1f", m->mean_length);
     put_number(cells->text[P50], size, m->p50);
     put_number(cells->text[P95], size, m->p95);
