@@ -25,7 +25,7 @@ TASKS = [
      "reference": "1000", "check": "number"},
     {"task": "sums", "query": QUESTION, "reference": "7", "check": "number"},
 ]
-QUICK = ["--max-tokens", "48", "--no-tune"]
+QUICK = ["--max-tokens", "32", "--no-tune"]
 
 
 def without_times(lines):
@@ -184,8 +184,8 @@ class OneProcess(EvalTest):
 class Interrupted(EvalTest):
     def start(self, name):
         """A run that has a few answers; it is slowed down, so that it cannot finish meanwhile."""
-        arguments = ["eval", self.tasks, "--no-tune", "--max-tokens", "48", "--out", self.path(name)]
-        process = subprocess.Popen(command_line([*arguments, "--duty", "25"]), stdout=subprocess.DEVNULL,
+        arguments = ["eval", self.tasks, "--no-tune", "--max-tokens", "32", "--out", self.path(name)]
+        process = subprocess.Popen(command_line([*arguments, "--duty", "50"]), stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, text=True, env=clean_environment(), start_new_session=True)
         self.addCleanup(process.wait)
         self.addCleanup(process.stderr.close)

@@ -2,6 +2,7 @@
 
 #include "apps/refusion/interrupt.h"
 #include "engine/decode/settings.h"
+#include "engine/model/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,8 @@ struct lane {
     rf_session *session; /* NULL: idle */
     struct item item;
     double seconds, latency;
+    size_t recorded; /* command buffers when it began */
+    bool again;      /* it is answered a second time */
 };
 
 struct run {
@@ -63,6 +66,19 @@ static enum rf_status settings_hash(uint64_t *out, const struct rf_session_desc 
     return RF_OK;
 }
 
+static void count_one(void *user, const struct rf_cmd *cmd, const char *label)
+{
+    (void)cmd, (void)label;
+    ++*(size_t *)user;
+}
+
+static size_t count_recorded(const struct answering *job)
+{
+    size_t count = 0;
+    rf_forward_visit(job->engine->model->forward, count_one, &count);
+    return count;
+}
+
 /* ---- One answer ----------------------------------------------------------------------------------------- */
 
 static enum rf_status begin(const struct answering *job, struct lane *lane, struct item item,
@@ -70,7 +86,7 @@ static enum rf_status begin(const struct answering *job, struct lane *lane, stru
 {
     double start = now_seconds();
     struct rf_session_desc desc = desc_of(job, item);
-    *lane = (struct lane){.item = item};
+    *lane = (struct lane){.item = item, .recorded = count_recorded(job)};
     enum rf_status status = rf_session_create(&lane->session, job->engine->model, &desc, err);
     if (status)
         return status;
@@ -196,6 +212,21 @@ static enum rf_status fill(struct run *run, struct rf_error *err)
     return status;
 }
 
+/* What a device does for the first time (pipelines, trials of kernels) is no answer's time: where something was recorded
+ * meanwhile the sample is answered once more. */
+static enum rf_status finish(struct run *run, struct lane *lane, struct rf_error *err)
+{
+    struct item item = lane->item;
+    bool repeat = !lane->again && count_recorded(run->job) != lane->recorded;
+    enum rf_status status = repeat ? RF_OK : keep(run, lane, NULL, err);
+    end(lane);
+    if (!repeat)
+        return status;
+    status = begin(run->job, lane, item, err);
+    lane->again = true;
+    return status;
+}
+
 /* One step of all busy lanes. */
 static enum rf_status step(struct run *run, struct rf_error *err)
 {
@@ -219,33 +250,8 @@ static enum rf_status step(struct run *run, struct rf_error *err)
             continue;
         lane->latency += took;
         lane->seconds += took / (double)busy;
-        if (rf_session_finished(lane->session)) {
-            status = keep(run, lane, NULL, err);
-            end(lane);
-        }
-    }
-    return status;
-}
-
-/* What a device does for the first time (pipelines, trials of kernels) is no answer's time: each variant answers its
- * first sample once for nothing. */
-static enum rf_status warm_up(struct run *run, struct rf_error *err)
-{
-    enum rf_status status = RF_OK;
-    for (uint32_t v = 0; v < run->job->variants->count && !status; v++) {
-        struct lane lane = {0};
-        size_t i = 0;
-        while (i < run->count && run->items[i].variant != v)
-            i++;
-        if (i == run->count)
-            continue;
-        status = begin(run->job, &lane, run->items[i], err);
-        while (!status && !rf_session_finished(lane.session))
-            status = interrupted() ? rf_fail(err, RF_ERROR_CANCELLED, "interrupted")
-                                   : rf_session_step(lane.session, NULL, NULL, err);
-        if (status == RF_ERROR_CONTEXT_FULL)
-            status = RF_OK; /* told when its turn comes */
-        end(&lane);
+        if (rf_session_finished(lane->session))
+            status = finish(run, lane, err);
     }
     return status;
 }
@@ -279,8 +285,6 @@ enum rf_status answer_all(struct answering *job, struct rf_error *err)
                       .lane_count = job->settings->batch.given ? job->settings->batch.value : 1,
                       .visible = !job->settings->quiet && isatty(STDERR_FILENO)};
     enum rf_status status = list_items(&run, err);
-    if (!status)
-        status = warm_up(&run, err);
     run.begin = now_seconds();
     while (!status && run.answered < run.count) {
         status = fill(&run, err);

@@ -149,7 +149,7 @@ void report_chart(FILE *file, const struct summary *s)
             "<title>Accuracy against speed</title>\n"
             "<style>\n"
             "svg { background: #ffffff } text { fill: #1f2328 } .t { font-size: 14px; font-weight: 600 }\n"
-            ".n { font-size: 11px } .g { stroke: #d1d9e0 }\n"
+            ".n { font-size: 11px } .g { stroke: #d1d9e0 } g line { stroke-opacity: 0.35 }\n"
             ".r { fill: #0969da; stroke: #0969da } .a { fill: #bc4c00; stroke: #bc4c00 }\n"
             "@media (prefers-color-scheme: dark) {\n"
             "  svg { background: #0d1117 } text { fill: #e6edf3 } .g { stroke: #3d444d }\n"
