@@ -247,14 +247,14 @@ class Shards(EvalTest):
         command = command_line(["eval", *arguments])
         environment = {name: value for name, value in clean_environment().items() if not name.startswith(LAUNCHERS)}
         launcher = shutil.which("mpirun")
-        if launcher:
+        if launcher and "Open MPI" in subprocess.run([launcher, "--version"], capture_output=True, text=True, check=False).stdout:
             environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
             result = subprocess.run([launcher, "--oversubscribe", "-n", "2", *command], env=environment, check=False,
                                     capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
             self.assertEqual(result.returncode, 0, result.stderr)
             tables = result.stdout
         else:
-            print("no mpirun: its variables alone")
+            print("no mpirun of Open MPI: its variables alone")
             processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
                                           env={**environment, "OMPI_COMM_WORLD_RANK": str(i), "OMPI_COMM_WORLD_SIZE": "2"})
                          for i in range(2)]
@@ -281,6 +281,8 @@ class WrongOptions(EvalTest):
         self.check("--out: not given", "--shard", "1/2", self.tasks)
         self.check("--merge: found no FILE", "--merge")
         self.check("--merge: found it beside --shard", "--merge", "--shard", "0/1", "x")
+        for option in (["--system", "s"], ["--batch", "2"], ["--decode", "ar"], ["--model", "m"], ["--limit", "1"], ["--strict"]):
+            self.check("--merge: found it beside " + " ".join(option), "--merge", "x", *option)
         self.check('--sweep: found "slots=4"', "--sweep", "slots=4", self.tasks)
         self.check("--sweep slot-size: found \"0\"", "--sweep=slot-size=0", self.tasks)
         self.check("--sweep: found it beside --decode ar", "--sweep", "--decode", "ar", self.tasks)

@@ -68,6 +68,9 @@ static void test_found(void **state)
     environment = (const char *const[]){
         "RANK", "1", "WORLD_SIZE", "2", "OMPI_COMM_WORLD_RANK", "1", "OMPI_COMM_WORLD_SIZE", "2", NULL};
     is_shard(NULL, 1, 2, "Open MPI");
+    /* Half of what Slurm says does not matter to what runs inside. */
+    environment = (const char *const[]){"SLURM_NTASKS", "2", "RANK", "1", "WORLD_SIZE", "2", NULL};
+    is_shard(NULL, 1, 2, "torchrun");
 }
 
 static void test_not_found(void **state)

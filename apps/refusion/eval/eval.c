@@ -249,17 +249,28 @@ static enum rf_status report(const struct settings *settings, struct results *re
 
 /* ---- The run -------------------------------------------------------------------------------------------- */
 
-static enum rf_status check_options(const struct settings *s, struct rf_error *err)
+/* Merging answers nothing, so whatever says how to answer would have no effect. */
+static enum rf_status check_merge(const struct settings *s, struct rf_error *err)
 {
-    const struct option_pair pairs[] = {
-        {s->merge && s->shard, "merge", "shard"},        {s->merge && s->format, "merge", "format"},
-        {s->merge && s->tasks.count, "merge", "task"},   {s->merge && s->first.given, "merge", "limit"},
-        {s->merge && s->sweeps.count, "merge", "sweep"}, {s->merge && s->eval_decode, "merge", "decode"},
-        {s->merge && s->model, "merge", "model"},
-    };
-    if (s->merge && !s->files.count)
+    static const enum option_group groups[] = {GROUP_PROMPT, GROUP_DECODING, GROUP_MODEL, GROUP_TEST};
+    char *given = NULL;
+    size_t size = 0;
+    if (!s->files.count)
         return rf_fail(err, RF_ERROR_ARGUMENT, "--merge: found no FILE, wanted results of shards");
-    return refuse_pairs(pairs, sizeof pairs / sizeof *pairs, err);
+    FILE *file = open_memstream(&given, &size);
+    if (!file)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "eval: no memory");
+    if (s->shard)
+        fputs("  --shard\n", file);
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+        options_print_given(file, s, COMMAND_EVAL, groups[i]);
+    fclose(file);
+    enum rf_status status = RF_OK;
+    if (size)
+        status = rf_fail(err, RF_ERROR_ARGUMENT, "--merge: found it beside %.*s, which it would ignore",
+                         (int)strcspn(given + 2, "\n"), given + 2);
+    free(given);
+    return status;
 }
 
 static enum rf_status merge_by_hand(const struct settings *settings, struct rf_error *err)
@@ -423,7 +434,7 @@ int command_eval(const struct settings *settings)
 {
     struct rf_error err = {0};
     interrupt_install();
-    enum rf_status status = check_options(settings, &err);
+    enum rf_status status = settings->merge ? check_merge(settings, &err) : RF_OK;
     if (!status && settings->merge)
         status = merge_by_hand(settings, &err);
     if (status)
