@@ -696,7 +696,8 @@ const struct option option_table[] = {
      .group = GROUP_OUTPUT,
      .offset = AT(out),
      .value = "FILE",
-     .help = "keep each answer with its verdict, a JSON line each; a run that was stopped goes on from there"},
+     .help =
+         "keep each answer with its verdict, a JSON line each; a run that was stopped goes on from there"},
     {.name = "shard",
      .type = OPTION_TEXT,
      .commands = COMMAND_EVAL,
@@ -711,7 +712,8 @@ const struct option option_table[] = {
      .commands = COMMAND_EVAL,
      .group = GROUP_OUTPUT,
      .offset = AT(merge),
-     .help = "answer nothing: each FILE is a shard's results; put them together, into --out if that is given"},
+     .help =
+         "answer nothing: each FILE is a shard's results; put them together, into --out if that is given"},
     {.name = "markdown",
      .type = OPTION_TEXT,
      .commands = COMMAND_EVAL,

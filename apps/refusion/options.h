@@ -102,7 +102,7 @@ struct settings {
     struct opt_real limit;
     bool static_only; /* --static */
     const char *disassemble, *amd;
-    const char *counters; /* "": those that there are are listed */
+    const char *counters;   /* "": those that there are are listed */
     struct opt_files files; /* eval */
     const char *format, *out, *shard, *markdown, *svg;
     struct opt_texts tasks, sweeps; /* a sweep of "": the default grid */
@@ -147,10 +147,11 @@ extern const size_t option_count;
 struct command_info {
     enum command command;
     const char *name;
-    const char *argument; /* the argument without a dash, NULL: none; "FILE..." any number, which are settings.files */
-    const char *second;   /* one more behind it, NULL: none */
-    const char *summary;  /* one line */
-    const char *details;  /* for the subcommand's --help */
+    const char *
+        argument; /* the argument without a dash, NULL: none; "FILE..." any number, which are settings.files */
+    const char *second;  /* one more behind it, NULL: none */
+    const char *summary; /* one line */
+    const char *details; /* for the subcommand's --help */
 };
 
 extern const struct command_info command_table[];

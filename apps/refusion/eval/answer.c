@@ -212,8 +212,8 @@ static enum rf_status fill(struct run *run, struct rf_error *err)
     return status;
 }
 
-/* What a device does for the first time (pipelines, trials of kernels) is no answer's time: where something was recorded
- * meanwhile the sample is answered once more. */
+/* What a device does for the first time (pipelines, trials of kernels) is no answer's time: where something was
+ * recorded meanwhile the sample is answered once more. */
 static enum rf_status finish(struct run *run, struct lane *lane, struct rf_error *err)
 {
     struct item item = lane->item;

@@ -366,9 +366,12 @@ static enum rf_status finish_shard(struct eval *eval, struct rf_error *err)
     if (!status && merged) {
         status = report(&eval->settings, &all, err);
         results_close(&all);
-    } else if (!status && !eval->settings.quiet) {
+    } else if (!status && !eval->settings.quiet && missing) {
         fprintf(stderr, "refusion: %s is complete; %u other shard%s not yet\n", beside ? beside : "the shard",
                 missing, missing == 1 ? " is" : "s are");
+    } else if (!status && !eval->settings.quiet) {
+        fprintf(stderr, "refusion: %s is complete; another shard has put all together\n",
+                beside ? beside : "the shard");
     }
     free(beside);
     return status;
