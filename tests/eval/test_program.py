@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`refusion eval` as a program, with the tiny model: one process, shards, mpirun, kills, sweeps, and what is refused."""
+import contextlib
 import functools
 import json
 import os
@@ -241,29 +242,56 @@ class Shards(EvalTest):
         self.check_fails(self.eval("--merge", *parts[:2]), 2, "2 results are missing, the first is sample 2 by refusion")
         self.check_fails(self.eval("--merge", *parts, parts[0]), 2, "r.0-of-3.jsonl", "which another file has too")
 
-    def test_at_once(self):
-        """mpirun, where it is installed; else two processes with its variables."""
-        arguments = [self.tasks, *QUICK, "--out", self.path("r.jsonl")]
+    def launch(self, arguments):
+        """Two processes by mpirun, where it is installed; else with its variables. Popen objects."""
         command = command_line(["eval", *arguments])
         environment = {name: value for name, value in clean_environment().items() if not name.startswith(LAUNCHERS)}
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         launcher = shutil.which("mpirun")
         if launcher and "Open MPI" in subprocess.run([launcher, "--version"], capture_output=True, text=True, check=False).stdout:
             environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
-            result = subprocess.run([launcher, "--oversubscribe", "-n", "2", *command], env=environment, check=False,
-                                    capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
-            self.assertEqual(result.returncode, 0, result.stderr)
-            tables = result.stdout
-        else:
-            print("no mpirun of Open MPI: its variables alone")
-            processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
-                                          env={**environment, "OMPI_COMM_WORLD_RANK": str(i), "OMPI_COMM_WORLD_SIZE": "2"})
-                         for i in range(2)]
-            tables = "".join(process.communicate(timeout=300)[0] for process in processes)
-            self.assertEqual([process.returncode for process in processes], [0, 0])
+            return [subprocess.Popen([launcher, "--oversubscribe", "-n", "2", *command], env=environment, **pipes)]
+        print("no mpirun of Open MPI: its variables alone")
+        return [subprocess.Popen(command, env={**environment, "OMPI_COMM_WORLD_RANK": str(i), "OMPI_COMM_WORLD_SIZE": "2"}, **pipes)
+                for i in range(2)]
+
+    def finish(self, processes):
+        """What they printed; all has to be well."""
+        said = [process.communicate(timeout=300) for process in processes]
+        for process, (_, errors) in zip(processes, said):
+            self.assertEqual(process.returncode, 0, errors)
+        return "".join(text for text, _ in said)
+
+    def kill_all(self, processes):
+        """With those that mpirun started, which are in other groups: told by this test's folder."""
+        for entry in os.listdir("/proc"):
+            with contextlib.suppress(OSError):
+                if entry.isdecimal() and int(entry) != os.getpid():
+                    with open(f"/proc/{entry}/cmdline", "rb") as file:
+                        if self.path("r.jsonl").encode() in file.read():
+                            os.kill(int(entry), signal.SIGKILL)
+        for process in processes:
+            process.communicate(timeout=300)
+
+    def test_at_once(self):
+        """Killed half-way, and started again."""
+        arguments = [self.tasks, *QUICK, "--out", self.path("r.jsonl")]
+        parts = [f"r.{i}-of-2.jsonl" for i in range(2)]
+        killed = self.launch([*arguments, "--duty", "50"])
+        end = time.monotonic() + 120
+        while not all(os.path.exists(self.path(part)) and len(self.lines(part)) > 1 for part in parts):
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        self.kill_all(killed)
+        self.assertFalse(os.path.exists(self.path("r.jsonl")))
+        kept = [self.lines(part) for part in parts]
+        tables = self.finish(self.launch(arguments))
         self.assertEqual(tables.count("overall"), 1, tables)
         self.assertEqual(self.records("r.jsonl"), alone())
-        self.assertEqual(sorted(os.listdir(self.folder)),
-                         ["r.0-of-2.jsonl", "r.1-of-2.jsonl", "r.jsonl", "tasks.jsonl"])
+        for part, lines in zip(parts, kept):
+            whole = [line for line in lines if line.endswith("}")]  # all but one that was torn
+            self.assertEqual(self.lines(part)[:len(whole)], whole)
+        self.assertEqual(sorted(os.listdir(self.folder)), [*parts, "r.jsonl", "tasks.jsonl"])
 
 
 class WrongOptions(EvalTest):
