@@ -76,7 +76,8 @@ static void put_option_head(FILE *out, const struct option *option)
     put_text(out, option->name);
     fputs("\\fR", out);
     if (option->value) {
-        const bool optional = option->type == OPTION_MODE || option->type == OPTION_NAMES;
+        const bool optional =
+            option->type == OPTION_MODE || option->type == OPTION_NAMES || option->type == OPTION_PAIRS;
         fputs(option->type == OPTION_MODE ? "[=" : optional ? " [" : " ", out);
         put_font(out, 'I', option->value);
         fputs(optional ? "]" : "", out);

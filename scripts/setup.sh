@@ -12,7 +12,7 @@ trap 'echo "setup: failed at line $LINENO: $BASH_COMMAND" >&2' ERR
 
 RUN_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libpcre2-dev libutf8proc-dev libedit-dev
     libvulkan1 mesa-vulkan-drivers)
-TEST_PACKAGES=(abigail-tools dpkg-dev libcmocka-dev man-db vulkan-validationlayers ca-certificates)
+TEST_PACKAGES=(abigail-tools dpkg-dev libcmocka-dev man-db openmpi-bin vulkan-validationlayers ca-certificates)
 TEST_COMMANDS=(clang doxygen g++ jq python3 npm brotli) # packages too, but any installation of the command will do
 # Of the packages made here; and utf8proc.
 PACKAGE_NEEDS=(libcjson1 libpcre2-8-0 libedit2 libvulkan1 mesa-vulkan-drivers libgtk-4-1 libgtksourceview-5-0

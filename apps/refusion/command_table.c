@@ -53,6 +53,12 @@ const struct command_info command_table[] = {
      "are, with timestamps between their own barriers. Serialised: a barrier before each dispatch, so that "
      "each has a time of its own. With --compare OLD, FILE is a profile to set beside OLD. With --static or "
      "--disassemble nothing runs: what the driver's compiler made of each shader."},
+    {COMMAND_EVAL, "eval", "FILE...", NULL, "how often answers are right, and how fast they come",
+     "Answers every task of the files (JSON lines, or a benchmark's own format with --format; without a FILE "
+     "the held-out tasks of the tiny model) by plan-and-infill and left to right, checks each answer, and "
+     "prints accuracy, tokens per forward, tokens/s, length and latency of both. With --out a run that was "
+     "stopped goes on where it was. Under mpirun, torchrun and srun, or with --shard, each process answers "
+     "its part, and the last one puts all together. docs/evaluation.md tells more."},
 };
 const size_t command_count = sizeof command_table / sizeof command_table[0];
 

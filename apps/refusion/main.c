@@ -106,6 +106,8 @@ static int run_command(enum command command, const struct settings *settings)
         return command_bench(settings);
     case COMMAND_PROFILE:
         return command_profile(settings);
+    case COMMAND_EVAL:
+        return command_eval(settings);
     }
     return STATUS_USAGE;
 }

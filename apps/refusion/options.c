@@ -130,6 +130,10 @@ static bool set_text(const struct option *option, void *target, const char *text
         return true;
     }
     struct opt_texts *texts = target;
+    if (option->type == OPTION_PAIRS && text[0] == '\0' && texts->count < MAX_STOPS) {
+        texts->items[texts->count++] = text;
+        return true;
+    }
     if (texts->count == MAX_STOPS) {
         complain("--%s: found it more than %d times, wanted at most %d", option->name, MAX_STOPS, MAX_STOPS);
         return false;
@@ -144,7 +148,8 @@ static bool set_text(const struct option *option, void *target, const char *text
 
 static bool needs_value(const struct option *option)
 {
-    return option->type != OPTION_FLAG && option->type != OPTION_MODE && option->type != OPTION_NAMES;
+    return option->type != OPTION_FLAG && option->type != OPTION_MODE && option->type != OPTION_NAMES &&
+           option->type != OPTION_PAIRS;
 }
 
 /* `value` is NULL where none was given. */
@@ -166,6 +171,7 @@ static bool apply(struct settings *settings, const struct option *option, const 
     case OPTION_CHOICE:
         return set_choice(option, 0, value, target);
     case OPTION_NAMES:
+    case OPTION_PAIRS:
         return set_text(option, target, value ? value : "");
     case OPTION_TEXT:
     case OPTION_TEXTS:
@@ -222,12 +228,33 @@ static bool parse_option(struct settings *settings, const struct command_info *c
     /* Whatever is no option is its value. */
     if (!value && option->type == OPTION_NAMES && *index + 1 < argc && argv[*index + 1][0] != '-')
         value = argv[++*index];
+    /* An argument is its value when it looks like one. */
+    if (!value && option->type == OPTION_PAIRS && *index + 1 < argc && argv[*index + 1][0] != '-' &&
+        strchr(argv[*index + 1], '='))
+        value = argv[++*index];
     return apply(settings, option, value);
+}
+
+static bool takes_files(const struct command_info *command)
+{
+    return command->argument && strstr(command->argument, "...");
+}
+
+static bool take_file(struct settings *settings, const struct command_info *command, const char *text)
+{
+    if (settings->files.count == MAX_FILES) {
+        complain("%s: found more than %d arguments, wanted at most that", command->name, MAX_FILES);
+        return false;
+    }
+    settings->files.items[settings->files.count++] = text;
+    return true;
 }
 
 /* An argument without a dash. */
 static bool take_argument(struct settings *settings, const struct command_info *command, const char *text)
 {
+    if (takes_files(command))
+        return take_file(settings, command, text);
     const char *found = settings->text ? settings->second_text ? "third" : "second" : "first";
     if (!command->argument) {
         complain("%s: found the argument \"%s\", wanted only options", command->name, text);
@@ -256,7 +283,7 @@ enum parse_result options_parse(struct settings *settings, const struct command_
         if (argv[i][0] == '-' && argv[i][1] != '\0') {
             if (strcmp(argv[i], "--") == 0 && command->argument) {
                 /* Only texts follow. */
-                int most = command->second ? 2 : 1;
+                int most = takes_files(command) ? MAX_FILES : command->second ? 2 : 1;
                 if (i + 1 < argc && argc - i - 1 <= most && !settings->text) {
                     while (++i < argc)
                         take_argument(settings, command, argv[i]);
@@ -308,7 +335,7 @@ static void print_option(FILE *file, const struct option *option)
         snprintf(letter, sizeof letter, "-%c, ", option->letter);
     if (option->type == OPTION_MODE) {
         snprintf(left, sizeof left, "  %s--%s[=%s]", letter, option->name, option->value);
-    } else if (option->type == OPTION_NAMES) {
+    } else if (option->type == OPTION_NAMES || option->type == OPTION_PAIRS) {
         snprintf(left, sizeof left, "  %s--%s [%s]", letter, option->name, option->value);
     } else {
         snprintf(left, sizeof left, "  %s--%s%s%s", letter, option->name, option->value ? " " : "",
@@ -372,6 +399,7 @@ static void print_given(FILE *file, const struct settings *settings, const struc
             fprintf(file, "  --%s %s\n", option->name, text);
         break;
     }
+    case OPTION_PAIRS:
     case OPTION_TEXTS: {
         const struct opt_texts *texts = target;
         for (uint32_t i = 0; i < texts->count; i++)

@@ -20,6 +20,7 @@ enum command {
     COMMAND_QUANTIZE = 1 << 6,
     COMMAND_BENCH = 1 << 7,
     COMMAND_PROFILE = 1 << 8,
+    COMMAND_EVAL = 1 << 9,
 };
 
 enum option_group {
@@ -41,15 +42,21 @@ struct opt_real {
     double value;
 };
 
-enum { MAX_STOPS = 16 };
+enum { MAX_STOPS = 16, MAX_FILES = 1024 };
 
 struct opt_texts {
     const char *items[MAX_STOPS];
     uint32_t count;
 };
 
+struct opt_files {
+    const char *items[MAX_FILES];
+    uint32_t count;
+};
+
 /* Choices, numbered as their names stand in option_table.c; 0 is the default. */
 enum { DECODE_REFUSION, DECODE_AR };
+enum { EVAL_BOTH, EVAL_REFUSION, EVAL_AR };
 enum { STREAM_APPEND, STREAM_DENOISE };
 enum { SHOW_OFF, SHOW_TERMINAL, SHOW_FORCE };
 
@@ -95,7 +102,14 @@ struct settings {
     struct opt_real limit;
     bool static_only; /* --static */
     const char *disassemble, *amd;
-    const char *counters; /* "": those that there are are listed */
+    const char *counters;   /* "": those that there are are listed */
+    struct opt_files files; /* eval */
+    const char *format, *out, *shard, *markdown, *svg;
+    struct opt_texts tasks, sweeps; /* a sweep of "": the default grid */
+    unsigned eval_decode;           /* EVAL_... */
+    struct opt_uint first, batch, test_memory;
+    struct opt_real test_seconds;
+    bool strict, merge, no_python;
 };
 
 enum option_type {
@@ -103,6 +117,7 @@ enum option_type {
     OPTION_TEXT,   /* const char * */
     OPTION_TEXTS,  /* struct opt_texts */
     OPTION_NAMES,  /* const char *; without a value "" */
+    OPTION_PAIRS,  /* struct opt_texts; NAME=VALUE, without a value "" */
     OPTION_UINT,   /* struct opt_uint */
     OPTION_SIZE,   /* struct opt_uint, bytes: 512M, 2G */
     OPTION_REAL,   /* struct opt_real */
@@ -132,10 +147,11 @@ extern const size_t option_count;
 struct command_info {
     enum command command;
     const char *name;
-    const char *argument; /* the argument without a dash, NULL: none */
-    const char *second;   /* one more behind it, NULL: none */
-    const char *summary;  /* one line */
-    const char *details;  /* for the subcommand's --help */
+    const char *
+        argument; /* the argument without a dash, NULL: none; "FILE..." any number, which are settings.files */
+    const char *second;  /* one more behind it, NULL: none */
+    const char *summary; /* one line */
+    const char *details; /* for the subcommand's --help */
 };
 
 extern const struct command_info command_table[];

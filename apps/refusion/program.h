@@ -36,6 +36,7 @@ int command_devices(const struct settings *settings);
 int command_selftest(const struct settings *settings);
 int command_bench(const struct settings *settings);
 int command_profile(const struct settings *settings);
+int command_eval(const struct settings *settings);
 int profile_compare(const struct settings *settings);       /* of command_profile, with --compare */
 int profile_static(const struct settings *settings);        /* with --static, --disassemble or --amd */
 int profile_list_counters(const struct settings *settings); /* with --counters that names none */

@@ -16,7 +16,7 @@ import unicodedata
 
 from support import GOLDEN, PROGRAM, ROOT, TINY, ProgramTest, clean_environment, main, run as run_on_driver
 
-COMMANDS = ["generate", "chat", "tokenize", "inspect", "quantize", "devices", "selftest", "bench", "profile"]
+COMMANDS = ["generate", "chat", "tokenize", "inspect", "quantize", "devices", "selftest", "bench", "profile", "eval"]
 
 
 def run(*arguments, **keywords):
@@ -63,7 +63,7 @@ class Help(ProgramTest):
             self.assertRegex(text, re.escape(option) + r"[ \[\n]")
 
     def test_later_commands_are_not_listed(self):
-        for command in ["eval", "serve"]:
+        for command in ["serve"]:
             self.assertNotRegex(run("--help").stdout, rf"\b{command}\b")
 
 

@@ -50,7 +50,8 @@ class Contents(ConsumerTest):
         self.assertEqual({os.path.basename(path) for path in library if "/doc/" not in path},
                          {"librefusion.so.0", os.path.basename(next(path for path in library if ".so.0." in path))})
         for path in ("/usr/bin/refusion", "/usr/share/man/man1/refusion.1",
-                     "/usr/share/refusion/models/tiny/config.json", "/usr/share/refusion/shaders/refs.glsl",
+                     "/usr/share/refusion/models/tiny/config.json", "/usr/share/refusion/models/tiny/heldout.jsonl",
+                     "/usr/share/refusion/shaders/refs.glsl",
                      "/usr/share/doc/refusion/copyright"):
             self.assertIn(path, program)
         for name in ("refusion.h", "refusion_profile.h", "refusion_vulkan.h", "share_device.c",

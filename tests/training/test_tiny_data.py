@@ -307,6 +307,15 @@ class Program(unittest.TestCase):
             self.assertEqual(list(task), ["family", "query", "reference", "check"])
             self.assertIn(task["check"], ("exact", "number", "regex", "python-tests"))
 
+    def test_the_committed_file(self):
+        """models/tiny/heldout.jsonl, with the command of its README."""
+        model = os.path.join(HERE, "..", "..", "models", "tiny")
+        with open(os.path.join(model, "README.md"), encoding="utf-8") as file:
+            line, = [line.split() for line in file if "generate.py --heldout" in line]
+        self.assertEqual(line[:2] + line[3:], ["training/tiny/generate.py", "--heldout", "--out", "models/tiny/heldout.jsonl"])
+        with open(os.path.join(model, "heldout.jsonl"), encoding="utf-8") as file:
+            self.assertEqual(command("--heldout", line[2]).stdout, file.read(), "make it anew: " + " ".join(line))
+
     def test_bad_input(self):
         for arguments, said in (
                 (["--train", "0"], "argument --train: found '0', wanted a number from 1"),
