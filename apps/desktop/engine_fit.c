@@ -26,7 +26,8 @@ gboolean engine_target_equal(const struct engine_target *a, const struct engine_
 
 struct rf_context_desc engine_target_context(const struct engine_target *target)
 {
-    return (struct rf_context_desc){.device = target->device, .memory_limit = target->memory_limit};
+    return (struct rf_context_desc){
+        .device = target->device, .memory_limit = target->memory_limit, .priority = RF_PRIORITY_LOW};
 }
 
 struct rf_model_desc engine_target_model(const struct engine_target *target)

@@ -136,6 +136,12 @@ static void test_of_something_else(void **state)
     refused("else.jsonl", make_header(&others, 0, 1), &others, RF_ERROR_ARGUMENT, "tasks.hash: found");
     refused("else.jsonl", make_header(&samples, 0, 2), &samples, RF_ERROR_ARGUMENT,
             "shards: found 1, wanted 2");
+    /* A note of one line without an end is not a torn first line, which would be cut off. */
+    static const char *const notes[] = {"a note", "{\"format\":\"other\"}", "x"};
+    for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) {
+        write_file("note.txt", notes[i]);
+        refused("note.txt", make_header(&samples, 0, 1), &samples, RF_ERROR_FORMAT, "found other things");
+    }
     /* Another path to the same weights, and another device, are the same run. */
     header = make_header(&samples, 0, 1);
     cJSON_SetValuestring(cJSON_GetObjectItem(header, "device"), "e");

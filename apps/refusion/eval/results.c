@@ -306,6 +306,9 @@ static enum rf_status read_header(struct results *r, const char *line, size_t le
     return status;
 }
 
+/* What a header begins with. */
+static const char first_words[] = "{\"format\":\"refusion-eval\"";
+
 /* Reads all whole lines; *end is behind the last of them. */
 static enum rf_status read_lines(struct results *r, FILE *file, const cJSON *wanted, bool shard_too,
                                  const struct samples *samples, off_t *end, struct rf_error *err)
@@ -316,8 +319,14 @@ static enum rf_status read_lines(struct results *r, FILE *file, const cJSON *wan
     enum rf_status status = RF_OK;
     *end = 0;
     for (uint64_t number = 1; !status && (length = getline(&line, &room, file)) > 0; number++) {
-        if (line[length - 1] != '\n')
-            break; /* torn */
+        if (line[length - 1] !=
+            '\n') { /* torn; a first line has to be ours, or something else would be cut off */
+            size_t known = strlen(first_words), seen = (size_t)length < known ? (size_t)length : known;
+            if (number == 1 && memcmp(line, first_words, seen) != 0)
+                status = rf_fail(err, RF_ERROR_FORMAT,
+                                 "%s: found other things than results of `refusion eval`", r->path);
+            break;
+        }
         char where[4200];
         snprintf(where, sizeof where, "%s:%llu", r->path, (unsigned long long)number);
         status = number == 1 ? read_header(r, line, (size_t)length, wanted, shard_too, err)
