@@ -29,6 +29,11 @@ TASKS = [
 QUICK = ["--max-tokens", "32", "--no-tune"]
 
 
+def launcher_environment():
+    environment = {name: value for name, value in clean_environment().items() if not name.startswith(LAUNCHERS)}
+    return {**environment, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
 def without_times(lines):
     """Records without what no two runs have in common."""
     records = [json.loads(line) for line in lines]
@@ -242,18 +247,28 @@ class Shards(EvalTest):
         self.check_fails(self.eval("--merge", *parts[:2]), 2, "2 results are missing, the first is sample 2 by refusion")
         self.check_fails(self.eval("--merge", *parts, parts[0]), 2, "r.0-of-3.jsonl", "which another file has too")
 
+    def mpirun(self):
+        """It, or None, having said why, where it is not installed or cannot start even `true`: it needs a network interface."""
+        found = shutil.which("mpirun")
+        if not found or "Open MPI" not in subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout:
+            print("no mpirun of Open MPI: its variables alone")
+            return None
+        probe = subprocess.run([found, "--oversubscribe", "-n", "2", "true"], env=launcher_environment(), capture_output=True,
+                               text=True, check=False, timeout=60)
+        if probe.returncode == 0:
+            return found
+        print("mpirun does not work here, its variables alone:", probe.stderr.strip().splitlines()[-3:])
+        return None
+
     def launch(self, arguments):
-        """Two processes by mpirun, where it is installed; else with its variables. Popen objects."""
+        """Two processes by mpirun, where it works; else with its variables. Popen objects."""
         command = command_line(["eval", *arguments])
-        environment = {name: value for name, value in clean_environment().items() if not name.startswith(LAUNCHERS)}
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        launcher = shutil.which("mpirun")
-        if launcher and "Open MPI" in subprocess.run([launcher, "--version"], capture_output=True, text=True, check=False).stdout:
-            environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
-            return [subprocess.Popen([launcher, "--oversubscribe", "-n", "2", *command], env=environment, **pipes)]
-        print("no mpirun of Open MPI: its variables alone")
-        return [subprocess.Popen(command, env={**environment, "OMPI_COMM_WORLD_RANK": str(i), "OMPI_COMM_WORLD_SIZE": "2"}, **pipes)
-                for i in range(2)]
+        launcher = self.mpirun()
+        if launcher:
+            return [subprocess.Popen([launcher, "--oversubscribe", "-n", "2", *command], env=launcher_environment(), **pipes)]
+        return [subprocess.Popen(command, env={**launcher_environment(), "OMPI_COMM_WORLD_RANK": str(i), "OMPI_COMM_WORLD_SIZE": "2"},
+                                 **pipes) for i in range(2)]
 
     def finish(self, processes):
         """What they printed; all has to be well."""
@@ -263,15 +278,28 @@ class Shards(EvalTest):
         return "".join(text for text, _ in said)
 
     def kill_all(self, processes):
-        """With those that mpirun started, which are in other groups: told by this test's folder."""
+        """With those that mpirun started, which are in other groups: told by this test's folder. They are gone afterwards:
+        while one lives, its file is locked."""
+        end = time.monotonic() + 60
+        while self.kill_those_there():
+            self.assertLess(time.monotonic(), end)
+            for process in processes:
+                process.poll()  # or it stays as a zombie
+            time.sleep(0.01)
+        for process in processes:
+            process.communicate(timeout=300)
+
+    def kill_those_there(self):
+        """How many there were; a zombie has no command line."""
+        count = 0
         for entry in os.listdir("/proc"):
             with contextlib.suppress(OSError):
                 if entry.isdecimal() and int(entry) != os.getpid():
                     with open(f"/proc/{entry}/cmdline", "rb") as file:
                         if self.path("r.jsonl").encode() in file.read():
+                            count += 1
                             os.kill(int(entry), signal.SIGKILL)
-        for process in processes:
-            process.communicate(timeout=300)
+        return count
 
     def test_at_once(self):
         """Killed half-way, and started again."""
@@ -280,6 +308,8 @@ class Shards(EvalTest):
         killed = self.launch([*arguments, "--duty", "50"])
         end = time.monotonic() + 120
         while not all(os.path.exists(self.path(part)) and len(self.lines(part)) > 1 for part in parts):
+            ended = [process.communicate() for process in killed if process.poll()]
+            self.assertEqual(ended, [], "ended before the shards had an answer each")
             self.assertLess(time.monotonic(), end)
             time.sleep(0.01)
         self.kill_all(killed)
