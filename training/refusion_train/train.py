@@ -168,7 +168,8 @@ class Run:
         size = self.options.batch_size
         mine = size // self.workers.count
         start = self.step * size + self.workers.rank * mine
-        samples = [self.data.sample(n) for n in range(start, start + mine)]
+        # By length, so that little of a micro batch is padding: what a step adds up does not hang on the order.
+        samples = sorted((self.data.sample(n) for n in range(start, start + mine)), key=lambda sample: len(sample.tokens))
         batches = [collate(samples[i:i + self.micro], self.tokenizer.pad) for i in range(0, mine, self.micro)]
         return batches, sum(s.next_token_labels() for s in samples), sum(len(s.tokens) for s in samples)
 

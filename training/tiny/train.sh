@@ -22,4 +22,4 @@ if [ ! -e "$folder/start/config.json" ]; then
 fi
 exec "$here/../train.sh" --config "$folder/start/config.json" --tokenizer "$folder/start" --data "$folder/train.jsonl" \
     --out "$folder/run" --resume --steps $steps --batch-size 64 --lr 2e-3 --min-lr 1e-4 --warmup 200 --beta2 0.98 \
-    --weight-decay 0.01 --max-length 160 --seed 1 --save-every 250 "$@"
+    --weight-decay 0.01 --max-length 160 --precision bf16 --micro-batch 16 --seed 1 --save-every 250 "$@"
