@@ -134,9 +134,7 @@ def check_parity(report):
     """The original program's tokens, on both precisions."""
     options = report.options
     command = [sys.executable, os.path.join(ROOT, "tests", "cli", "parity.py"), "--program", options.program,
-               "--subset", str(options.parity), "--jobs", str(min(4, os.cpu_count() or 1)),
-               # A program that was built elsewhere does not find the tiny model by itself.
-               "--extra=-m " + os.path.join(ROOT, "models", "tiny")]
+               "--subset", str(options.parity), "--jobs", str(min(4, os.cpu_count() or 1))]
     if options.driver:
         command += ["--driver", options.driver]
     precisions = ["f32", "f16"] if report.data["device"]["fp16"] else ["f32"]

@@ -1,6 +1,7 @@
 /* refusion bench: ceilings, forwards, a prompt and decoding, each beside what the device can do. */
 #include "apps/refusion/bench_report.h"
 #include "apps/refusion/engine_open.h"
+#include "apps/refusion/input.h"
 #include "apps/refusion/interrupt.h"
 #include "apps/refusion/program.h"
 
@@ -247,7 +248,7 @@ static enum rf_status run_on(const struct engine *engine, struct run *run, struc
     const struct settings *s = run->settings;
     const struct rf_bench_desc desc = {.cell_seconds = s->cell_seconds.value, .seed = s->seed.value};
     run->report.style = s->json ? BENCH_JSON : s->csv ? BENCH_CSV : BENCH_TABLE;
-    run->report.model = s->synthetic ? s->synthetic : s->model ? s->model : "the tiny model";
+    run->report.model = s->synthetic ? s->synthetic : named_model(s) ? named_model(s) : "the tiny model";
     rf_context_device(engine->context, &run->report.device);
     rf_model_get_info(engine->model, &run->report.info);
     enum rf_status status = rf_bench_create(&run->bench, engine->model, &desc, err);

@@ -63,6 +63,7 @@ const struct command_info command_table[] = {
 const size_t command_count = sizeof command_table / sizeof command_table[0];
 
 const struct environment_variable environment_table[] = {
+    {"RF_MODEL", "model folder or GGUF file where --model is not given"},
     {"RF_DEVICE", "number or part of the name of the Vulkan device to use"},
     {"RF_DISABLE", "tiers or features of the device not to use, comma separated"},
 };

@@ -84,11 +84,11 @@ enum rf_status context_open(rf_context **out, const struct settings *settings, s
 static enum rf_status load_model(struct engine *engine, const struct settings *settings, struct rf_error *err)
 {
     char folder[PATH_MAX];
-    if (!settings->model && !settings->synthetic) {
-        enum rf_status status = default_model(folder, sizeof folder, err);
-        if (status)
-            return status;
-    }
+    const char *model = NULL;
+    enum rf_status status =
+        settings->synthetic ? RF_OK : find_model(&model, settings, folder, sizeof folder, err);
+    if (status)
+        return status;
     struct progress progress = {.visible = !settings->quiet && isatty(STDERR_FILENO), .last = now_seconds()};
     struct rf_model_desc desc = {
         .context_length = (uint32_t)settings->context.value,
@@ -98,11 +98,9 @@ static enum rf_status load_model(struct engine *engine, const struct settings *s
         .weight_type = settings->type,
         .no_tune = settings->no_tune,
     };
-    enum rf_status status =
-        settings->synthetic
-            ? rf_model_synthesize(&engine->model, engine->context, settings->synthetic, &desc, err)
-            : rf_model_load(&engine->model, engine->context, settings->model ? settings->model : folder,
-                            &desc, err);
+    status = settings->synthetic
+                 ? rf_model_synthesize(&engine->model, engine->context, settings->synthetic, &desc, err)
+                 : rf_model_load(&engine->model, engine->context, model, &desc, err);
     if (progress.visible)
         fprintf(stderr, "\r\033[K");
     return status;

@@ -119,17 +119,28 @@ void stdin_announce_wait(const char *what)
         fprintf(stderr, "refusion: waiting for %s on standard input\n", what);
 }
 
-enum rf_status default_model(char *path, size_t size, struct rf_error *err)
+const char *named_model(const struct settings *settings)
+{
+    const char *variable = getenv("RF_MODEL");
+    return settings->model ? settings->model : variable && variable[0] ? variable : NULL;
+}
+
+enum rf_status find_model(const char **out, const struct settings *settings, char *path, size_t size,
+                          struct rf_error *err)
 {
     char root[PATH_MAX];
+    *out = named_model(settings);
+    if (*out)
+        return RF_OK;
+    *out = path;
     /* A folder counts as a model when it has a config.json; a broken one is then reported by the loader. */
     bool found = data_dir(root, sizeof root, "models/tiny/config.json");
     int written = snprintf(path, size, "%s/models/tiny", root);
     if (found && written > 0 && (size_t)written < size)
         return RF_OK;
-    return rf_fail(
-        err, RF_ERROR_IO,
-        "--model: not given, and the tiny model is neither near the program nor in %s/models/tiny; "
-        "wanted a folder",
-        root);
+    return rf_fail(err, RF_ERROR_IO,
+                   "--model: not given, nor RF_MODEL, and the tiny model is neither near the program nor in "
+                   "%s/models/tiny; "
+                   "wanted a folder",
+                   root);
 }

@@ -2,6 +2,7 @@
 #ifndef RF_APPS_INPUT_H
 #define RF_APPS_INPUT_H
 
+#include "apps/refusion/options.h"
 #include "engine/status.h"
 
 #include <stdio.h>
@@ -27,8 +28,11 @@ bool stdin_is_given(void);
 /* Says on stderr that the program waits for standard input, when nothing comes for a while. */
 void stdin_announce_wait(const char *what);
 
-/* The folder of the model that comes along: beside the program, in the source tree, or where it was
- * installed. */
-enum rf_status default_model(char *path, size_t size, struct rf_error *err);
+/* --model, else RF_MODEL from the environment; NULL: neither. */
+const char *named_model(const struct settings *settings);
+/* The named model, or the folder of the one that comes along, which `path` takes: beside the program, in the source tree, or
+ * where it was installed. */
+enum rf_status find_model(const char **out, const struct settings *settings, char *path, size_t size,
+                          struct rf_error *err);
 
 #endif

@@ -202,12 +202,9 @@ int command_inspect(const struct settings *settings)
 {
     struct rf_error err = {0};
     char path[PATH_MAX];
-    const char *folder = settings->model;
-    if (!folder) {
-        if (default_model(path, sizeof path, &err))
-            return complain_error(&err);
-        folder = path;
-    }
+    const char *folder;
+    if (find_model(&folder, settings, path, sizeof path, &err))
+        return complain_error(&err);
     struct rf_model_files files = {0};
     rf_tokenizer *tokenizer = NULL;
     enum rf_status status = rf_model_files_open(&files, folder, &err);

@@ -253,10 +253,11 @@ int command_tokenize(const struct settings *settings)
     char folder[PATH_MAX];
     rf_tokenizer *tokenizer = NULL;
     enum rf_status status = check_options(settings, &err);
-    if (!status && !settings->model)
-        status = default_model(folder, sizeof folder, &err);
+    const char *model;
     if (!status)
-        status = rf_tokenizer_load(&tokenizer, settings->model ? settings->model : folder, NULL, &err);
+        status = find_model(&model, settings, folder, sizeof folder, &err);
+    if (!status)
+        status = rf_tokenizer_load(&tokenizer, model, NULL, &err);
     if (status)
         return complain_error(&err);
     if (settings->jsonl)

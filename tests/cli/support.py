@@ -8,7 +8,7 @@ import subprocess
 import unittest
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
-TINY = os.path.join(ROOT, "models", "tiny")
+TINY = os.path.join(ROOT, "tests", "golden", "tiny")
 GOLDEN = os.path.join(ROOT, "tests", "golden")
 PROGRAM = os.environ.get("RF_PROGRAM", os.path.join(ROOT, "build", "release", "refusion"))
 DRIVER = os.environ.get("RF_DRIVER")
@@ -24,6 +24,7 @@ def command_line(arguments, driver=DRIVER):
 
 def clean_environment(extra=None):
     environment = {k: v for k, v in os.environ.items() if k not in ("RF_DEVICE", "RF_DISABLE")}
+    environment["RF_MODEL"] = TINY
     environment.update(extra or {})
     return environment
 

@@ -90,7 +90,7 @@ static void device_logits(const struct sequence *sequence, float *logits)
 static void reference_logits(const struct sequence *sequence, double *logits)
 {
     struct ref_model *model;
-    require_ok(ref_model_load(&model, RF_SOURCE_DIR "/models/tiny", err));
+    require_ok(ref_model_load(&model, RF_SOURCE_DIR "/tests/golden/tiny", err));
     struct ref_session *session = ref_session_create(model, MOST_ROWS, 8);
     struct ref_row rows[MOST_ROWS] = {{0}};
     for (uint32_t i = 0; i < sequence->count; i++)

@@ -249,6 +249,15 @@ class Inspect(ProgramTest):
                      "ChatML as Qwen3 writes it"]:
             self.assertIn(part, text)
 
+    def test_which_model(self):
+        """--model, RF_MODEL, the one that comes along."""
+        other = os.path.join(ROOT, "models", "tiny")
+        first = lambda *arguments, **env: self.check_works(run("inspect", *arguments, env=env)).splitlines()[0]  # noqa: E731
+        self.assertEqual(first("-m", other, RF_MODEL="/nowhere"), other)
+        self.assertEqual(first(RF_MODEL=other), other)
+        self.assertRegex(first(RF_MODEL=""), "share/refusion/models/tiny$")
+        self.check_fails(run("inspect", env={"RF_MODEL": "/nowhere"}), 1, "/nowhere")
+
     def test_json(self):
         found = json.loads(self.check_works(run("inspect", "--json")))
         self.assertEqual(found["config"]["layers"], 6)

@@ -41,7 +41,7 @@ void engine_open(struct engine *e)
     printf("%s, %s, subgroups of %u\n", info.name,
            desc.precision == RF_PRECISION_F32 ? "portable" : precision, info.subgroup_size);
     require_ok(
-        rf_model_load(&e->model, e->context, model ? model : RF_SOURCE_DIR "/models/tiny", &desc, err));
+        rf_model_load(&e->model, e->context, model ? model : RF_SOURCE_DIR "/tests/golden/tiny", &desc, err));
 }
 
 void engine_close(struct engine *e)

@@ -37,7 +37,7 @@ static void ask(rf_context *context, struct answer *out)
         .size = sizeof desc, .settings = {.preset = "demo", .max_tokens = TOKENS}, .deterministic = true};
     rf_model *model;
     rf_session *session;
-    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", &model_desc, err));
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/tests/golden/tiny", &model_desc, err));
     require_ok(rf_session_create(&session, model, &desc, err));
     require_ok(rf_session_begin_chat(session, &question, 1, true, err));
     require_ok(rf_session_generate(session, NULL, NULL, err));

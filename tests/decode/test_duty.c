@@ -33,7 +33,7 @@ static void open_at(struct engine *e, uint32_t duty)
     const struct rf_context_desc context = {.size = sizeof context, .debug_checks = true, .duty = duty};
     const struct rf_model_desc model = {.precision = RF_PRECISION_F32, .no_tune = true};
     require_ok(rf_context_create(&e->context, &context, err));
-    require_ok(rf_model_load(&e->model, e->context, RF_SOURCE_DIR "/models/tiny", &model, err));
+    require_ok(rf_model_load(&e->model, e->context, RF_SOURCE_DIR "/tests/golden/tiny", &model, err));
 }
 
 static rf_session *begin(rf_model *model)

@@ -11,7 +11,7 @@
 
 #include "tests/decode/engine.h"
 
-static const char tiny[] = RF_SOURCE_DIR "/models/tiny";
+static const char tiny[] = RF_SOURCE_DIR "/tests/golden/tiny";
 
 enum { RESPONSE = 32, LIMIT = 1 << 30 };
 

@@ -146,7 +146,7 @@ static void margins_decide_where_texts_differ(void **state)
     struct comparison all = {0};
     rf_model *fp16;
     assert_true(engine.model->int8);
-    require_ok(rf_model_load(&fp16, engine.context, RF_SOURCE_DIR "/models/tiny", &desc, err));
+    require_ok(rf_model_load(&fp16, engine.context, RF_SOURCE_DIR "/tests/golden/tiny", &desc, err));
     for (size_t i = 0; i < count; i += step_by, runs++)
         compare_run(fp16, &cases[i], &all);
     printf("%zu runs, %u of them changed (%u unjudged); probabilities moved by up to %.4f, tokens of up to "

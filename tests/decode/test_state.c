@@ -175,7 +175,7 @@ static void nothing_else_is_in_the_file(void **state)
     struct rf_memory_estimate estimate;
     size_t size, other_size;
     (void)state;
-    require_ok(rf_model_estimate(&estimate, engine.context, RF_SOURCE_DIR "/models/tiny", NULL, err));
+    require_ok(rf_model_estimate(&estimate, engine.context, RF_SOURCE_DIR "/tests/golden/tiny", NULL, err));
     save_some(60 + 64); /* fills pages and gives them back */
     save_some(5);
     unsigned char *bytes = read_file(&size);

@@ -1,4 +1,4 @@
-/* The engine's thread with models/tiny, driven by a main loop without a window. */
+/* The engine's thread with tests/golden/tiny, driven by a main loop without a window. */
 #include "apps/desktop/engine_worker.h"
 #include "apps/desktop/records.h"
 
@@ -10,7 +10,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#define TINY RF_SOURCE_DIR "/models/tiny"
+#define TINY RF_SOURCE_DIR "/tests/golden/tiny"
 
 enum { PATIENCE_SECONDS = 120, TINY_LONGEST = 4096 /* tokens of a conversation */ };
 

@@ -16,7 +16,7 @@
 enum { MOST_ATTEMPTS = 500 };
 
 static const char question[] = "Write is_odd(x), please: caf\xc3\xa9.";
-static const char model_folder[] = RF_SOURCE_DIR "/models/tiny";
+static const char model_folder[] = RF_SOURCE_DIR "/tests/golden/tiny";
 
 static const struct rf_session_desc *rounds_desc(void)
 {

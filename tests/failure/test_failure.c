@@ -87,7 +87,7 @@ static void assert_stays_lost(void)
     const struct rf_message message = {"user", "And now?"};
     if (!life.context)
         return;
-    assert_int_equal(rf_model_load(&model, life.context, RF_SOURCE_DIR "/models/tiny", NULL, &err),
+    assert_int_equal(rf_model_load(&model, life.context, RF_SOURCE_DIR "/tests/golden/tiny", NULL, &err),
                      RF_ERROR_DEVICE_LOST);
     assert_null(model);
     if (!life.session)

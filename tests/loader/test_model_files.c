@@ -27,7 +27,7 @@ static void tiny_model_binds_every_weight(void **state)
     (void)state;
     struct rf_model_files files;
     struct rf_error err = {0};
-    if (rf_model_files_open(&files, RF_SOURCE_DIR "/models/tiny", &err))
+    if (rf_model_files_open(&files, RF_SOURCE_DIR "/tests/golden/tiny", &err))
         fail_msg("%s", err.message);
     assert_int_equal(files.config.layers, 6);
     assert_int_equal(files.config.vocab, 671);
@@ -56,7 +56,7 @@ static void forgotten_pages_read_the_same(void **state)
     (void)state;
     struct rf_model_files files;
     struct rf_error err = {0};
-    assert_int_equal(rf_model_files_open(&files, RF_SOURCE_DIR "/models/tiny", &err), RF_OK);
+    assert_int_equal(rf_model_files_open(&files, RF_SOURCE_DIR "/tests/golden/tiny", &err), RF_OK);
     const struct rf_tensor *tensor = &files.layers[3].down_proj;
     float before = bf16_at(tensor, 100 * 768 + 17);
     rf_file_map_forget(tensor->data, tensor->bytes);
@@ -465,7 +465,7 @@ static void missing_folder_is_refused(void **state)
 static void file_instead_of_a_folder_is_refused(void **state)
 {
     (void)state;
-    refuses_folder(RF_SOURCE_DIR "/models/tiny/config.json", "config.json: is a file",
+    refuses_folder(RF_SOURCE_DIR "/tests/golden/tiny/config.json", "config.json: is a file",
                    "wanted a model folder");
 }
 

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#define TINY RF_SOURCE_DIR "/models/tiny"
+#define TINY RF_SOURCE_DIR "/tests/golden/tiny"
 
 static const enum rf_dtype all_types[] = {RF_DTYPE_F32,  RF_DTYPE_F16,  RF_DTYPE_BF16, RF_DTYPE_Q8_0,
                                           RF_DTYPE_Q4_0, RF_DTYPE_Q4_K, RF_DTYPE_Q6_K};

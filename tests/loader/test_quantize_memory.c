@@ -31,7 +31,7 @@ static void copy_tokenizer(const struct folder *folder)
     for (int i = 0; i < 2; i++) {
         char path[256];
         struct rf_file_map map;
-        snprintf(path, sizeof path, RF_SOURCE_DIR "/models/tiny/%s", names[i]);
+        snprintf(path, sizeof path, RF_SOURCE_DIR "/tests/golden/tiny/%s", names[i]);
         assert_int_equal(rf_file_map_open(&map, path, NULL), RF_OK);
         write_bytes(folder, names[i], map.data, map.size);
         rf_file_map_close(&map);

@@ -120,7 +120,7 @@ static void logits_at_the_end_of_the_context(void **state)
     const struct golden_tokens *tokens = &passes[0].tokens;
     uint32_t first = 4096 - (uint32_t)tokens->count, vocab = engine.model->config.vocab;
     struct ref_model *network;
-    require_ok(ref_model_load(&network, RF_SOURCE_DIR "/models/tiny", err));
+    require_ok(ref_model_load(&network, RF_SOURCE_DIR "/tests/golden/tiny", err));
     struct ref_row *rows = calloc(tokens->count, sizeof *rows);
     uint32_t *positions = malloc(tokens->count * sizeof *positions);
     for (uint32_t i = 0; i < tokens->count; i++) {
@@ -191,8 +191,8 @@ static void mixed_weights_get_the_inputs_that_they_need(void **state)
     rf_model *kept = engine.model, *plain = NULL, *mixed = NULL;
     golden_logits(&g);
     float *logits = malloc(g->rows * g->vocab * sizeof *logits);
-    require_ok(rf_model_load(&plain, engine.context, RF_SOURCE_DIR "/models/tiny", &f16, err));
-    require_ok(rf_model_load(&mixed, engine.context, RF_SOURCE_DIR "/models/tiny", &int8, err));
+    require_ok(rf_model_load(&plain, engine.context, RF_SOURCE_DIR "/tests/golden/tiny", &f16, err));
+    require_ok(rf_model_load(&mixed, engine.context, RF_SOURCE_DIR "/tests/golden/tiny", &int8, err));
     const struct rf_model_config *c = &mixed->config;
     mix_qkv(&mixed->weights, &plain->weights, c->kv_heads * c->head_dim);
     for (uint32_t l = 0; l < c->layers; l++) {
@@ -381,7 +381,7 @@ static void tune_splits(rf_context *context, struct trials trials[RF_SPLIT_PRODU
 {
     rf_model *model = NULL;
     uint32_t want = 0;
-    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/tests/golden/tiny", NULL, err));
     require_ok(rf_tune_bucket(model->forward, 3, count_trial, trials, err));
     for (int p = 0; p < RF_SPLIT_PRODUCTS; p++) {
         assert_int_equal(trials[p].chosen, 1);
@@ -407,7 +407,7 @@ static void large_devices_split(void **state)
     caps->cpu = caps->wide = false;
     caps->splits = caps->whole_k = true;
     caps->cores = 1000;
-    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", &untuned, err));
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/tests/golden/tiny", &untuned, err));
     assert_int_equal(split_products(model->forward, 8, 0), model->config.layers);
     rf_model_destroy(model);
     tune_splits(context, first);
@@ -447,7 +447,7 @@ static void dispatches_fit_the_device(void **state)
     struct rf_error failure;
     struct rf_forward_cmds cmds;
     require_ok(rf_context_create(&context, NULL, err));
-    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", &untuned, err));
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/tests/golden/tiny", &untuned, err));
     struct rf_gpu_caps *caps = &rf_context_gpu(context)->probe.caps;
     const struct rf_gpu_caps real = *caps;
     for (int d = 0; d < 3; d++) {
@@ -485,7 +485,7 @@ static void failed_recordings_leave_nothing(void **state)
     struct rf_error failure;
     struct rf_forward_cmds cmds;
     require_ok(rf_context_create(&context, NULL, err));
-    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", &untuned, err));
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/tests/golden/tiny", &untuned, err));
     struct rf_gpu *gpu = rf_context_gpu(context);
     const struct rf_device_table real = gpu->vk;
     gpu->vk.vkEndCommandBuffer = fail_to_end;
@@ -515,13 +515,13 @@ static void a_full_device_refuses_and_recovers(void **state)
     const uint32_t prompt[] = {1, 2, 3};
     struct rf_error failure = {0};
     require_ok(rf_context_create(&context, NULL, err));
-    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/tests/golden/tiny", NULL, err));
     const struct rf_context_desc desc = {.memory_limit =
                                              rf_gpu_memory_used(rf_context_gpu(context)) + (8u << 20)};
     rf_model_destroy(model);
     rf_context_destroy(context);
     require_ok(rf_context_create(&context, &desc, err));
-    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
+    require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/tests/golden/tiny", NULL, err));
     int count = 0;
     for (enum rf_status status = RF_OK; !status && count < 64; count++) {
         status = rf_session_create(&sessions[count], model, NULL, &failure);

@@ -71,7 +71,7 @@ static struct opened open_tiny(enum rf_capture capture, const char *cache, const
         .weight_type = type,
         .no_tune = !cache};
     check_ok(rf_context_open(&o.context, &context, capture, NULL, 0, &err), &err);
-    check_ok(rf_model_load(&o.model, o.context, RF_SOURCE_DIR "/models/tiny", &model, &err), &err);
+    check_ok(rf_model_load(&o.model, o.context, RF_SOURCE_DIR "/tests/golden/tiny", &model, &err), &err);
     return o;
 }
 

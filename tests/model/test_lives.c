@@ -29,7 +29,7 @@ static void a_hundred_lives_leave_nothing(void **state)
         rf_model *model = NULL;
         rf_session *session = NULL;
         require_ok(rf_context_create(&context, NULL, err));
-        require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/models/tiny", NULL, err));
+        require_ok(rf_model_load(&model, context, RF_SOURCE_DIR "/tests/golden/tiny", NULL, err));
         require_ok(rf_session_create(&session, model, NULL, err));
         require_ok(rf_session_begin(session, prompt, 3, err));
         rf_session_destroy(session);

@@ -56,7 +56,7 @@ static void open_model(const char *shaders, const char *type, struct seen *seen,
                                          .log_user = seen};
     const struct rf_model_desc model_desc = {.precision = RF_PRECISION_F16, .weight_type = type};
     require_ok(rf_context_create(context, &desc, err));
-    require_ok(rf_model_load(model, *context, RF_SOURCE_DIR "/models/tiny", &model_desc, err));
+    require_ok(rf_model_load(model, *context, RF_SOURCE_DIR "/tests/golden/tiny", &model_desc, err));
 }
 
 static void close_model(rf_context *context, rf_model *model)

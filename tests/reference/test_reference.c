@@ -404,7 +404,7 @@ static int load_model(void **state)
 {
     (void)state;
     struct rf_error err;
-    if (ref_model_load(&model, RF_SOURCE_DIR "/models/tiny", &err) == RF_OK)
+    if (ref_model_load(&model, RF_SOURCE_DIR "/tests/golden/tiny", &err) == RF_OK)
         return 0;
     print_error("%s\n", err.message);
     return -1;

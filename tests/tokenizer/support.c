@@ -39,7 +39,7 @@ struct folder tiny_folder(bool parts)
         if (i == RF_CHAT_TEMPLATE_JINJA || (i == RF_TOKENIZER_JSON && parts) || (of_parts && !parts))
             continue;
         char path[4096];
-        snprintf(path, sizeof path, "%s/models/tiny/%s", RF_SOURCE_DIR, names[i]);
+        snprintf(path, sizeof path, "%s/tests/golden/tiny/%s", RF_SOURCE_DIR, names[i]);
         folder.text[i] = read_file(path, &folder.size[i]);
         assert_non_null(folder.text[i]);
     }

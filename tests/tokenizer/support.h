@@ -21,7 +21,7 @@ struct folder {
     char *text[RF_TOKENIZER_FILE_COUNT];
     size_t size[RF_TOKENIZER_FILE_COUNT];
 };
-/* models/tiny by one route: with tokenizer.json alone, or with vocab.json, merges.txt and added_tokens.json;
+/* tests/golden/tiny by one route: with tokenizer.json alone, or with vocab.json, merges.txt and added_tokens.json;
  * both have tokenizer_config.json. */
 struct folder tiny_folder(bool parts);
 void folder_free(struct folder *folder);
@@ -33,7 +33,7 @@ void folder_edit(struct folder *folder, enum rf_tokenizer_file file, const char 
 /* Loads it under the name "m". */
 enum rf_status folder_load(const struct folder *folder, rf_tokenizer **out, struct rf_error *err);
 
-/* models/tiny by one route, loaded. */
+/* tests/golden/tiny by one route, loaded. */
 rf_tokenizer *load_tiny(bool parts);
 
 /* Fails the test, and names the first difference, unless ids equal the JSON array. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A change to models/tiny, and the message that it must bring. `path` NULL: `value` is the file's whole
+/* A change to tests/golden/tiny, and the message that it must bring. `path` NULL: `value` is the file's whole
  * text. */
 struct damage {
     const char *path, *value;

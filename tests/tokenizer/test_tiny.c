@@ -249,7 +249,7 @@ static void test_folders(void **state)
     assert_string_equal(err.message, path);
     for (int i = 0; i < 4; i++) {
         size_t size = 0;
-        snprintf(path, sizeof path, "%s/models/tiny/%s", RF_SOURCE_DIR, names[i]);
+        snprintf(path, sizeof path, "%s/tests/golden/tiny/%s", RF_SOURCE_DIR, names[i]);
         char *text = read_file(path, &size);
         assert_non_null(text);
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
@@ -270,7 +270,7 @@ static void test_folders(void **state)
     assert_int_equal(rf_tokenizer_load(&t, folder, NULL, &err), RF_ERROR_IO);
     snprintf(path, sizeof path, "%s: cannot open the model folder: No such file or directory", folder);
     assert_string_equal(err.message, path);
-    if (rf_tokenizer_load(&t, RF_SOURCE_DIR "/models/tiny", NULL, &err))
+    if (rf_tokenizer_load(&t, RF_SOURCE_DIR "/tests/golden/tiny", NULL, &err))
         fail_msg("%s", err.message);
     assert_int_equal(rf_tokenizer_mask(t), MASK);
     rf_tokenizer_destroy(t);

@@ -12,7 +12,7 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TRAINING = os.path.join(ROOT, "training")
-TINY = os.path.join(ROOT, "models", "tiny")
+TINY = os.path.join(ROOT, "tests", "golden", "tiny")
 GOLDEN = os.path.join(ROOT, "tests", "golden")
 sys.path.insert(0, TRAINING)
 for name in ("MASTER_ADDR", "RANK", "WORLD_SIZE", "LOCAL_RANK"):

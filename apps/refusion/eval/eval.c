@@ -4,6 +4,7 @@
 #include "apps/refusion/eval/read.h"
 #include "apps/refusion/eval/report.h"
 #include "apps/refusion/eval/shard.h"
+#include "apps/refusion/input.h"
 #include "apps/refusion/interrupt.h"
 #include "apps/refusion/json_out.h"
 #include "apps/refusion/program.h"
@@ -211,7 +212,8 @@ static cJSON *make_header(const struct eval *eval)
     cJSON_AddNumberToObject(header, "shard", eval->shard.index);
     cJSON_AddNumberToObject(header, "shards", eval->shard.count);
     cJSON *model = cJSON_AddObjectToObject(header, "model");
-    cJSON_AddStringToObject(model, "path", eval->settings.model ? eval->settings.model : "the tiny model");
+    cJSON_AddStringToObject(model, "path",
+                            named_model(&eval->settings) ? named_model(&eval->settings) : "the tiny model");
     cJSON_AddStringToObject(model, "precision", info.precision);
     cJSON_AddStringToObject(model, "weights", hash_words(eval->engine.model->fingerprint).text);
     cJSON_AddStringToObject(header, "device", eval->engine.device);

@@ -1,4 +1,5 @@
 /* refusion profile: what every shader of every round costs. */
+#include "apps/refusion/input.h"
 #include "apps/refusion/interrupt.h"
 #include "apps/refusion/profile/html.h"
 #include "apps/refusion/profile/live.h"
@@ -269,9 +270,9 @@ static enum rf_status report(struct profiling *p, struct rf_error *err)
     const struct settings *s = p->settings;
     struct profile_report report = {.profile = &p->profile,
                                     .settings = s,
-                                    .model_name = s->synthetic ? s->synthetic
-                                                  : s->model   ? s->model
-                                                               : "tiny",
+                                    .model_name = s->synthetic     ? s->synthetic
+                                                  : named_model(s) ? named_model(s)
+                                                                   : "tiny",
                                     .tokenizer = p->engine.tokenizer,
                                     .bench = p->bench,
                                     .ceilings = p->ceilings,

@@ -1,6 +1,7 @@
 /* refusion profile --static, --disassemble: what the driver's compiler made of every pipeline that a model takes.
  * Nothing is executed and no weight is read, so a device without hardware does. */
 #include "apps/refusion/engine_open.h"
+#include "apps/refusion/input.h"
 #include "apps/refusion/interrupt.h"
 #include "apps/refusion/json_out.h"
 #include "apps/refusion/profile/amd.h"
@@ -222,7 +223,7 @@ static uint32_t count_spilling(const struct listing *l)
 
 static const char *model_name(const struct settings *s)
 {
-    return s->synthetic ? s->synthetic : s->model ? s->model : "tiny";
+    return s->synthetic ? s->synthetic : named_model(s) ? named_model(s) : "tiny";
 }
 
 static enum rf_status print_table(const struct listing *l, struct rf_error *err)
