@@ -5,6 +5,7 @@
 
 #include "engine/allocate.h"
 #include "engine/model/synthetic.h"
+#include "engine/thread.h"
 #include "loader/quant.h"
 #include "loader/quantize.h"
 #include "shaders/shared.h"
@@ -17,17 +18,29 @@ struct column_source {
     bool table;      /* embedding or head */
 };
 
+/* What one of the threads that pack weights has for itself. */
+struct packer {
+    float *row;             /* one row as f32, when it is encoded anew */
+    unsigned char *encoded; /* 8 rows in a device format */
+    struct rf_half_loss loss;
+    uint64_t file_bytes; /* packed of this piece */
+    uint64_t failed;     /* the first block of this piece that could not be packed, or NONE */
+    struct rf_error err; /* why */
+};
+
+#define NONE UINT64_MAX
+
 struct uploader {
     struct rf_gpu *gpu;
     struct rf_upload *upload; /* NULL: sizes and formats are all that is wanted */
     struct rf_weights *weights;
     const struct rf_model_config *config;
     const struct rf_weights_desc *desc;
-    uint64_t done, total;   /* bytes of the files */
-    float *row;             /* one row as f32, when it is encoded anew */
-    unsigned char *encoded; /* 8 rows in a device format */
-    uint64_t encoded_bytes; /* of each row there */
-    struct rf_half_loss loss;
+    uint64_t done, total; /* bytes of the files */
+    struct rf_team team;
+    struct packer packers[RF_TEAM_MOST];
+    void *rows;             /* of all packers */
+    uint64_t encoded_bytes; /* of each row of packer.encoded */
 };
 
 static enum rf_status advance(struct uploader *up, uint64_t bytes, struct rf_error *err)
@@ -53,48 +66,82 @@ static const struct rf_tensor *find_column(const struct column_source *source, u
     return source->tensors[i];
 }
 
-/* Column n of the matrix, encoded as `format`; slot 0..7 is where an encoded one is kept. NULL with *err set
+/* Blocks of a chunk that are packed together. */
+struct piece {
+    struct uploader *up;
+    const struct rf_chunk *chunk;
+    const struct column_source *source;
+    uint64_t first, block_bytes;
+    uint32_t k;
+    unsigned char *place;
+};
+
+/* Column n of the matrix in the chunk's format; slot 0..7 is where an encoded one is kept. NULL with packer->err set
  * when a weight does not fit the format. */
-static const void *encode_column(struct uploader *up, const struct column_source *source, uint32_t n,
-                                 enum rf_weight_format format, uint32_t slot, struct rf_error *err)
+static const void *encode_column(struct packer *packer, const struct piece *piece, uint32_t n, uint32_t slot)
 {
     uint64_t row;
-    const struct rf_tensor *tensor = find_column(source, n, &row);
+    const struct rf_tensor *tensor = find_column(piece->source, n, &row);
     uint64_t k = tensor->shape[1];
     const unsigned char *from = (const unsigned char *)tensor->data + row * rf_dtype_bytes(tensor->dtype, k);
-    enum rf_dtype dtype = rf_weight_format_dtype(format);
+    enum rf_dtype dtype = rf_weight_format_dtype(piece->chunk->format);
+    packer->file_bytes += rf_dtype_bytes(tensor->dtype, k);
     if (dtype == tensor->dtype)
         return from;
-    unsigned char *to = up->encoded + slot * up->encoded_bytes;
-    rf_quant_decode(tensor->dtype, from, k, up->row);
-    uint64_t overflow = up->loss.overflow;
+    unsigned char *to = packer->encoded + slot * piece->up->encoded_bytes;
+    rf_quant_decode(tensor->dtype, from, k, packer->row);
+    uint64_t overflow = packer->loss.overflow;
     if (dtype == RF_DTYPE_F16)
-        rf_half_count_loss(up->row, k, &up->loss);
-    if (up->loss.overflow > overflow || rf_find_not_finite(up->row, k) < k) {
-        rf_fail(err, RF_ERROR_FORMAT,
+        rf_half_count_loss(packer->row, k, &packer->loss);
+    if (packer->loss.overflow > overflow || rf_find_not_finite(packer->row, k) < k) {
+        rf_fail(&packer->err, RF_ERROR_FORMAT,
                 "%s: %s: row %llu: a weight is not finite, or above the 65504 that %s ends at", tensor->file,
-                tensor->name, (unsigned long long)row, rf_weight_format_name(format));
+                tensor->name, (unsigned long long)row, rf_weight_format_name(piece->chunk->format));
         return NULL;
     }
-    rf_quant_encode(dtype, up->row, k, to);
+    rf_quant_encode(dtype, packer->row, k, to);
     return to;
 }
 
-/* Columns [n, n + 8) of a chunk as a block. */
-static enum rf_status pack_block(struct uploader *up, const struct rf_chunk *chunk,
-                                 const struct column_source *source, uint32_t n, uint32_t k, void *block,
-                                 uint64_t *file_bytes, struct rf_error *err)
+/* 8 columns as a block; an rf_team_fn. */
+static void pack_block(void *user, uint32_t worker, size_t index)
 {
+    const struct piece *piece = user;
+    const struct rf_chunk *chunk = piece->chunk;
+    struct packer *packer = &piece->up->packers[worker];
+    uint32_t n = (uint32_t)(piece->first + index) * RF_COLUMNS;
     const void *columns[8] = {NULL};
+    if (packer->failed != NONE)
+        return;
     for (uint32_t c = 0; c < 8 && n + c < chunk->columns; c++) {
-        uint64_t row;
-        columns[c] = encode_column(up, source, chunk->first + n + c, chunk->format, c, err);
-        if (!columns[c])
-            return RF_ERROR_FORMAT;
-        *file_bytes += rf_dtype_bytes(find_column(source, chunk->first + n + c, &row)->dtype, k);
+        columns[c] = encode_column(packer, piece, chunk->first + n + c, c);
+        if (!columns[c]) {
+            packer->failed = index;
+            return;
+        }
     }
-    rf_weight_pack(chunk->format, k, columns, block);
-    return RF_OK;
+    rf_weight_pack(chunk->format, piece->k, columns, piece->place + index * piece->block_bytes);
+}
+
+static enum rf_status pack_piece(struct piece *piece, uint64_t count, struct rf_error *err)
+{
+    struct uploader *up = piece->up;
+    uint64_t file_bytes = 0;
+    const struct packer *failed = NULL;
+    for (uint32_t w = 0; w < up->team.workers; w++) {
+        up->packers[w].failed = NONE;
+        up->packers[w].file_bytes = 0;
+    }
+    rf_team_run(&up->team, count, pack_block, piece);
+    for (uint32_t w = 0; w < up->team.workers; w++) {
+        const struct packer *packer = &up->packers[w];
+        file_bytes += packer->file_bytes;
+        if (packer->failed != NONE && (!failed || packer->failed < failed->failed))
+            failed = packer;
+    }
+    if (!failed)
+        return advance(up, file_bytes, err);
+    return rf_fail(err, RF_ERROR_FORMAT, "%s", failed->err.message);
 }
 
 static enum rf_status upload_chunk(struct uploader *up, const struct rf_matrix *matrix,
@@ -113,15 +160,13 @@ static enum rf_status upload_chunk(struct uploader *up, const struct rf_matrix *
         return rf_fail(err, RF_ERROR_UNSUPPORTED, "%s: 8 rows of %llu bytes are larger than an upload piece",
                        source->tensors[0]->name, (unsigned long long)block_bytes);
     for (uint64_t b = 0; b < blocks; b += at_once) {
-        uint64_t count = blocks - b < at_once ? blocks - b : at_once, file_bytes = 0;
+        uint64_t count = blocks - b < at_once ? blocks - b : at_once;
         void *place;
         enum rf_status status =
             rf_upload_place(up->upload, chunk->span, b * block_bytes, count * block_bytes, &place, err);
-        for (uint64_t i = 0; !status && i < count; i++)
-            status = pack_block(up, chunk, source, (uint32_t)(b + i) * RF_COLUMNS, matrix->k,
-                                (unsigned char *)place + i * block_bytes, &file_bytes, err);
+        struct piece piece = {up, chunk, source, b, block_bytes, matrix->k, place};
         if (!status)
-            status = advance(up, file_bytes, err);
+            status = pack_piece(&piece, count, err);
         if (status)
             return status;
     }
@@ -255,8 +300,27 @@ static enum rf_status upload_vector(struct uploader *up, struct rf_span *span, c
     return advance(up, tensor->bytes, err);
 }
 
+/* Positions of the rope table from `first` on. */
+struct rope_piece {
+    float *place;
+    const double *frequencies;
+    uint32_t first, half;
+};
+
 /* cos and sin are made in double and rounded once: a table computed in f32 is off by 1e-5 at position 500
- * already. */
+ * already. An rf_team_fn. */
+static void fill_rope(void *user, uint32_t worker, size_t index)
+{
+    (void)worker;
+    const struct rope_piece *piece = user;
+    float *out = piece->place + index * piece->half * 2;
+    for (uint32_t i = 0; i < piece->half; i++) {
+        double angle = (double)(piece->first + index) * piece->frequencies[i];
+        *out++ = (float)cos(angle);
+        *out++ = (float)sin(angle);
+    }
+}
+
 static enum rf_status upload_rope(struct uploader *up, const struct rf_model_config *config,
                                   uint32_t positions, struct rf_error *err)
 {
@@ -264,28 +328,24 @@ static enum rf_status upload_rope(struct uploader *up, const struct rf_model_con
     uint64_t row_bytes = (uint64_t)half * 8;
     enum rf_status status =
         rf_arena_alloc(up->weights->arena, &up->weights->rope, positions * row_bytes, "rope table", err);
-    if (status)
+    if (status || !up->upload)
         return status;
-    if (!up->upload)
-        return RF_OK;
+    double *frequencies = rf_malloc(half * sizeof *frequencies);
+    if (!frequencies)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u frequencies", half);
+    for (uint32_t i = 0; i < half; i++)
+        frequencies[i] = pow(config->rope_theta, -2.0 * i / config->head_dim);
     uint32_t at_once = (uint32_t)(rf_upload_piece_bytes(up->upload) / row_bytes);
-    for (uint32_t first = 0; first < positions; first += at_once) {
+    for (uint32_t first = 0; !status && first < positions; first += at_once) {
         uint32_t count = positions - first < at_once ? positions - first : at_once;
         void *place;
         status =
             rf_upload_place(up->upload, up->weights->rope, first * row_bytes, count * row_bytes, &place, err);
-        if (status)
-            return status;
-        float *out = place;
-        for (uint32_t p = 0; p < count; p++) {
-            for (uint32_t i = 0; i < half; i++) {
-                double angle = (double)(first + p) * pow(config->rope_theta, -2.0 * i / config->head_dim);
-                *out++ = (float)cos(angle);
-                *out++ = (float)sin(angle);
-            }
-        }
+        if (!status)
+            rf_team_run(&up->team, count, fill_rope, &(struct rope_piece){place, frequencies, first, half});
     }
-    return RF_OK;
+    rf_free(frequencies);
+    return status;
 }
 
 static enum rf_status upload_layer(struct uploader *up, struct rf_layer_weights *layer,
@@ -334,16 +394,51 @@ static enum rf_status upload_all(struct uploader *up, const struct rf_model_file
     return status;
 }
 
-/* Rows that are encoded anew need room: one as f32, 8 in the widest format. */
+/* Rows that are encoded anew need room: of each packer one as f32, 8 in the widest format. */
 static enum rf_status reserve_rows(struct uploader *up, struct rf_error *err)
 {
     uint64_t widest = loop_step_bytes(up->config) / (2 * RF_COLUMNS * 4);
     up->encoded_bytes = widest * 4;
-    up->row = rf_malloc(widest * sizeof *up->row);
-    up->encoded = rf_malloc(8 * up->encoded_bytes);
-    if (!up->row || !up->encoded)
-        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for 9 rows of weights");
+    uint64_t bytes = widest * sizeof(float) + 8 * up->encoded_bytes;
+    unsigned char *room = up->rows = rf_malloc(up->team.workers * bytes);
+    if (!room)
+        return rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u rows of weights",
+                       9 * up->team.workers);
+    for (uint32_t w = 0; w < up->team.workers; w++, room += bytes) {
+        up->packers[w].row = (float *)room;
+        up->packers[w].encoded = room + widest * sizeof(float);
+    }
     return RF_OK;
+}
+
+/* What too small weights have lost is told. */
+static void log_loss(const struct uploader *up)
+{
+    uint64_t underflow = 0;
+    for (uint32_t w = 0; w < up->team.workers; w++)
+        underflow += up->packers[w].loss.underflow;
+    if (underflow)
+        rf_gpu_log(up->gpu, RF_LOG_WARNING, "%llu weights are too small for f16 and became zero",
+                   (unsigned long long)underflow);
+}
+
+static enum rf_status stream(struct uploader *up, const struct rf_model_files *files, struct rf_error *err)
+{
+    rf_team_begin(&up->team);
+    enum rf_status status = reserve_rows(up, err);
+    if (!status)
+        status = rf_upload_begin(&up->upload, up->gpu, err);
+    if (!status) {
+        status = upload_all(up, files, up->desc->context_length, err);
+        enum rf_status end = rf_upload_end(up->upload, status ? NULL : err);
+        if (!status)
+            status = end;
+    }
+    rf_team_end(&up->team);
+    if (!status)
+        log_loss(up);
+    rf_free(up->rows);
+    return status;
 }
 
 enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
@@ -357,27 +452,16 @@ enum rf_status rf_weights_upload(struct rf_weights *out, struct rf_gpu *gpu,
     out->layers = rf_calloc(out->layer_count, sizeof *out->layers);
     out->arena = desc->sizes_only ? rf_arena_create_counted(gpu, RF_MEMORY_DEVICE, "weights")
                                   : rf_arena_create(gpu, RF_MEMORY_DEVICE, "weights");
-    enum rf_status status = reserve_rows(&up, err);
-    if (!status && (!out->layers || !out->arena))
+    enum rf_status status = RF_OK;
+    if (!out->layers || !out->arena)
         status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for the weights' list");
     if (!status) {
         rf_arena_keep_tail(out->arena, loop_step_bytes(&files->config));
-        if (!rf_gpu_captures(gpu) && !desc->sizes_only)
-            status = rf_upload_begin(&up.upload, gpu, err);
+        status = rf_gpu_captures(gpu) || desc->sizes_only ? upload_all(&up, files, desc->context_length, err)
+                                                          : stream(&up, files, err);
     }
-    if (!status) {
-        status = upload_all(&up, files, desc->context_length, err);
-        enum rf_status end = up.upload ? rf_upload_end(up.upload, status ? NULL : err) : RF_OK;
-        if (!status)
-            status = end;
-    }
-    if (!status && up.loss.underflow)
-        rf_gpu_log(gpu, RF_LOG_WARNING, "%llu weights are too small for f16 and became zero",
-                   (unsigned long long)up.loss.underflow);
     if (status)
         rf_weights_free(out);
-    rf_free(up.row);
-    rf_free(up.encoded);
     return status;
 }
 
