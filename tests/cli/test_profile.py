@@ -105,7 +105,9 @@ class Measured(ProgramTest):
             for e in entries:
                 self.assertLessEqual(e["least"], e["mean"] + 1e-9)
                 self.assertLessEqual(e["mean"], e["most"] + 1e-9)
-                self.assertLessEqual(e["settled"], max(e["run_totals"]) + 1e-9)
+                # Each run's own speed is taken out, so it may lie above all runs: by half a per cent, in three runs of small
+                # kernels. What is counted twice, or divided by a wrong number of calls, is further off.
+                self.assertLessEqual(e["settled"], 1.25 * max(e["run_totals"]) + 1e-9)
                 self.assertGreater(e["settled"], 0.2 * e["least"])
                 self.assertGreater(e["settled_error"], 0)
                 self.assertAlmostEqual(e["mean"] * e["calls"], e["total"], delta=1e-9 * (e["calls"] + 1))
