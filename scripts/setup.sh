@@ -271,7 +271,7 @@ shift
 exec "$libraries"/ld-linux*.so.* --library-path "$libraries:$libraries/llama${RF_LIBRARIES:+:$RF_LIBRARIES}" "$program" "$@"
 WRAPPER
     chmod +x $new/run
-    $new/run llama-completion --version >/dev/null 2>&1 || die "the fetched llama-completion does not run"
+    $new/run llama-server --version >/dev/null 2>&1 || die "the fetched llama-server does not run"
     mv $new .deps/llama
 }
 
