@@ -5,6 +5,7 @@ make_tokenizer.py SAMPLES FOLDER. The same samples give the same bytes. Needs th
 import argparse
 import json
 import os
+import shutil
 import sys
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -75,6 +76,7 @@ def main():
         "errors": "replace", "model_max_length": SHAPE["max_position_embeddings"], "split_special_tokens": False,
         "clean_up_tokenization_spaces": False,
         "added_tokens_decoder": {str(number): {"content": content, **flags} for content, number in numbers.items()}})
+    shutil.copy(os.path.join(os.path.dirname(os.path.realpath(__file__)), "chat_template.jinja"), options.folder)
     write(options.folder, "config.json", config_of(numbers))
     write(options.folder, "generation_config.json", {
         "eos_token_id": [numbers["<|im_end|>"], numbers["<|endoftext|>"]], "pad_token_id": numbers["<|endoftext|>"],
