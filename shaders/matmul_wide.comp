@@ -65,9 +65,10 @@ float load_halves(RfWeights w, uint at, uint half_)
 }
 
 const uint MAX_ROWS = 16;
-// Octets of k at a time, so that the loop's own work does not count. With many rows one is enough, and a second start is 20 ms
-// shorter on Mesa 26.1.6: the driver goes through what it unrolls each time.
-const uint STEP = ROWS > 4 ? 1 : 4;
+// Octets of k at a time, so that the loop's own work does not count, and a scale is loaded once for all that have it. Weights
+// without scales are as fast with one octet and many rows, and a second start is 20 ms shorter on Mesa 26.1.6: the driver
+// goes through what it unrolls each time.
+const uint STEP = SCALE_OCTETS == 1 && ROWS > 4 ? 1 : 4;
 
 // Sums that a row has: a chain of additions waits for each of them.
 uint chains()

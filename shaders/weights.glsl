@@ -97,7 +97,7 @@ const uint SCALE_OCTETS = 4;
 #elif defined(WEIGHT_Q6_K)
 const uint SCALE_OCTETS = 2;
 #else
-const uint SCALE_OCTETS = 4; // none
+const uint SCALE_OCTETS = 1; // none
 #endif
 
 // Scale of octet o; `base` is the block's first uvec4.

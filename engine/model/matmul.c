@@ -119,13 +119,23 @@ struct rf_matmul_shape rf_matmul_plain(const struct rf_forward *f, uint32_t buck
     return default_many(rf_gpu_get_caps(f->gpu), bucket);
 }
 
-/* Matrix units first; CPU drivers emulate them. COOPMAT2 by trial only, unless tests have it emulated and
+static struct rf_matmul_shape few_shape(uint32_t bucket)
+{
+    return (struct rf_matmul_shape){RF_MATMUL_FEW, LOCAL, bucket, 1};
+}
+
+/* CPU drivers that load whole vectors: what trials chose for every format and bucket, 2 to 10 times as fast as the
+ * others. Else matrix units first; CPU drivers emulate them. COOPMAT2 by trial only, unless tests have it emulated and
  * want nothing else. */
 static struct rf_matmul_shape default_shape(const struct rf_forward *f, uint32_t bucket)
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);
+    const struct rf_matmul_shape wide = {RF_MATMUL_WIDE, caps->subgroup_size,
+                                         bucket < WIDE_ROWS ? bucket : WIDE_ROWS, 1};
+    if (caps->plain_matmul && !caps->spread && is_legal(f, bucket, wide))
+        return wide;
     if (bucket <= RF_FEW_ROWS)
-        return (struct rf_matmul_shape){RF_MATMUL_FEW, LOCAL, bucket, 1};
+        return few_shape(bucket);
     if (!caps->coopmat2_units && !caps->plain_matmul && has_coopmat2(f, bucket)) {
         uint32_t local = caps->workgroup_matrices.list[0].invocations;
         uint32_t rows = rf_coopmat2_rows(caps, local, bucket < COOPMAT_ROWS ? bucket : COOPMAT_ROWS);
@@ -206,6 +216,8 @@ uint32_t rf_matmul_candidates(const struct rf_forward *f, enum rf_weight_format 
         return rf_int8_candidates(caps, bucket, shapes);
     uint32_t count = 0, lanes = caps->subgroup_size;
     add_shape(f, bucket, default_shape(f, bucket), shapes, &count);
+    if (bucket <= RF_FEW_ROWS)
+        add_shape(f, bucket, few_shape(bucket), shapes, &count);
     uint32_t most = bucket < WIDE_ROWS ? bucket : WIDE_ROWS;
     /* The one with fewer rows compiles faster and tells as well whether the kind is hopeless (tune.c). */
     if (bucket > 1)
