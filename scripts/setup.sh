@@ -60,7 +60,7 @@ apt_updated=
 apt_update() {
     [ -z "$apt_updated" ] || return 0
     say "apt-get update"
-    as_root apt-get -qq update
+    as_root apt-get -qq -o Acquire::Retries=3 update
     apt_updated=1
 }
 
@@ -71,7 +71,7 @@ apt_install() {
     apt_update
     say "installing ${wanted[*]}"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
-        -o Dpkg::Use-Pty=0 install "${wanted[@]}" >/dev/null
+        -o Dpkg::Use-Pty=0 -o Acquire::Retries=3 install "${wanted[@]}" >/dev/null
 }
 
 # ---- Packages of a newer suite, unpacked in a folder ------------------------------------------------------------------
@@ -94,6 +94,13 @@ mirror() {
 
 # An apt of its own, which sees one suite and believes that nothing is installed.
 private_apt() { apt-get "${private_options[@]}" "$@"; }
+# What downloads; a mirror may change between its lists and its packages.
+private_apt_fetch() {
+    private_apt "$@" && return
+    say "once more, with new package lists"
+    private_apt update
+    private_apt "$@"
+}
 private_apt_cache() { apt-cache "${private_options[@]}" "$@"; }
 
 private_apt_start() {
@@ -112,7 +119,7 @@ private_apt_start() {
     mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
     : >"$state/status"
     echo "deb [signed-by=$keyring] $uri $suite $components" >"$state/sources.list"
-    private_options=(-qq -o Dir::Etc::SourceList="$state/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    private_options=(-qq -o Acquire::Retries=3 -o Dir::Etc::SourceList="$state/sources.list" -o Dir::Etc::SourceParts=/dev/null
         -o Dir::State::Lists="$state/lists" -o Dir::State::status="$state/status" -o Dir::Cache="$state/cache"
         -o APT::Sandbox::User=root -o APT::Install-Recommends=0 -o Acquire::Check-Valid-Until=false
         -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)
@@ -127,7 +134,7 @@ unpack() {
     private_apt_start
     say "fetching ${*} from ${suite-$(newer_suite)}"
     rm -rf .deps/debs && mkdir -p .deps/debs "$folder"
-    (cd .deps/debs && private_apt download "$@")
+    (cd .deps/debs && private_apt_fetch download "$@")
     for deb in .deps/debs/*.deb; do dpkg -x "$deb" "$folder"; done
     rm -rf .deps/debs
 }
@@ -138,7 +145,7 @@ unpack_closure() {
     shift
     private_apt_start
     say "fetching ${*} and all they depend on from $(newer_suite)"
-    private_apt -y --download-only install "$@" >/dev/null
+    private_apt_fetch -y --download-only install "$@" >/dev/null
     mkdir -p "$folder"
     for deb in .deps/apt/*/cache/archives/*.deb; do dpkg -x "$deb" "$folder"; done
     rm -f .deps/apt/*/cache/archives/*.deb

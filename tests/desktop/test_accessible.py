@@ -126,8 +126,10 @@ class Accessible(DesktopTest):
         self.assertEqual({role for role, name in announced if name == "The answer is complete"}, {"status bar"})
         self.atspi.EventListener.deregister(listener, "object:property-change:accessible-name")
         text = desktop.wait_for_answer(1)[1]
-        self.settle(2)  # it has taken its final form
-        self.assertIn(text.strip(), [words.strip() for words in self.texts()])
+        def reads(condition):
+            self.settle(0.05)
+            return any(condition(words) for words in self.texts())
+        wait_for(lambda: reads(lambda words: words.strip() == text.strip()), "answer in its final form")
         self.assertGreaterEqual(self.check_names("a conversation"), 14)
         for name in ("Copy this message", "Edit this question, in a new branch", "Answer anew, in a new branch",
                      "Send the question"):
@@ -136,8 +138,7 @@ class Accessible(DesktopTest):
         desktop.key("ctrl+n")
         desktop.ask(CODE)  # and it is loaded again
         desktop.wait_for_answer(2)
-        self.settle(2)
-        self.assertTrue(any(words.startswith("def ") for words in self.texts()), "no code that can be read")
+        wait_for(lambda: reads(lambda words: words.startswith("def ")), "code that can be read")
         self.check_names("a conversation with code")
         desktop.quit()
 

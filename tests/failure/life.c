@@ -13,7 +13,7 @@
 
 #include "tests/failure/faults.h"
 
-enum { MOST_ATTEMPTS = 500 };
+enum { MOST_ATTEMPTS = 5000 };
 
 static const char question[] = "Write is_odd(x), please: caf\xc3\xa9.";
 static const char model_folder[] = RF_SOURCE_DIR "/tests/golden/tiny";

@@ -39,7 +39,7 @@ static struct sandbox_desc describe(const char *code, const char *tests)
                                  .code_length = strlen(code),
                                  .tests = tests,
                                  .tests_length = strlen(tests),
-                                 .wall_seconds = 120};
+                                 .wall_seconds = 480};
 }
 
 static struct sandbox_result run_desc(const struct sandbox_desc *desc)
