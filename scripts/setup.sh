@@ -319,7 +319,7 @@ setup_bare_root() {
         return 0
     fi
     rm -rf $new/root/var/cache/apt/archives/*.deb $new/root/var/lib/apt/lists/* $new/root/usr/share/{doc,locale,man}
-    private_apt -o Dir::State::status="$PWD/$new/root/var/lib/dpkg/status" -y --download-only install \
+    private_apt_fetch -o Dir::State::status="$PWD/$new/root/var/lib/dpkg/status" -y --download-only install \
         "${PACKAGE_NEEDS[@]}" "$utf8proc" >/dev/null
     mkdir $new/debs.new
     mv ".deps/apt/$suite"/cache/archives/*.deb $new/debs.new

@@ -217,6 +217,25 @@ class Tokenize(ProgramTest):
         for got, wanted in zip(output.splitlines(), golden, strict=True):
             self.assertEqual(json.loads(got)["ids"], wanted["prompt_ids"])
 
+    def test_the_tiny_models_own_template(self):
+        """training/tiny writes a template of its own beside the tokenizer; it is known, and goes before the one inside
+        tokenizer_config.json: a damaged copy is refused."""
+        with open(os.path.join(ROOT, "training", "tiny", "chat_template.jinja"), encoding="utf-8") as file:
+            template = file.read()
+        chat = json.dumps({"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "hi"}],
+                           "add_generation_prompt": True})
+        wanted = self.check_works(run("tokenize", "--jsonl", stdin=chat))
+        with tempfile.TemporaryDirectory() as folder:
+            for name in os.listdir(TINY):
+                os.symlink(os.path.join(TINY, name), os.path.join(folder, name))
+            path = os.path.join(folder, "chat_template.jinja")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(template)
+            self.assertEqual(self.check_works(run("tokenize", "--jsonl", "-m", folder, stdin=chat)), wanted)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(template.replace("'<|im_start|>assistant\\n'", "'<|im_start|>robot\\n'"))
+            self.check_fails(run("tokenize", "--jsonl", "-m", folder, stdin=chat), 1, "template")
+
     def test_jsonl_wrong_lines(self):
         good = '{"text": "a"}\n'
         for line, parts in [("{", ["standard input line 2"]), ("[1]", ["line 2", "wanted an object"]),

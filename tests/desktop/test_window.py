@@ -164,7 +164,7 @@ class Window(DesktopTest):
                 desktop.ask(question)
                 desktop.wait_for_answer(number)
             time.sleep(2)
-            return self.quit(desktop)
+            return self.quit(desktop, tries=True)
         self.assert_not_blocked(live, ("blocked_ms", "computing_ms"))
 
     def scroll_up(self, desktop):
@@ -205,7 +205,7 @@ class Window(DesktopTest):
         wait_for(lambda: self.messages() == end, "its end")
         self.assertIn(desktop.wait_for_answer(LONG + 1)[0], ("stop", "length"))
         wait_for(lambda: self.scroll_up(desktop) == top, "its beginning")
-        return self.quit(desktop)
+        return self.quit(desktop, tries=True)
 
 
 if __name__ == "__main__":
