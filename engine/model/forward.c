@@ -284,17 +284,24 @@ static enum rf_status record_gather(struct rf_forward *f, struct forward_variant
     return status;
 }
 
+/* With the forward's kernels come those that run beside it: one at a time they would be compiled on one thread. */
 static enum rf_status make_kernels(struct rf_forward *f, struct forward_plan *plan, struct rf_error *err)
 {
-    struct rf_kernel_id *ids = rf_malloc(plan->op_count * sizeof *ids);
-    struct rf_kernel **kernels = rf_malloc(plan->op_count * sizeof *kernels);
+    const uint32_t count = plan->op_count + RF_SLOT_SHADERS + 2;
+    struct rf_kernel_id *ids = rf_calloc(count, sizeof *ids);
+    struct rf_kernel **kernels = rf_malloc(count * sizeof *kernels);
     enum rf_status status = RF_OK;
     if (!ids || !kernels)
-        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u kernels", plan->op_count);
+        status = rf_fail(err, RF_ERROR_HOST_MEMORY, "no host memory for %u kernels", count);
     for (uint32_t i = 0; !status && i < plan->op_count; i++)
         ids[i] = plan->ops[i].kernel;
-    if (!status)
-        status = rf_kernels_get(f->gpu, ids, plan->op_count, kernels, err);
+    for (uint32_t i = 0; !status && i < RF_SLOT_SHADERS; i++)
+        ids[plan->op_count + i].shader = slot_shaders[i];
+    if (!status) {
+        ids[count - 2].shader = gather_shader;
+        ids[count - 1].shader = commit_shader(f);
+        status = rf_kernels_get(f->gpu, ids, count, kernels, err);
+    }
     for (uint32_t i = 0; !status && i < plan->op_count; i++)
         plan->ops[i].dispatch.kernel = kernels[i];
     rf_free(ids);

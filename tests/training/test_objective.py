@@ -109,6 +109,22 @@ class Draws(unittest.TestCase):
         self.assertEqual((rows.tokens, rows.labels), ([7, 8, 9], [-100, -100, -100]))
         self.assertEqual(rows.next_token_labels(), 0)
 
+    def test_causal(self):
+        """The loss is that of a language model: the mean over every token but a sample's first."""
+        chance, network = random.Random(7), model.Qwen3(config.parse({**support.SMALL, "vocab_size": 50}, "test"))
+        network.initialise(torch.Generator().manual_seed(3))
+        texts = [[chance.randrange(50) for _ in range(n)] for n in (9, 14)]
+        rows = [objective.lay_out_causal(text[:5], text[5:]) for text in texts]
+        self.assertEqual([r.next_token_labels() for r in rows], [8, 13])
+        batch = objective.collate(rows, 0)
+        one, other = objective.terms(network(batch.tokens, batch.positions, batch.labels), batch)
+        wanted = 0.0
+        for text in texts:
+            logits = network(torch.tensor([text]), torch.arange(len(text))[None])[0].log_softmax(-1)
+            wanted -= float(sum(logits[i, token] for i, token in enumerate(text[1:])))
+        self.assertAlmostEqual(float(one), wanted, delta=1e-5 * wanted)
+        self.assertEqual(float(other), 0)
+
 
 class Gradients(unittest.TestCase):
     """In f64 a central difference of 1e-5 is right to about 1e-9 of the loss."""

@@ -183,6 +183,19 @@ class Starting(support.TrainingTest):
         self.assertLess(sum(losses[-10:]), 0.35 * sum(losses[:10]))
         self.assertRegex(said, r"step 60/60  loss \S+ \(ar \S+, masked \S+\)  lr \S+  gradient \S+  \d+ tokens/s")
 
+    def test_causal_first(self):
+        """What reads already goes on with ReFusion's objective."""
+        causal = self.options("first", "--steps", "3", "--objective", "causal")
+        status, said = self.run_here(*causal)
+        self.assertEqual(status, 0, said)
+        self.assertTrue(all(one > 0 and other == 0 for one, other in self.losses("first")))
+        status, said = self.run_here("--model", self.path("first", "model"), *self.options("second", "--steps", "2")[4:])
+        self.assertEqual(status, 0, said)
+        self.assertTrue(any(other > 0 for _, other in self.losses("second")))
+        status, said = self.run_here(*causal[:-2], "--resume")
+        self.assertEqual(status, 1)
+        self.assertRegex(said, 'step-00000003: was trained with objective "?causal"?, have "?refusion')
+
     def test_the_rate(self):
         import argparse
         options = argparse.Namespace(lr=1.0, min_lr=0.1, warmup=4.0)

@@ -15,7 +15,7 @@ from typing import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from .errors import TrainError, read_json
-from .objective import Rows, draw, lay_out
+from .objective import Rows, draw, lay_out, lay_out_causal
 from .records import Record, records
 from .tokenizer import ChatTokenizer
 
@@ -114,11 +114,11 @@ def prepare(paths: Sequence[str], tokenizer: ChatTokenizer, max_length: int, ski
 
 
 class Dataset:
-    def __init__(self, folder: str, seed: int, mask_token: int):
+    def __init__(self, folder: str, seed: int, mask_token: int, causal: bool = False):
         self.meta = read_json(os.path.join(folder, "meta.json"))
         self.tokens = np.memmap(os.path.join(folder, "tokens.bin"), dtype="<u4", mode="r")
         self.index = np.load(os.path.join(folder, "index.npy"), mmap_mode="r")
-        self.seed, self.mask_token = seed, mask_token
+        self.seed, self.mask_token, self.causal = seed, mask_token, causal
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -133,8 +133,10 @@ class Dataset:
         return int(self._order[place])
 
     def sample(self, n: int) -> Rows:
-        """The n-th sample of the training, with its mask and order drawn."""
+        """The n-th sample of the training; its mask and order are drawn, unless it is `causal`."""
         start, prompt, answer = map(int, self.index[self._at(n)])
         tokens = self.tokens[start:start + prompt + answer].tolist()
+        if self.causal:
+            return lay_out_causal(tokens[:prompt], tokens[prompt:])
         drawn = draw(answer, random.Random(seed_of("draw", self.seed, n)))
         return lay_out(tokens[:prompt], tokens[prompt:], drawn, self.mask_token)

@@ -69,6 +69,13 @@ def lay_out(prompt: Sequence[int], answer: Sequence[int], drawn: Draw, mask_toke
     return rows
 
 
+def lay_out_causal(prompt: Sequence[int], answer: Sequence[int]) -> Rows:
+    """For a network that cannot read yet: the text in its order, each row predicts the token after it, the prompt's too.
+    The checkpoints that ReFusion's training starts from were trained like this."""
+    tokens = [*prompt, *answer]
+    return Rows(tokens, list(range(len(tokens))), tokens[1:] + [IGNORED], [False] * len(tokens), 0.0)
+
+
 @dataclass
 class Batch:
     """Tensors [sample][row], padded on the right; `masked` and `scale` of the rows with labels alone, in order."""

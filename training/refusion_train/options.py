@@ -62,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--data", nargs="+", required=True, metavar="FILE",
                         help='JSON lists or JSON lines of {"query", "response"}')
     result.add_argument("--out", required=True, metavar="FOLDER", help="checkpoints, metrics, and at the end the model")
+    result.add_argument("--objective", choices=("refusion", "causal"), default="refusion",
+                        help="causal: the next token of prompt and answer, to begin from random weights with")
     result.add_argument("--max-length", type=_positive, default=4096, metavar="TOKENS",
                         help="longer samples are left out (default 4096)")
     result.add_argument("--malformed", choices=("stop", "skip"), default="stop",
