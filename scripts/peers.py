@@ -52,6 +52,7 @@ def run(command, environment=None, tries=1):
     result = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
                             env={**os.environ, **(environment or {})})
     if result.returncode != 0 and tries > 1 and TOO_LOW in result.stderr:
+        print(f"peers: once more: {result.stderr.strip()}", file=sys.stderr)
         return run(command, environment, tries - 1)
     if result.returncode != 0:
         fail(f"{' '.join(command)}: exit status {result.returncode}: {result.stderr[-1000:]}")

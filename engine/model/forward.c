@@ -284,7 +284,8 @@ static enum rf_status record_gather(struct rf_forward *f, struct forward_variant
     return status;
 }
 
-/* With the forward's kernels come those that run beside it: one at a time they would be compiled on one thread. */
+/* With the forward's kernels come those that run beside it: one at a time they would be compiled on one
+ * thread. */
 static enum rf_status make_kernels(struct rf_forward *f, struct forward_plan *plan, struct rf_error *err)
 {
     const uint32_t count = plan->op_count + RF_SLOT_SHADERS + 2;

@@ -124,9 +124,9 @@ static struct rf_matmul_shape few_shape(uint32_t bucket)
     return (struct rf_matmul_shape){RF_MATMUL_FEW, LOCAL, bucket, 1};
 }
 
-/* CPU drivers that load whole vectors: the kind that trials chose for every format and bucket, 1.6 to 9 times as fast as
- * the others (SPEED.md). Else matrix units first; CPU drivers emulate them. COOPMAT2 by trial only, unless tests have it emulated and
- * want nothing else. */
+/* CPU drivers that load whole vectors: the kind that trials chose for every format and bucket, 1.6 to 9 times
+ * as fast as the others (SPEED.md). Else matrix units first; CPU drivers emulate them. COOPMAT2 by trial only,
+ * unless tests have it emulated and want nothing else. */
 static struct rf_matmul_shape default_shape(const struct rf_forward *f, uint32_t bucket)
 {
     const struct rf_gpu_caps *caps = rf_gpu_get_caps(f->gpu);

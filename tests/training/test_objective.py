@@ -122,7 +122,7 @@ class Draws(unittest.TestCase):
         for text in texts:
             logits = network(torch.tensor([text]), torch.arange(len(text))[None])[0].log_softmax(-1)
             wanted -= float(sum(logits[i, token] for i, token in enumerate(text[1:])))
-        self.assertAlmostEqual(float(one), wanted, delta=1e-5 * wanted)
+        self.assertAlmostEqual(float(one), wanted, delta=1e-5 * wanted) # sums of f32 in another order
         self.assertEqual(float(other), 0)
 
 

@@ -1,4 +1,4 @@
-"""ReFusion's training objective.
+"""ReFusion's training objective, and the plain one that comes before it (lay_out_causal).
 
 An answer is cut into slots of k consecutive tokens. A share of the slots is masked. The rows that the network sees are
     prompt | unmasked slots, shuffled | masked slots, in order
