@@ -160,7 +160,7 @@ static void put_page(FILE *out, const char *version)
           "compiled pipelines and tuned kernel shapes; may be deleted\n"
           ".SH EXAMPLES\n"
           ".nf\n"
-          "refusion generate \\-p \\(dqWrite a Python function is_odd(x).\\(dq\n"
+          "refusion generate \\-p \\(dqWrite a Python function limit_value(n) that keeps n between 5 and 89.\\(dq\n"
           "refusion generate \\-m ReFusion \\-\\-preset math \\-\\-show \\-p \\(dqHow many primes are below "
           "30?\\(dq\n"
           "refusion quantize ReFusion ReFusion\\-q4_k.gguf \\-\\-type q4_k\n"

@@ -27,7 +27,7 @@
  *
  * In short:
  *
- *     struct rf_message question = {"user", "Write a Python function is_odd(x)."};
+ *     struct rf_message question = {"user", "Write a Python function limit_value(n) that keeps n between 5 and 89."};
  *     rf_context_create(&context, NULL, &err);
  *     rf_model_load(&model, context, "models/tiny", NULL, &err);
  *     rf_session_create(&session, model, NULL, &err);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Asks a model one question and prints the answer as it forms.
 
-    python3 ask.py /usr/share/refusion/models/tiny "Write a Python function is_odd(x)."
+    python3 ask.py /usr/share/refusion/models/tiny "Write a Python function limit_value(n) that keeps n between 5 and 89."
 """
 import sys
 

@@ -1,6 +1,6 @@
 /* Asks a model one question and prints the answer as it forms.
  *   cc embed.c $(pkg-config --cflags --libs refusion) -o embed
- *   ./embed /usr/share/refusion/models/tiny "Write a Python function is_odd(x)." */
+ *   ./embed /usr/share/refusion/models/tiny "Write a Python function limit_value(n) that keeps n between 5 and 89." */
 #include <refusion.h>
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
 
     import refusion
     with refusion.Context() as context, context.load("models/tiny") as model:
-        for piece in model.session().ask("Write a Python function is_odd(x)."):
+        for piece in model.session().ask("Write a Python function limit_value(n) that keeps n between 5 and 89."):
             print(piece, end="", flush=True)
 
 Failures are exceptions: refusion.Error, whose `status` is a Status. Calls let other threads run. A session

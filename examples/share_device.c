@@ -1,7 +1,7 @@
 /* Answers a question on a Vulkan device that this program made, and works with at the same time: a thread of its own
  * submits to the same queue while the answer forms.
  *   cc share_device.c $(pkg-config --cflags --libs refusion) -pthread -ldl -o share_device
- *   ./share_device /usr/share/refusion/models/tiny "Write a Python function is_odd(x)." */
+ *   ./share_device /usr/share/refusion/models/tiny "Write a Python function limit_value(n) that keeps n between 5 and 89." */
 #define VK_NO_PROTOTYPES
 #include <refusion_vulkan.h>
 

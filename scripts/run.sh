@@ -38,5 +38,5 @@ if ! up_to_date; then
 fi
 
 [ $# -gt 0 ] || set -- generate -p \
-    "Write a Python function sum_even(nums) that sums the even numbers in a list."
+    "Write a Python function count_numbers(items) that counts the numbers in a list that are even."
 exec "$program" "$@"

@@ -33,8 +33,8 @@ struct message_list {
 };
 
 static const char *const suggestions[] = {
-    "Write a Python function count_even(nums) that counts the even numbers in a list.",
-    "Tom has 12 apples. Tom buys 3 bags with 4 apples each. How many apples does Tom have?",
+    "Write a Python function count_numbers(items) that counts the numbers in a list that are even.",
+    "Zoe had 18 nuts, gave a third of them to Tara and then found 37 nuts. How many nuts does Zoe have in the end?",
 };
 
 static GtkWidget *new_welcome(void)

@@ -7,7 +7,7 @@
 
 /* A question that the tiny model answers well. */
 static const char sample_question[] =
-    "Write a Python function sum_odd(nums) that sums the odd numbers in a list.";
+    "Write a Python function count_numbers(items) that counts the numbers in a list that are even.";
 
 enum rf_status prompt_check(const struct settings *s, struct rf_error *err)
 {

@@ -44,7 +44,7 @@ class Generate(ProgramTest):
         self.assertEqual(self.check_works(run("generate", stdin=QUESTION + "\n")), ANSWER + "\n")
 
     def test_sample_question(self):
-        result = run("generate")
+        result = run("generate", env={"RF_MODEL": ""})  # of the embedded model, whose question it is
         self.assertRegex(result.stderr, r"^refusion: no --prompt; asking: Write a Python function .*\n$")
         self.assertRegex(self.check_works(result), r"^```python\ndef \w+\(\w+\):\n(    .*\n)+```\n$")
         self.assertEqual(run("generate", "--quiet").stderr, "")

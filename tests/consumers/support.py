@@ -18,7 +18,7 @@ CXX = os.environ.get("CXX", "")
 DRIVER = os.environ.get("RF_DRIVER")
 # An application that includes refusion_vulkan.h brings Vulkan's headers.
 VULKAN_INCLUDE = os.environ["RF_VULKAN_INCLUDE"]
-QUESTION = "Write a Python function is_odd(x) that tells if a number is odd."
+QUESTION = "Write a Python function check_values(scores) that tells if all numbers in a list are odd."
 
 
 def installed(pattern):

@@ -11,7 +11,7 @@ from support import (CC, CXX, HEADERS, HERE, PREFIX, QUESTION, TINY, ConsumerTes
                      on_driver)
 
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-RUNS = [(0, 0), (3, 7)]  # temperature, seed
+RUNS = [(0, 0), (10, 7)]  # temperature, seed; hot, because the model is sure of this answer
 
 
 def config(*options, pc=None):

@@ -123,7 +123,7 @@ class BareRoot(ConsumerTest):
         self.inside("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "update")
         self.inside("apt-get", "-qq", "-y", "-o", "APT::Sandbox::User=root", "install", "refusion", "librefusion0")
         answer = self.inside("refusion", "generate", "--no-tune", "-p", QUESTION)
-        self.assertEqual(answer.stdout, "```python\ndef is_odd(x):\n    return x % 2 == 1\n```\n")
+        self.assertEqual(answer.stdout, "```python\ndef check_values(scores):\n    return all(x % 2 == 1 for x in scores)\n```\n")
         self.assertEqual(answer.stderr, "")
         self.assertIn("librefusion.so.0", self.inside("ldconfig", "-p").stdout)
         self.inside("apt-get", "-qq", "-y", "purge", "refusion", "librefusion0")

@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(installed("refusion.py")))
 import refusion  # noqa: E402  what is tested is the installed file
 
 Status = refusion.Status
+LONGER = "Write a Python function count_numbers(items) that counts the numbers in a list that are even."
 STRUCTURES = [value for value in vars(refusion).values()
               if isinstance(value, type) and issubclass(value, ctypes.Structure) and hasattr(value, "c_name")]
 
@@ -86,7 +87,7 @@ class Binding(ConsumerTest):
 
     def test_answer_as_it_forms(self):
         session = self.model.session(slot_size=4, block=16, slot_threshold=0.3, token_threshold=0.98)
-        pieces = list(session.ask("Write a Python function sum_even(nums) that sums the even numbers in a list."))
+        pieces = list(session.ask(LONGER))
         self.assertGreater(len(pieces), 1)
         self.assertEqual("".join(pieces), session.text)
         self.assertEqual(self.model.decode(session.tokens), session.text)
@@ -149,10 +150,9 @@ class Binding(ConsumerTest):
 
     def test_in_the_background(self):
         settings = {"slot_size": 4, "block": 16, "slot_threshold": 0.3, "token_threshold": 0.98}
-        question = "Write a Python function sum_even(nums) that sums the even numbers in a list."
-        wanted = "".join(self.model.session(**settings).ask(question))
+        wanted = "".join(self.model.session(**settings).ask(LONGER))
         session = self.model.session(**settings)
-        session.begin_chat([("user", question)])
+        session.begin_chat([("user", LONGER)])
         with session.generate() as generation:
             with self.assertRaisesRegex(ValueError, "generating"):
                 session.text  # pylint: disable=pointless-statement
@@ -212,7 +212,7 @@ class Binding(ConsumerTest):
         session = context.load(TINY, no_tune=True).session()
         del context
         gc.collect()
-        self.assertIn("is_odd", "".join(session.ask(QUESTION)))
+        self.assertIn("check_values", "".join(session.ask(QUESTION)))
 
     def test_log_and_devices(self):
         lines = []

@@ -21,8 +21,8 @@ LONGEST_BLOCK_MS = 50
 TRIES = 5
 SCREEN = (1040, 720)  # the window's own size: without a window manager it stands in the corner
 
-CODE = "Write a Python function count_even(nums) that counts the even numbers in a list."
-WORDS = "Tom has 12 apples. Tom buys 3 bags with 4 apples each. How many apples does Tom have?"
+CODE = "Write a Python function count_numbers(items) that counts the numbers in a list that are even."
+WORDS = "Zoe had 18 nuts, gave a third of them to Tara and then found 37 nuts. How many nuts does Zoe have in the end?"
 
 # Of the first version's file.
 SCHEMA_1 = """

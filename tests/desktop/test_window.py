@@ -46,7 +46,7 @@ class Window(DesktopTest):
             library = re.search(r"\S+/librefusion\.so\S*", maps.read())[0]
         self.assertEqual(os.path.dirname(os.path.dirname(library)), os.path.dirname(os.path.dirname(PROGRAM)))
         self.assertEqual(how, "stop")
-        self.assertIn("def count_even(nums):", text)
+        self.assertIn("def count_numbers(items):", text)
         time.sleep(2)  # it settles, and becomes a block of code
         self.screen.save("light")
 
@@ -87,12 +87,12 @@ class Window(DesktopTest):
 
         # Killed in the middle of an answer: all that was stored is there, and the conversation is open again.
         before = desktop.rows("SELECT id, text FROM messages WHERE from_user OR finish <> '' ORDER BY id")
-        desktop.start("Tom has 12 apples")
+        desktop.start("Zoe had 18 nuts")
         desktop.ask(WORDS)
         wait_for(lambda: desktop.answers() and desktop.answers()[-1][0] == "", "answer being written")
         desktop.kill()
         self.assertEqual(desktop.answers()[-1][0], "")
-        desktop.start("Tom has 12 apples")
+        desktop.start("Zoe had 18 nuts")
         self.assertEqual(desktop.answers()[-1][0], "interrupted")
         after = desktop.rows("SELECT id, text FROM messages ORDER BY id")
         self.assertEqual(after[:len(before)], before)
@@ -124,7 +124,7 @@ class Window(DesktopTest):
         time.sleep(2)
         list_of_two = region(self.screen.pixels(), 20, 100, 240, 190)
         desktop.key("ctrl+f")
-        desktop.xdotool("type", "BUYS 3")
+        desktop.xdotool("type", "GAVE A THIRD")
         wait_for(lambda: region(self.screen.pixels(), 20, 100, 240, 190) != list_of_two, "shorter list")
         desktop.key("F9")
         wait_for(lambda: desktop.setting("sidebar") == "false", "hidden list")

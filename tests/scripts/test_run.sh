@@ -8,9 +8,9 @@ fail() { echo "test_run: $*" >&2; exit 1; }
 command -v jq >/dev/null || { echo "test_run: no jq" >&2; exit 77; }
 
 rm -f "$root/build/release/.built" # whatever was built before, this run goes through the build
-text=$("${run[@]}" generate --json -p "Write a Python function sum_even(nums) that sums the even numbers in a list." \
+text=$("${run[@]}" generate --json -p "Write a Python function count_numbers(items) that counts the numbers in a list that are even." \
     </dev/null | jq -er .text) || fail "generate --json is not one JSON object on stdout"
-[[ $text == *"def sum_even(nums):"* ]] || fail "the tiny model wrote: $text"
+[[ $text == *"def count_numbers(items):"* ]] || fail "the tiny model wrote: $text"
 
 [ -n "$("$root/scripts/run.sh" </dev/null 2>/dev/null)" ] || fail "without arguments nothing was written"
 

@@ -10,7 +10,7 @@ folder=$1
 shift
 
 # From random weights: CAUSAL_STEPS of 64 samples as a language model, then STEPS as a ReFusion model, in another order.
-samples=1000000 causal_steps=1500 steps=8000 learned_from=20000
+samples=1000000 causal_steps=1500 steps=5500 learned_from=20000
 mkdir -p "$folder"
 [ -e "$folder/train.jsonl" ] || "$python" "$here/generate.py" --train $samples --seed 1 --out "$folder/train.jsonl"
 if [ ! -e "$folder/start/config.json" ]; then
