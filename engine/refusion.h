@@ -364,7 +364,8 @@ struct rf_model_info {
     uint64_t parameters;
     uint64_t weight_bytes; /* on the device */
     char precision[16];    /* "portable", "fp16" or "int8" */
-    uint64_t reserved[8];
+    char preset[16];       /* of sessions that name none: config.json's refusion_preset, else "chat" */
+    uint64_t reserved[6];
 };
 
 /* `folder`: a model folder in the Hugging Face layout, or a GGUF file (also a folder that holds one and no
@@ -446,8 +447,9 @@ enum rf_decode {
 
 /* Numbers that shape decoding. A zero field takes the preset's value. */
 struct rf_decode_settings {
-    const char *preset; /* "chat" (default), "code", "math", "strict", "demo", or a benchmark's name:
-                         * mmlu-pro, arc-c, gsm8k, humaneval, mbpp, math, gpqa */
+    const char *preset; /* "chat", "code", "math", "strict", "demo", or the tasks that it is for: mmlu-pro,
+                         * arc-c, gsm8k, humaneval, mbpp, math, gpqa, tiny (models/tiny's); NULL: that of
+                         * rf_model_info */
     enum rf_decode decode;
     uint32_t max_tokens;   /* response tokens at most; 0: 512, or what the context leaves if less */
     uint32_t slot_size;    /* k, tokens a slot */

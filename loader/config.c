@@ -262,6 +262,20 @@ static enum rf_status read_tokens(struct rf_model_config *out, struct rf_json_at
     return status;
 }
 
+static enum rf_status read_preset(struct rf_model_config *out, struct rf_json_at at, struct rf_error *err)
+{
+    const char *name;
+    enum rf_status status = rf_json_string(at, "refusion_preset", &name, err);
+    if (status || !name)
+        return status;
+    const size_t length = strlen(name);
+    if (length == 0 || length > RF_CONFIG_PRESET_MAX)
+        return rf_fail(err, RF_ERROR_FORMAT, "%s: refusion_preset is \"%s\", wanted a name of 1 to %d bytes",
+                       at.file, rf_json_printable(name).text, RF_CONFIG_PRESET_MAX);
+    memcpy(out->preset, name, length + 1);
+    return RF_OK;
+}
+
 /* ---- Whole files --------------------------------------------------------------------------------------- */
 
 static enum rf_status read_config(struct rf_model_config *out, struct rf_json_at at, struct rf_error *err)
@@ -283,6 +297,8 @@ static enum rf_status read_config(struct rf_model_config *out, struct rf_json_at
         status = read_dtype(out, at, err);
     if (!status)
         status = read_tokens(out, at, err);
+    if (!status)
+        status = read_preset(out, at, err);
     return status;
 }
 

@@ -8,7 +8,8 @@
 #include "loader/dtype.h"
 
 enum {
-    RF_CONFIG_EOS_MAX = 7, /* struct rf_model_info holds one more: the tokenizer's */
+    RF_CONFIG_PRESET_MAX = 15, /* bytes of a name; struct rf_model_info holds as many */
+    RF_CONFIG_EOS_MAX = 7,     /* struct rf_model_info holds one more: the tokenizer's */
     RF_CONFIG_MAX_LAYERS = 1024,
     RF_CONFIG_MAX_HEADS = 1024,
     RF_CONFIG_MAX_HEAD_DIM = 256,
@@ -33,6 +34,9 @@ struct rf_model_config {
     uint32_t mask_token_id;              /* UINT32_MAX: none stated, here and below */
     uint32_t bos_token_id, pad_token_id; /* decide nothing; a GGUF file that is written states them too */
     enum rf_dtype torch_dtype;           /* as stated, RF_DTYPE_NONE when absent; tensors carry their own */
+    /* config.json's refusion_preset: how the model wants to be decoded; empty when absent. Any name: which
+     * ones there are is for those who decode. */
+    char preset[RF_CONFIG_PRESET_MAX + 1];
     /* generation_config.json's eos_token_id, else (no such file) config.json's; each id once, in the file's
      * order, and below vocab. The tokenizer's own eos token is not added here, but stands first where a GGUF
      * file states it: hence one more. */

@@ -314,6 +314,20 @@ static enum rf_status read_tokens(struct rf_model_config *out, const struct rf_g
     return status ? status : read_own_eos(out, gguf, err);
 }
 
+static enum rf_status read_preset(struct rf_model_config *out, const struct rf_gguf *gguf,
+                                  struct rf_error *err)
+{
+    struct rf_gguf_string name = {0};
+    enum rf_status status = rf_gguf_text(gguf, RF_GGUF_PRESET_KEY, &name, err);
+    if (status || !name.text)
+        return status;
+    if (name.length == 0 || name.length > RF_CONFIG_PRESET_MAX || memchr(name.text, 0, name.length))
+        return rf_fail(err, RF_ERROR_FORMAT, "%s: metadata \"%s\": holds %zu bytes, wanted a name of 1 to %d",
+                       gguf->file, RF_GGUF_PRESET_KEY, name.length, RF_CONFIG_PRESET_MAX);
+    memcpy(out->preset, name.text, name.length);
+    return RF_OK;
+}
+
 /* ---- The whole ----------------------------------------------------------------------------------------- */
 
 enum rf_status rf_gguf_config(struct rf_model_config *out, const struct rf_gguf *gguf,
@@ -337,6 +351,8 @@ enum rf_status rf_gguf_config(struct rf_model_config *out, const struct rf_gguf 
         status = read_vocab(out, gguf, err);
     if (!status)
         status = read_tokens(out, gguf, err);
+    if (!status)
+        status = read_preset(out, gguf, err);
     if (!status)
         find_unknown(gguf, unknown);
     return status;

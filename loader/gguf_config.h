@@ -8,7 +8,8 @@
 
 /* Ids that a model ends with are written as tokenizer.ggml.eos_token_id, which holds one; a model of several
  * states all of them under this key, an array of u32. */
-#define RF_GGUF_EOS_KEY "refusion.eos_token_ids"
+#define RF_GGUF_EOS_KEY    "refusion.eos_token_ids"
+#define RF_GGUF_PRESET_KEY "refusion.preset"
 
 /* Metadata keys that bind nothing: one warning for each is up to the caller. */
 enum { RF_GGUF_UNKNOWN_MAX = 16 };

@@ -173,6 +173,8 @@ enum rf_status rf_gguf_put_model(struct rf_gguf_metadata *to, const char *name,
     put_id(to, "tokenizer.ggml.padding_token_id", config->pad_token_id);
     put_id(to, "tokenizer.ggml.mask_token_id", mask);
     rf_gguf_put_bool(to, "tokenizer.ggml.add_bos_token", false);
+    if (config->preset[0])
+        put_text(to, RF_GGUF_PRESET_KEY, config->preset);
     if (tokenizer->template_text)
         put_text(to, "tokenizer.chat_template", tokenizer->template_text);
     return RF_OK;

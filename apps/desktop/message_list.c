@@ -34,7 +34,8 @@ struct message_list {
 
 static const char *const suggestions[] = {
     "Write a Python function count_numbers(items) that counts the numbers in a list that are even.",
-    "Zoe had 18 nuts, gave a third of them to Tara and then found 37 nuts. How many nuts does Zoe have in the end?",
+    "Zoe had 18 nuts, gave a third of them to Tara and then found 37 nuts. How many nuts does Zoe have in "
+    "the end?",
 };
 
 static GtkWidget *new_welcome(void)

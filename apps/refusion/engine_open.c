@@ -5,7 +5,6 @@
 #include "apps/refusion/program.h"
 #include "apps/refusion/shader_dir.h"
 #include "engine/context.h"
-#include "engine/decode/settings.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -123,6 +122,9 @@ enum rf_status engine_open(struct engine *engine, const struct settings *setting
     rf_context_device(engine->context, &info);
     memcpy(engine->device, info.name, sizeof engine->device);
     engine->tokenizer = rf_model_tokenizer(engine->model);
+    struct rf_model_info model;
+    rf_model_get_info(engine->model, &model);
+    memcpy(engine->preset, model.preset, sizeof engine->preset);
     engine->load_seconds = now_seconds() - start;
     return RF_OK;
 }
@@ -167,6 +169,15 @@ struct rf_session_desc session_desc(const struct settings *settings)
         .stop_count = settings->stops.count,
         .deterministic = settings->deterministic,
     };
+}
+
+enum rf_status resolve_settings(struct rf_settings *out, const struct engine *engine,
+                                const struct settings *settings, struct rf_error *err)
+{
+    struct rf_session_desc desc = session_desc(settings);
+    if (!desc.settings.preset)
+        desc.settings.preset = engine->preset;
+    return rf_settings_resolve(out, &desc.settings, err);
 }
 
 enum rf_status check_settings(const struct settings *settings, struct rf_error *err)

@@ -4,13 +4,14 @@
 #define RF_APPS_ENGINE_OPEN_H
 
 #include "apps/refusion/options.h"
-#include "engine/status.h"
+#include "engine/decode/settings.h"
 
 struct engine {
     rf_context *context;
     rf_model *model;
     const rf_tokenizer *tokenizer; /* of the model; NULL when it has none */
     char device[RF_NAME_LENGTH];
+    char preset[16];     /* of sessions whose settings name none */
     double load_seconds; /* context and model */
 };
 
@@ -25,6 +26,10 @@ enum rf_status context_open(rf_context **out, const struct settings *settings, s
 
 /* Stop texts are pointed at in `settings`. */
 struct rf_session_desc session_desc(const struct settings *settings);
+
+/* What a session of this engine decodes with. */
+enum rf_status resolve_settings(struct rf_settings *out, const struct engine *engine,
+                                const struct settings *settings, struct rf_error *err);
 
 /* Wrong combinations of numbers are told before a model is read. */
 enum rf_status check_settings(const struct settings *settings, struct rf_error *err);

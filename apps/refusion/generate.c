@@ -5,7 +5,6 @@
 #include "apps/refusion/program.h"
 #include "apps/refusion/prompt.h"
 #include "apps/refusion/respond.h"
-#include "engine/decode/settings.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,9 +45,8 @@ static enum rf_status finish(const struct settings *settings, const struct engin
 static enum rf_status start_show(struct show **out, const struct settings *settings,
                                  const struct engine *engine, rf_session *session, struct rf_error *err)
 {
-    struct rf_session_desc desc = session_desc(settings);
     struct rf_settings numbers;
-    enum rf_status status = rf_settings_resolve(&numbers, &desc.settings, err);
+    enum rf_status status = resolve_settings(&numbers, engine, settings, err);
     if (status)
         return status;
     struct rf_model_info model;

@@ -69,6 +69,8 @@ static void print_config(const struct rf_model_config *config)
         printf("  mask token       none: --decode ar only\n");
     else
         printf("  mask token       %u\n", config->mask_token_id);
+    if (config->preset[0])
+        printf("  preset           %s\n", config->preset);
     printf("  end tokens      ");
     for (uint32_t i = 0; i < config->eos_count; i++)
         printf(" %u", config->eos_tokens[i]);
@@ -148,6 +150,8 @@ static cJSON *config_json(const struct rf_model_config *config)
         cJSON_AddNullToObject(object, "mask_token_id");
     else
         cJSON_AddNumberToObject(object, "mask_token_id", config->mask_token_id);
+    if (config->preset[0])
+        cJSON_AddStringToObject(object, "refusion_preset", config->preset);
     cJSON_AddItemToObject(object, "eos_token_id", json_ids(config->eos_tokens, config->eos_count));
     return object;
 }

@@ -71,10 +71,10 @@ const struct option option_table[] = {
      .group = GROUP_DECODING,
      .offset = AT(preset),
      .value = "NAME",
-     .fallback = "chat",
+     .fallback = "the model's, else chat",
      .help = "the next four at once: chat, code, math, strict, demo, or the benchmark for which the paper "
-             "used them: "
-             "mmlu-pro, arc-c, gsm8k, humaneval, mbpp, math, gpqa"},
+             "used them: mmlu-pro, arc-c, gsm8k, humaneval, mbpp, math, gpqa, or tiny for the tiny model's "
+             "tasks"},
     {.name = "slot-size",
      .type = OPTION_UINT,
      .commands = PLAN_AND_INFILL,

@@ -5,6 +5,7 @@
 #include "engine/allocate.h"
 #include "engine/arithmetic.h"
 #include "engine/desc.h"
+#include "loader/json.h"
 #include "loader/tokenizer.h"
 
 enum { DEFAULT_RESPONSE = 512 };
@@ -186,10 +187,27 @@ static enum rf_status check_model(const struct rf_session *s, struct rf_error *e
     return RF_OK;
 }
 
+/* A preset that the model names, which may be of a later version, is told as the model's. */
+static enum rf_status resolve_settings(struct rf_session *s, const struct rf_decode_settings *wanted,
+                                       struct rf_error *err)
+{
+    struct rf_decode_settings settings = *wanted;
+    const char *own = s->model->config.preset;
+    if (settings.preset || !own[0])
+        return rf_settings_resolve(&s->settings, &settings, err);
+    if (!rf_settings_know(own))
+        return rf_fail(err, RF_ERROR_UNSUPPORTED,
+                       "the model's refusion_preset is \"%s\", which refusion " RF_VERSION
+                       " does not know: wanted a preset in the settings",
+                       rf_json_printable(own).text);
+    settings.preset = own;
+    return rf_settings_resolve(&s->settings, &settings, err);
+}
+
 static enum rf_status build(struct rf_session *s, const struct rf_session_desc *desc, struct rf_error *err)
 {
     uint32_t context = s->model->context_length, pages = rf_divide_up(context, RF_PAGE_ROWS);
-    enum rf_status status = rf_settings_resolve(&s->settings, &desc->settings, err);
+    enum rf_status status = resolve_settings(s, &desc->settings, err);
     if (status)
         return status;
     pick_tokens(s);

@@ -17,6 +17,8 @@ struct rf_settings {
     bool reference;
 };
 
+bool rf_settings_know(const char *preset);
+
 /* Message names the field as the CLI spells it ("slot-threshold"). */
 enum rf_status rf_settings_resolve(struct rf_settings *out, const struct rf_decode_settings *in,
                                    struct rf_error *err);

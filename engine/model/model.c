@@ -232,6 +232,7 @@ void rf_model_get_info(const rf_model *model, struct rf_model_info *info)
     info->eos_count = model->eos_count;
     info->parameters = model->parameters;
     info->weight_bytes = model->weights.bytes;
+    strcpy(info->preset, c->preset[0] ? c->preset : "chat");
     strcpy(info->precision, model->int8 ? "int8" : model->fp16 ? "fp16" : "portable");
 }
 

@@ -547,6 +547,40 @@ class BadInput(ProgramTest):
             self.check_works(run("generate", "-p", "x", "-m", folder, "--raw", "-n", "4", *MANY_ROUNDS))
 
 
+class Preset(ProgramTest):
+    """The model's own is taken where none is named."""
+
+    def model(self, preset):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        for name in os.listdir(TINY):
+            os.symlink(os.path.join(TINY, name), os.path.join(folder.name, name))
+        path = os.path.join(folder.name, "config.json")
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+        os.unlink(path)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({**config, "refusion_preset": preset}, file)
+        return folder.name
+
+    def commits(self, *arguments):
+        """Their order tells which slots and blocks there were."""
+        return json.loads(self.check_works(run("generate", "-p", QUESTION, "-n", "32", "--no-tune", "--json",
+                                               *arguments)))["commits"]
+
+    def test_models_own(self):
+        model = self.model("demo")
+        own = self.commits("-m", model)
+        self.assertEqual(own, self.commits("-m", TINY, "--preset", "demo"))
+        self.assertNotEqual(own, self.commits("-m", TINY))
+        self.assertEqual(self.commits("-m", model, "--preset", "chat"), self.commits("-m", TINY))
+
+    def test_unknown(self):
+        model = self.model("later")
+        self.check_fails(run("generate", "-p", "x", "-m", model), 1, 'the model\'s refusion_preset is "later"')
+        self.check_works(run("generate", "-p", "x", "-m", model, "--preset", "demo", "-n", "4"))
+
+
 class WeightTypes(ProgramTest):
     """A file that `quantize` wrote and the same types made while loading are the same weights: the same tokens, and for
     the finer types the answer of the original ones."""

@@ -350,6 +350,15 @@ class Quantize(ProgramTest):
         self.folder = folder.name
         self.out = os.path.join(self.folder, "out.gguf")
 
+    def test_preset(self):
+        """What a model says about its decoding goes along."""
+        model = os.path.join(ROOT, "models", "tiny")
+        self.assertRegex(self.check_works(run("inspect", "-m", model)), "(?m)^  preset           tiny$")
+        self.check_works(run("quantize", model, self.out, "--type", "q8_0", "--quiet"))
+        found = json.loads(self.check_works(run("inspect", "--json", "-m", self.out)))
+        self.assertEqual(found["config"]["refusion_preset"], "tiny")
+        self.assertNotIn("refusion_preset", json.loads(self.check_works(run("inspect", "--json")))["config"])
+
     def test_types(self):
         before = json.loads(self.check_works(run("inspect", "--json")))
         text = "Tom's 12 apples\n\ndef f(x):  <|im_end|>"

@@ -13,7 +13,7 @@ import time
 import xml.etree.ElementTree
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "cli"))
-from support import ANSWER, DRIVER, QUESTION, ProgramTest, clean_environment, command_line, main, run  # noqa: E402
+from support import ANSWER, DRIVER, QUESTION, ROOT, ProgramTest, clean_environment, command_line, main, run  # noqa: E402
 
 LAUNCHERS = ("OMPI_", "PMIX_", "SLURM_", "RANK", "WORLD_SIZE")
 EVEN = "Write a Python function is_even(x) that tells if a number is even."
@@ -27,6 +27,7 @@ TASKS = [
     {"task": "sums", "query": QUESTION, "reference": "7", "check": "number"},
 ]
 QUICK = ["--max-tokens", "32", "--no-tune"]
+EMBEDDED = os.path.join(ROOT, "models", "tiny")
 
 
 def launcher_environment():
@@ -164,9 +165,12 @@ class OneProcess(EvalTest):
         self.check_fails(self.eval(path, "--no-python"), 2, "no sample is left")
 
     def test_built_in(self):
-        out = json.loads(self.check_works(self.eval(*QUICK, "--json", "--limit", "1", "--task", "clock", "--task", "case",
-                                                    "--decode", "refusion")))
+        out = json.loads(self.check_works(self.eval("-m", EMBEDDED, *QUICK, "--json", "--limit", "1", "--task", "clock",
+                                                    "--task", "case", "--decode", "refusion", "--out",
+                                                    self.path("built-in.jsonl"))))
         self.assertEqual([(task["name"], task["n"]) for task in out["tasks"]], [("clock", 1), ("case", 1)])
+        with open(self.path("built-in.jsonl"), encoding="utf-8") as file:
+            self.assertEqual(json.loads(file.readline())["variants"][0]["block"], 16, "not the model's preset")
 
     def test_malformed_lines(self):
         path = self.write("bad.jsonl", json.dumps(TASKS[0]) + "\n{\n")

@@ -48,6 +48,21 @@ static const struct bad_member bad_members[] = {
     NUMBER_CASES("intermediate_size", "1048576"),
     NUMBER_CASES("vocab_size", "16777216"),
     NUMBER_CASES("max_position_embeddings", "16777216"),
+    {"refusion_preset as a number is refused",
+     "refusion_preset",
+     "32",
+     RF_ERROR_FORMAT,
+     {"refusion_preset is 32", "wanted a string"}},
+    {"refusion_preset empty is refused",
+     "refusion_preset",
+     "\"\"",
+     RF_ERROR_FORMAT,
+     {"refusion_preset is \"\"", "a name of 1 to 15 bytes"}},
+    {"refusion_preset of 16 bytes is refused",
+     "refusion_preset",
+     "\"sixteen-letters-\"",
+     RF_ERROR_FORMAT,
+     {"refusion_preset is \"sixteen-letters-\"", "a name of 1 to 15 bytes"}},
     {"head_dim null is refused", "head_dim", "null", RF_ERROR_FORMAT, {"head_dim is null", "from 1 to 256"}},
     {"head_dim 512 is refused", "head_dim", "512", RF_ERROR_FORMAT, {"head_dim is 512", "from 1 to 256"}},
     {"head_dim 12 is refused", "head_dim", "12", RF_ERROR_UNSUPPORTED, {"head_dim is 12", "a multiple of 8"}},
@@ -296,6 +311,9 @@ static void every_field_is_read(void **state)
     assert_int_equal(c.torch_dtype, RF_DTYPE_BF16);
     assert_int_equal(c.eos_count, 1);
     assert_int_equal(c.eos_tokens[0], 9);
+    assert_string_equal(c.preset, "");
+    assert_int_equal(parse_with(&c, "refusion_preset", "\"tiny\"", &err), RF_OK);
+    assert_string_equal(c.preset, "tiny");
 }
 
 static void published_refusion_numbers_are_read(void **state)
@@ -321,6 +339,9 @@ static void accepts(void **state)
 }
 
 static const struct bad_member good_members[] = {
+    {.name = "a preset of a later version is accepted",
+     .key = "refusion_preset",
+     .value = "\"fifteen-letters\""},
     {.name = "custom code named ReFusion is accepted",
      .key = "architectures",
      .value = "[\"ReFusionModelLM\"]"},

@@ -286,6 +286,10 @@ static const struct bad_value bad_values[] = {
     {"tokenizer.ggml.mask_token_id", RF_GGUF_U32, 261, 0, RF_ERROR_FORMAT, "is u32 261"},
     {"tokenizer.ggml.bos_token_id", RF_GGUF_U32, 261, 0, RF_ERROR_FORMAT, "is u32 261"},
     {"refusion.eos_token_ids", RF_GGUF_U32, 1, 0, RF_ERROR_FORMAT, "is u32 1, wanted an array of u32"},
+    {"refusion.preset", RF_GGUF_U32, 1, 0, RF_ERROR_FORMAT, "is u32 1, wanted a string"},
+    {"refusion.preset", RF_GGUF_STRING, 0, "", RF_ERROR_FORMAT, "holds 0 bytes, wanted a name of 1 to 15"},
+    {"refusion.preset", RF_GGUF_STRING, 0, "sixteen-letters-", RF_ERROR_FORMAT,
+     "holds 16 bytes, wanted a name"},
     {"general.alignment", RF_GGUF_U32, 33, 0, RF_ERROR_FORMAT, "is 33, wanted a power of two"},
 };
 

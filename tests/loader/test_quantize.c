@@ -186,6 +186,7 @@ static void same_config(const struct rf_model_config *a, const struct rf_model_c
     assert_int_equal(a->mask_token_id, b->mask_token_id);
     assert_int_equal(a->bos_token_id, b->bos_token_id);
     assert_int_equal(a->pad_token_id, b->pad_token_id);
+    assert_string_equal(a->preset, b->preset);
     assert_int_equal(a->eos_count, b->eos_count);
     assert_memory_equal(a->eos_tokens, b->eos_tokens, a->eos_count * sizeof a->eos_tokens[0]);
 }

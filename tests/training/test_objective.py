@@ -103,6 +103,38 @@ class Draws(unittest.TestCase):
             total += sum(rows.masked) * rows.scale
         self.assertAlmostEqual(total / count, 1, delta=0.06)
 
+    def test_begun_slots(self):
+        """Half of the samples with two tokens to mask: one slot, some of its tokens known, the rest masked, each mask with
+        the same share of 1; all others are drawn as without."""
+        chance, count, begun = random.Random(8), 20000, 0
+        for number in range(count):
+            length = chance.randrange(1, 40)
+            plain, drawn = (objective.draw(length, random.Random(number), share) for share in (0.0, 0.5))
+            rows = objective.lay_out([1, 1], range(2, 2 + length), drawn, 0)
+            if not drawn.known:
+                self.assertEqual(drawn, plain)
+                continue
+            begun += 1
+            slot, = drawn.masked
+            self.assertIn(slot, plain.masked)
+            self.assertEqual(drawn.unmasked, plain.unmasked)
+            first = slot * drawn.slot_size
+            size = min(drawn.slot_size, length - first)
+            text = list(range(2 + first, 2 + first + size)) # a token is its position here
+            self.assertEqual(rows.positions[-size:], text)
+            self.assertEqual(rows.tokens[-size:], text[:drawn.known] + [0] * (size - drawn.known))
+            self.assertEqual(rows.labels[-size:], text[1:drawn.known + 1] + text[drawn.known:])
+            self.assertEqual(rows.masked[-size:], [False] * drawn.known + [True] * (size - drawn.known))
+            self.assertAlmostEqual(sum(rows.masked) * rows.scale, 1)
+        able = sum(any(min(d.slot_size, n - slot * d.slot_size) > 1 for slot in d.masked) for d, n in (
+            (objective.draw(n, random.Random(number)), n) for number, n in enumerate(self.lengths(8, count))))
+        self.assertAlmostEqual(begun / able, 0.5, delta=0.03) # a slot of one token may be picked beside longer ones
+
+    @staticmethod
+    def lengths(seed, count):
+        chance = random.Random(seed)
+        return [chance.randrange(1, 40) for _ in range(count)]
+
     def test_one_token(self):
         drawn = objective.Draw(4, 0.5, [], [0])
         rows = objective.lay_out([7, 8], [9], drawn, 0)

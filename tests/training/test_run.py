@@ -196,6 +196,18 @@ class Starting(support.TrainingTest):
         self.assertEqual(status, 1)
         self.assertRegex(said, 'step-00000003: was trained with objective "?causal"?, have "?refusion')
 
+    def test_begun_slots(self):
+        """Other losses than without, and a run goes on only with the same share."""
+        def run(name, *more):
+            return self.run_here(*self.options(name, "--steps", "3", *more))
+
+        self.assertEqual([run("plain")[0], run("begun", "--begun-slots", "1")[0]], [0, 0])
+        self.assertNotEqual(self.losses("plain"), self.losses("begun"))
+        status, said = run("begun", "--begun-slots", "0.5", "--resume")
+        self.assertEqual(status, 1)
+        self.assertRegex(said, "step-00000003: was trained with begun_slots 1.0?, have 0.5")
+        self.assertEqual(run("begun", "--begun-slots", "1", "--resume")[0], 0)
+
     def test_the_rate(self):
         import argparse
         options = argparse.Namespace(lr=1.0, min_lr=0.1, warmup=4.0)
@@ -227,6 +239,8 @@ class BadInput(support.TrainingTest):
                      self.write("mask.config.json", {**support.SMALL, "mask_token_id": 3}))
         self.refused("--batch-size: ", "--batch-size", "0", status=2)
         self.refused("--min-lr: 1.0, wanted at most --lr", "--min-lr", "1", status=2)
+        self.refused("--begun-slots: 2, wanted a number above 0, at most 1", "--begun-slots", "2", status=2)
+        self.refused("--begun-slots: is of --objective refusion", "--begun-slots", "1", "--objective", "causal", status=2)
         if not torch.cuda.is_available():
             self.refused("--device cuda: 1 processes on this machine and 0 GPUs", "--device", "cuda")
 

@@ -274,6 +274,14 @@ class Streams(unittest.TestCase):
         self.assertEqual(set(drawn), {"packs", "tally"})
         self.assertAlmostEqual(drawn["packs"] / 900, 0.5, delta=0.06)
 
+    def test_weights(self):
+        """Word problems twice as often as rewriting; trip's weight is 1 and tally's 2 where nothing else is asked for."""
+        stream = training_tasks(1, ["packs", "trip", "letters", "tally", "case"], {"word problems": 2, "packs": 3, "case": 4})
+        drawn = Counter(next(stream)[0].name for _ in range(9000))
+        for name, share in {"packs": 6 / 16, "trip": 2 / 16, "letters": 4 / 16, "tally": 4 / 48, "case": 8 / 48}.items():
+            self.assertAlmostEqual(drawn[name] / 9000, share, delta=0.02, msg=name)
+
+
 
 def command(*arguments, **options):
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", **options)
@@ -296,6 +304,9 @@ class Program(unittest.TestCase):
         self.assertEqual(outputs[0], outputs[1])
         samples = [json.loads(line) for line in outputs[0].splitlines()]
         self.assertEqual(samples, list(training_samples(9, 400)))
+        weighted = command("--train", "50", "--seed", "9", "--weights", "functions=2,case=9").stdout
+        self.assertEqual([json.loads(line) for line in weighted.splitlines()],
+                         list(training_samples(9, 50, weights={"functions": 2, "case": 9})))
         self.assertEqual({tuple(sample) for sample in samples}, {("query", "response")})
 
     def test_heldout(self):
@@ -324,6 +335,11 @@ class Program(unittest.TestCase):
                 (["--stats", "3", "--out", "x"], "--out is for --train and --heldout"),
                 (["--train", "3", "--out", "/nowhere/x"], "generate.py: /nowhere/x: No such file or directory"),
                 (["--train", "3", "--families", "case,case"], "argument --families: family 'case' is named 2 times"),
+                (["--train", "3", "--weights", "case=0"], "argument --weights: found '0', wanted a number from 1"),
+                (["--train", "3", "--weights", "case=2,case=3"], "argument --weights: 'case' is named more than once"),
+                (["--train", "3", "--weights", "cases=2"], "argument --weights: no family or group 'cases', there are word problems,"),
+                (["--train", "3", "--weights", "case=2", "--families", "packs"], "--weights: 'case' is not among the --families"),
+                (["--heldout", "3", "--weights", "case=2"], "--weights is for --train and --stats"),
                 (["--heldout", "3", "--seed", "3"], "--seed is for --train and --stats: the held-out tasks are always the same")):
             result = command(*arguments)
             self.assertNotEqual(result.returncode, 0, arguments)

@@ -114,11 +114,11 @@ def prepare(paths: Sequence[str], tokenizer: ChatTokenizer, max_length: int, ski
 
 
 class Dataset:
-    def __init__(self, folder: str, seed: int, mask_token: int, causal: bool = False):
+    def __init__(self, folder: str, seed: int, mask_token: int, causal: bool = False, begun: float = 0.0):
         self.meta = read_json(os.path.join(folder, "meta.json"))
         self.tokens = np.memmap(os.path.join(folder, "tokens.bin"), dtype="<u4", mode="r")
         self.index = np.load(os.path.join(folder, "index.npy"), mmap_mode="r")
-        self.seed, self.mask_token, self.causal = seed, mask_token, causal
+        self.seed, self.mask_token, self.causal, self.begun = seed, mask_token, causal, begun
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -138,5 +138,5 @@ class Dataset:
         tokens = self.tokens[start:start + prompt + answer].tolist()
         if self.causal:
             return lay_out_causal(tokens[:prompt], tokens[prompt:])
-        drawn = draw(answer, random.Random(seed_of("draw", self.seed, n)))
+        drawn = draw(answer, random.Random(seed_of("draw", self.seed, n)), self.begun)
         return lay_out(tokens[:prompt], tokens[prompt:], drawn, self.mask_token)

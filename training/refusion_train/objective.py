@@ -24,15 +24,24 @@ class Draw:
     ratio: float
     masked: list[int]   # slots, in position order
     unmasked: list[int] # slots, in the order in which they are laid out
+    known: int = 0      # tokens of the only masked slot that stand before its masks
 
 
-def draw(answer_length: int, chance: random.Random) -> Draw:
+def draw(answer_length: int, chance: random.Random, begun: float = 0.0) -> Draw:
+    """`begun`: the share of samples in which one masked slot is laid out as decoding completes it, its first tokens known
+    and no other masked slot in sight. The published objective has none: there a mask never follows a token of its slot,
+    as it does in every turn of COMPLETE, whose first draft is taken whatever it is."""
     slot_size = chance.choice(SLOT_SIZES)
     ratio = (1 - LEAST_MASKED) * chance.random() + LEAST_MASKED
     masked, unmasked = [], []
     for slot in range(-(-answer_length // slot_size)):
         (masked if chance.random() < ratio else unmasked).append(slot)
     chance.shuffle(unmasked)
+    if begun and masked and chance.random() < begun:
+        slot = chance.choice(masked)
+        length = min(slot_size, answer_length - slot * slot_size)
+        if length > 1:
+            return Draw(slot_size, ratio, [slot], unmasked, chance.randrange(1, length))
     return Draw(slot_size, ratio, masked, unmasked)
 
 
@@ -50,10 +59,9 @@ class Rows:
 
 
 def lay_out(prompt: Sequence[int], answer: Sequence[int], drawn: Draw, mask_token: int) -> Rows:
-    count = len(prompt)
+    count, size, known = len(prompt), drawn.slot_size, drawn.known
     rows = Rows(list(prompt), list(range(count)), [IGNORED] * count, [False] * count,
                 1 / (drawn.ratio * len(answer)))
-    size = drawn.slot_size
     for slot in drawn.unmasked:
         tokens = list(answer[slot * size:(slot + 1) * size])
         rows.tokens += tokens
@@ -62,10 +70,12 @@ def lay_out(prompt: Sequence[int], answer: Sequence[int], drawn: Draw, mask_toke
         rows.positions += range(count + slot * size, count + slot * size + len(tokens))
     for slot in drawn.masked:
         tokens = list(answer[slot * size:(slot + 1) * size])
-        rows.tokens += [mask_token] * len(tokens)
-        rows.labels += tokens
-        rows.masked += [True] * len(tokens)
+        rows.tokens += tokens[:known] + [mask_token] * (len(tokens) - known)
+        rows.labels += tokens[1:known + 1] + tokens[known:]
+        rows.masked += [False] * known + [True] * (len(tokens) - known)
         rows.positions += range(count + slot * size, count + slot * size + len(tokens))
+        if known: # as much as all masks of a sample have on average
+            rows.scale = 1 / (len(tokens) - known)
     return rows
 
 

@@ -17,6 +17,13 @@ def _not_negative(text: str) -> float:
     return value
 
 
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}, wanted a number above 0, at most 1")
+    return value
+
+
 def _add_schedule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=_positive, help="optimizer steps; without it --epochs decides")
     parser.add_argument("--epochs", type=_positive, default=1, help="times each sample is seen (default 1)")
@@ -64,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--out", required=True, metavar="FOLDER", help="checkpoints, metrics, and at the end the model")
     result.add_argument("--objective", choices=("refusion", "causal"), default="refusion",
                         help="causal: the next token of prompt and answer, to begin from random weights with")
+    result.add_argument("--begun-slots", type=_share, metavar="SHARE",
+                        help="of samples of which one slot is half done, as when it is completed in decoding (default 0)")
     result.add_argument("--max-length", type=_positive, default=4096, metavar="TOKENS",
                         help="longer samples are left out (default 4096)")
     result.add_argument("--malformed", choices=("stop", "skip"), default="stop",
@@ -83,6 +92,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         known.error("--config: wants --tokenizer too")
     if options.config and options.lora:
         known.error("--lora: wants --model, additions to random weights are of no use")
+    if options.begun_slots and options.objective == "causal":
+        known.error("--begun-slots: is of --objective refusion, a causal one has no slots")
     if not options.beta2 < 1:
         known.error(f"--beta2: {options.beta2}, wanted below 1")
     if options.min_lr > options.lr:

@@ -18,7 +18,7 @@ from .workers import Workers
 
 # Of the options: what another value of would make another run.
 FIXED = ("batch_size", "lr", "min_lr", "warmup", "weight_decay", "beta2", "clip", "seed", "max_length", "objective",
-         "lora", "lora_alpha")
+         "begun_slots", "lora", "lora_alpha")
 
 
 def learning_rate(step: int, steps: int, options: Namespace) -> float:
@@ -86,7 +86,8 @@ class Run:
         except TrainError as error:
             failure = str(error)
         self.workers.agree(failure)
-        self.data = data.Dataset(folder, options.seed, self.tokenizer.mask, options.objective == "causal")
+        self.data = data.Dataset(folder, options.seed, self.tokenizer.mask, options.objective == "causal",
+                                 options.begun_slots or 0.0)
         meta, batch = self.data.meta, options.batch_size
         if len(set(self.workers.gather(meta["digest"]))) > 1: # machines with files of their own
             raise TrainError("--data: the processes have read different samples")

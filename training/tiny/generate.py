@@ -11,7 +11,7 @@ from collections import Counter
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 
-from tiny import FAMILIES, held_out_tasks, training_samples  # noqa: E402
+from tiny import FAMILIES, GROUPS, held_out_tasks, training_samples  # noqa: E402
 from tiny.streams import held_out, training_tasks  # noqa: E402
 
 
@@ -31,6 +31,18 @@ def family_names(text):
     return names
 
 
+def weights(text):
+    result = {}
+    for part in text.split(","):
+        name, _, weight = part.partition("=")
+        if name not in FAMILIES and name not in GROUPS:
+            raise argparse.ArgumentTypeError(f"no family or group {name!r}, there are {', '.join([*GROUPS, *FAMILIES])}")
+        if name in result:
+            raise argparse.ArgumentTypeError(f"{name!r} is named more than once")
+        result[name] = positive(weight)
+    return result
+
+
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
@@ -41,12 +53,20 @@ def parse_arguments(arguments):
     what.add_argument("--table", action="store_true", help="the families as Markdown, as in README.md")
     parser.add_argument("--seed", type=int, help="of training samples (default 1)")
     parser.add_argument("--families", type=family_names, metavar="A,B", help="only these (default: all)")
+    parser.add_argument("--weights", type=weights, metavar="NAME=N,...",
+                        help="how often a family is drawn in its group, or a group among the three (default: --table, and 1)")
     parser.add_argument("--out", metavar="FILE", help="where the lines go (default: standard output)")
     options = parser.parse_args(arguments)
     if options.out and (options.stats or options.table):
         parser.error("--out is for --train and --heldout")
     if options.seed is not None and (options.heldout or options.table):
         parser.error("--seed is for --train and --stats: the held-out tasks are always the same")
+    if options.weights and (options.heldout or options.table):
+        parser.error("--weights is for --train and --stats")
+    drawn = [FAMILIES[name] for name in options.families or FAMILIES]
+    for name in options.weights or ():
+        if not any(name in (member.name, member.group) for member in drawn):
+            parser.error(f"--weights: {name!r} is not among the --families")
     options.seed = 1 if options.seed is None else options.seed
     return options
 
@@ -86,9 +106,9 @@ def stats_line(name, tasks):
             f"{entropy(wordings.values()):5.2f}  {lengths[0]:>17}  {lengths[1]:>17}")
 
 
-def print_stats(count, seed, names):
-    stream, drawn, groups = training_tasks(seed, names), {}, Counter()
-    for _ in range(count):
+def print_stats(options):
+    stream, drawn, groups = training_tasks(options.seed, options.families, options.weights), {}, Counter()
+    for _ in range(options.stats):
         member, task = next(stream)
         drawn.setdefault(member.name, []).append(task)
         groups[member.group] += 1
@@ -123,11 +143,12 @@ def main(arguments):
     options = parse_arguments(arguments)
     try:
         if options.train:
-            write_lines(training_samples(options.seed, options.train, options.families), options.out)
+            samples = training_samples(options.seed, options.train, options.families, options.weights)
+            write_lines(samples, options.out)
         elif options.heldout:
             write_lines(held_out_tasks(options.heldout, options.families), options.out)
         elif options.stats:
-            print_stats(options.stats, options.seed, options.families)
+            print_stats(options)
         else:
             print_table(options.families)
     except BrokenPipeError:

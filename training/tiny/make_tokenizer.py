@@ -46,7 +46,7 @@ def config_of(numbers):
             "attention_dropout": 0.0, "tie_word_embeddings": True, "torch_dtype": "bfloat16", "use_cache": True,
             "use_sliding_window": False, "sliding_window": None, "initializer_range": 0.02,
             "bos_token_id": numbers[BEGIN], "eos_token_id": numbers["<|im_end|>"],
-            "pad_token_id": numbers["<|endoftext|>"], "mask_token_id": numbers[MASK]}
+            "pad_token_id": numbers["<|endoftext|>"], "mask_token_id": numbers[MASK], "refusion_preset": "tiny"}
 
 
 def write(folder, name, tree):

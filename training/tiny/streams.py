@@ -11,20 +11,24 @@ def chosen(names=None):
     return [FAMILIES[name] for name in names] if names else list(FAMILIES.values())
 
 
-def training_tasks(seed, names=None):
-    """Tasks without end: every group as often as the others, in it every family by its weight."""
-    random = Random(f"tiny training {seed}")
-    members = [[member for member in chosen(names) for _ in range(member.weight) if member.group == group] for group in GROUPS]
-    members = [group for group in members if group]
+def training_tasks(seed, names=None, weights=None):
+    """Tasks without end: every group as often as the others, in it every family by its weight. weights, of groups and of
+    families by name, stand before those."""
+    random, weights = Random(f"tiny training {seed}"), weights or {}
+    members = []
+    for name in GROUPS:
+        group = [member for member in chosen(names) if member.group == name
+                 for _ in range(weights.get(member.name, member.weight))]
+        members += [group] * weights.get(name, 1) if group else []
     while True:
         group = members[int(random.random() * len(members))]
         member = group[int(random.random() * len(group))]
         yield member, member.draw(random, held_out=False)
 
 
-def training_samples(seed, count, names=None):
+def training_samples(seed, count, names=None, weights=None):
     """count times {"query", "response"}; the same for the same seed, and a prefix of those for a larger count."""
-    tasks = training_tasks(seed, names)
+    tasks = training_tasks(seed, names, weights)
     for _ in range(count):
         task = next(tasks)[1]
         yield {"query": task.query, "response": task.response}

@@ -389,6 +389,9 @@ static void tell_what_is_kept(const struct eval *eval)
 
 static enum rf_status answer(struct eval *eval, struct rf_error *err)
 {
+    for (size_t i = 0; i < eval->samples.count; i++)
+        if (!eval->samples.items[i].preset)
+            eval->samples.items[i].preset = eval->engine.preset;
     struct answering job = {
         .settings = &eval->settings,
         .engine = &eval->engine,

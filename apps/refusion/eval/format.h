@@ -8,7 +8,7 @@
 
 struct format {
     const char *name;   /* of --format, and of the task where the file has none */
-    const char *preset; /* of decoding; NULL: that of the settings */
+    const char *preset; /* of decoding; NULL: the model's */
     bool csv;           /* a record is an object whose keys stand in the first line */
     bool whole;         /* the file may also be one object, or a list of them */
     bool task_of_file;  /* the task is called as the file, where the object does not say */

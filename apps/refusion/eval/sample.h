@@ -18,8 +18,9 @@ struct sample {
     char *task; /* of the family, the benchmark or the file */
     char *id;   /* given, or the line's number */
     char *query, *reference;
-    char *prefix;       /* CHECK_PYTHON: code that stands before the answer's; NULL: none */
-    const char *preset; /* a benchmark's, static; NULL: that of the settings */
+    char *prefix; /* CHECK_PYTHON: code that stands before the answer's; NULL: none */
+    const char *
+        preset; /* a benchmark's, else the model's once it is open; lives as long as both. NULL: that of the settings */
     enum check check;
     uint64_t hash; /* of all of the above */
 };

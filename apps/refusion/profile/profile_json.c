@@ -72,10 +72,12 @@ static cJSON *settings_json(const struct profile_report *r)
     struct rf_session_desc desc = session_desc(s);
     struct rf_settings n;
     cJSON *json = cJSON_CreateObject();
+    if (!desc.settings.preset)
+        desc.settings.preset = r->model.preset;
     if (rf_settings_resolve(&n, &desc.settings, NULL))
         return json;
     cJSON_AddStringToObject(json, "decode", n.decode == RF_DECODE_AR ? "ar" : "refusion");
-    cJSON_AddStringToObject(json, "preset", s->preset ? s->preset : "chat");
+    cJSON_AddStringToObject(json, "preset", desc.settings.preset);
     add_count(json, "slot_size", n.slot_size);
     add_count(json, "block", n.block);
     add_rate(json, "slot_threshold", (double)n.slot_threshold);
